@@ -1,0 +1,26 @@
+"""The little that the library itself must know of other ranks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["all_reduce_sum", "rank"]
+
+
+def _initialised() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def all_reduce_sum(values: Tensor) -> Tensor:
+    """The sum of ``values`` over all ranks; ``values`` itself where there is one rank."""
+    if not _initialised():
+        return values
+    total = values.clone()
+    torch.distributed.all_reduce(total)
+    return total
+
+
+def rank() -> int:
+    """This process's rank; 0 where there is one."""
+    return torch.distributed.get_rank() if _initialised() else 0

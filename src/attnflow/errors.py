@@ -1,0 +1,22 @@
+"""The one exception that users meet: a sentence, not a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["AttnFlowError", "check_choice"]
+
+
+class AttnFlowError(ValueError):
+    """Bad input or a failed run, told in one sentence.
+
+    The sentence names the thing, its value and what is accepted. The commands
+    print it alone and exit with status 1; library users catch a ``ValueError``.
+    """
+
+
+def check_choice(name: str, value: object, accepted: Iterable[str]) -> None:
+    """Raise :class:`AttnFlowError` unless ``value`` is one of ``accepted``."""
+    accepted = tuple(accepted)
+    if value not in accepted:
+        raise AttnFlowError(f"{name} is {value!r}; accepted are {', '.join(accepted)}.")

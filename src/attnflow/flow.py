@@ -1,0 +1,320 @@
+"""The multi-scale flow: levels of steps, with attention wherever its placement says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from attnflow.context import Context
+from attnflow.errors import AttnFlowError
+from attnflow.placement import STEP_POSITIONS, Placement
+from attnflow.priors import SplitGaussianPrior
+from attnflow.transforms import (
+    ActNorm,
+    AffineCoupling,
+    Composition,
+    InvertibleConv1x1,
+    Squeeze,
+    Transform,
+)
+from attnflow.transforms.base import zero_log_det
+
+__all__ = ["Flow", "Level"]
+
+TransformFactory = Callable[..., Transform]
+
+
+class Level(nn.Module):
+    """One scale: transforms, then a split whose one half leaves the flow as a latent.
+
+    The prior takes the half that leaves to a standard normal base, reading the half that is
+    kept. The last level keeps nothing.
+
+    Args:
+        transforms: squeeze, steps and what follows them, on (C, H, W).
+        prior: a transform of the latent, which finds the kept half in its context.
+        kept_channels: how many channels go on to the next level; 0 at the last level.
+    """
+
+    def __init__(self, transforms: Composition, prior: Transform, kept_channels: int) -> None:
+        super().__init__()
+        self.transforms = transforms
+        self.prior = prior
+        self.kept_channels = kept_channels
+
+    def forward(
+        self, x: Tensor, context: Context | None = None
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
+        """x -> (kept half or None, latent, log_det); the latent's base is N(0, I)."""
+        x, log_det = self.transforms(x, context)
+        kept, latent = self._split(x)
+        latent, prior_log_det = self.prior(latent, _with_kept(context, kept))
+        return kept, latent, log_det + prior_log_det
+
+    def inverse(
+        self, kept: Tensor | None, latent: Tensor, context: Context | None = None
+    ) -> Tensor:
+        """(kept half or None, latent) -> x."""
+        latent = self.prior.inverse(latent, _with_kept(context, kept))
+        x = latent if kept is None else torch.cat([kept, latent], 1)
+        return self.transforms.inverse(x, context)
+
+    def initialize(self, x: Tensor, context: Context | None = None) -> Tensor | None:
+        """Data-dependent initialisation; returns the kept half."""
+        kept, latent = self._split(self.transforms.initialize(x, context))
+        self.prior.initialize(latent, _with_kept(context, kept))
+        return kept
+
+    def _split(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
+        if not self.kept_channels:
+            return None, x
+        return x[:, : self.kept_channels], x[:, self.kept_channels :]
+
+
+def _with_kept(context: Context | None, kept: Tensor | None) -> Context | None:
+    if kept is None:
+        return context
+    return (context or Context()).extended(kept)
+
+
+class Flow(nn.Module):
+    """An exact density over images, by invertible layers with optional attention.
+
+    ``x -> squeeze -> [actnorm -> 1x1 conv -> coupling] x steps -> split -> ... -> z``, with
+    ``log p(x) = sum log N(z; 0, I) + log|det dz/dx|``: Glow's multi-scale architecture, into
+    which Generative Flows with Invertible Attentions places attention as a further layer.
+
+    Every argument that makes transforms is called with the numbers of the place where the
+    transform will stand, so any class or ``functools.partial`` with these arguments fits:
+
+    - ``attention(num_channels, parity=, image_size=, context_channels=)``
+    - ``coupling(num_channels, context_channels=)``
+    - ``actnorm(num_channels, context_channels=)``, and the same for ``conv1x1``
+    - ``prior(num_channels, kept_channels=, context_channels=)``
+
+    Args:
+        image_shape: (C, H, W) of an image.
+        levels: L; both sides must be multiples of 2^L.
+        steps: K, steps in each level.
+        attention: makes an attention, or None for a flow without.
+        placement: where attention stands: a :class:`~attnflow.placement.Placement`, the name
+            of a position, or several placements.
+        coupling, prior, actnorm, conv1x1: make the other transforms.
+        context_channels: width of the condition; 0 for an unconditional flow.
+
+    Raises:
+        AttnFlowError: sizes, placement or attention that do not fit the images.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        levels: int = 2,
+        steps: int = 4,
+        attention: TransformFactory | None = None,
+        placement: str | Placement | Sequence[Placement] = "after_coupling",
+        coupling: TransformFactory = AffineCoupling,
+        prior: TransformFactory = SplitGaussianPrior,
+        actnorm: TransformFactory = ActNorm,
+        conv1x1: TransformFactory = InvertibleConv1x1,
+        context_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        self.image_shape = tuple(image_shape)
+        self.context_channels = context_channels
+        self._check_sizes(levels, steps)
+        placements = _as_placements(placement)
+        for each in placements:
+            each.check_levels(levels)
+        conditional = {"context_channels": context_channels}
+        channels, height, width = self.image_shape
+        sites = 0
+
+        def attentions(position: str, level: int, step: int) -> dict[str, Transform]:
+            """The attention at this place, by its name, if one stands there."""
+            nonlocal sites
+            if attention is None or not any(
+                each.selects(position, level, step, steps) for each in placements
+            ):
+                return {}
+            sites += 1
+            # Parities alternate, so that both halves get transformed.
+            made = attention(channels, parity=sites % 2, image_size=(height, width), **conditional)
+            return {f"attention_{position}": made}
+
+        self.levels = nn.ModuleList()
+        for level in range(levels):
+            channels, height, width = 4 * channels, height // 2, width // 2
+            transforms: dict[str, Transform] = {"squeeze": Squeeze()}
+            for step in range(steps):
+                before, normed, mixed, coupled = (
+                    attentions(position, level, step) for position in STEP_POSITIONS
+                )
+                transforms[f"step_{step}"] = Composition(
+                    before
+                    | {"actnorm": actnorm(channels, **conditional)}
+                    | normed
+                    | {"conv1x1": conv1x1(channels, **conditional)}
+                    | mixed
+                    | {"coupling": coupling(channels, **conditional)}
+                    | coupled
+                )
+            transforms |= attentions("level_end", level, steps)
+            kept = channels // 2 if level < levels - 1 else 0
+            level_prior = prior(channels - kept, kept_channels=kept, **conditional)
+            self.levels.append(Level(Composition(transforms), level_prior, kept))
+            channels = kept
+        self.register_buffer("initialized", torch.tensor(False))
+
+    def _check_sizes(self, levels: int, steps: int) -> None:
+        for name, value in (("levels", levels), ("steps", steps)):
+            if value < 1:
+                raise AttnFlowError(f"the flow's {name} are {value}; 1 or more is accepted.")
+        _, height, width = self.image_shape
+        if height % 2**levels or width % 2**levels:
+            raise AttnFlowError(
+                f"images of {height} x {width} cannot be halved {levels} times (levels={levels}); "
+                f"sides that are multiples of {2**levels} are accepted."
+            )
+
+    def forward(self, x: Tensor, context: Context | None = None) -> tuple[list[Tensor], Tensor]:
+        """Data to latents: x (B, C, H, W) -> the latents of every level, and log_det (B,)."""
+        self._check_context(context)
+        latents, total = [], zero_log_det(x)
+        for index, level in enumerate(self.levels):
+            x, latent, log_det = level(x, context and context.at_level(index))
+            latents.append(latent)
+            total = total + log_det
+        return latents, total
+
+    def log_prob(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """log p(x | context) of x (B, C, H, W), in nats of the continuous variable: (B,)."""
+        latents, log_det = self(x, context)
+        for latent in latents:
+            log_det = log_det + standard_normal_log_prob(latent)
+        return log_det
+
+    def encode(self, x: Tensor, context: Context | None = None) -> list[Tensor]:
+        """The latents of every level, each distributed as N(0, I) under the model."""
+        return self(x, context)[0]
+
+    def decode(self, latents: Sequence[Tensor], context: Context | None = None) -> Tensor:
+        """The inverse of :meth:`encode`: latents of every level -> (B, C, H, W)."""
+        self._check_context(context)
+        x = None
+        for index in reversed(range(len(self.levels))):
+            x = self.levels[index].inverse(x, latents[index], context and context.at_level(index))
+        return x
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        context: Context | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        batch_size: int = 256,
+    ) -> Tensor:
+        """Draw images.
+
+        Args:
+            n: how many; with a context, one for each of its rows.
+            context: the condition of each sample, or None.
+            temperature: standard deviation of the base, 0 or more.
+            generator: of the random numbers; the global one by default.
+            batch_size: how many are drawn at a time, which bounds the memory.
+
+        Returns:
+            (n, C, H, W), continuous values on the scale of the training data ([0, 1) for
+            dequantized images, which samples may leave).
+        """
+        if n < 1:
+            raise AttnFlowError(f"the number of samples is {n}; 1 or more is accepted.")
+        if temperature < 0 or not math.isfinite(temperature):
+            raise AttnFlowError(f"temperature is {temperature}; a number of 0 or more is accepted.")
+        if context is not None and len(context) != n:
+            raise AttnFlowError(
+                f"{n} samples were asked for, with a context of {len(context)} rows; one row for "
+                "each sample is accepted."
+            )
+        images = []
+        for start in range(0, n, batch_size):
+            rows = slice(start, min(start + batch_size, n))
+            latents = self.base_sample(rows.stop - start, temperature, generator)
+            images.append(self.decode(latents, context and context.index(rows)))
+        return torch.cat(images)
+
+    def base_sample(
+        self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> list[Tensor]:
+        """Latents of every level from N(0, temperature^2 I), on the flow's device."""
+        parameter = next(self.parameters())
+        return [
+            temperature
+            * torch.randn(
+                n, *shape, generator=generator, device=parameter.device, dtype=parameter.dtype
+            )
+            for shape in self.latent_shapes
+        ]
+
+    @property
+    def latent_shapes(self) -> list[tuple[int, int, int]]:
+        """(C, H, W) of the latent of every level."""
+        channels, height, width = self.image_shape
+        shapes = []
+        for level in self.levels:
+            height, width = height // 2, width // 2
+            shapes.append((4 * channels - level.kept_channels, height, width))
+            channels = level.kept_channels
+        return shapes
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Context | None = None) -> None:
+        """Set data-dependent parameters from a batch x (B, C, H, W); once, before training."""
+        self._check_context(context)
+        for index, level in enumerate(self.levels):
+            x = level.initialize(x, context and context.at_level(index))
+        self.initialized.fill_(True)
+
+    def _check_context(self, context: Context | None) -> None:
+        if (context is None) != (self.context_channels == 0):
+            wanted = "a Context" if self.context_channels else "None"
+            given = "None" if context is None else "a Context"
+            raise AttnFlowError(
+                f"the flow's context is {given}; with context_channels="
+                f"{self.context_channels}, {wanted} is accepted."
+            )
+
+    def __repr__(self) -> str:
+        parameters = sum(p.numel() for p in self.parameters())
+        shape = " x ".join(map(str, self.image_shape))
+        lines = [f"Flow({shape}, {parameters:,} parameters)"]
+        for index, (level, shape) in enumerate(zip(self.levels, self.latent_shapes, strict=True)):
+            channels = shape[0] + level.kept_channels
+            lines.append(f"  level {index}: {channels} x {shape[1]} x {shape[2]}")
+            lines += [f"    {name}: {_outline(t)}" for name, t in level.transforms.named_children()]
+            lines.append(f"    prior of {shape[0]} channels: {type(level.prior).__name__}")
+        return "\n".join(lines)
+
+
+def _outline(transform: Transform) -> str:
+    """A transform in a few words; a step as the sequence of its transforms."""
+    if isinstance(transform, Composition):
+        return " -> ".join(_outline(child) for child in transform.children())
+    details = transform.extra_repr()
+    return type(transform).__name__ + (f"({details})" if details else "")
+
+
+def _as_placements(placement: str | Placement | Sequence[Placement]) -> tuple[Placement, ...]:
+    if isinstance(placement, str):
+        return (Placement(placement),)
+    return (placement,) if isinstance(placement, Placement) else tuple(placement)
+
+
+def standard_normal_log_prob(z: Tensor) -> Tensor:
+    """log N(z; 0, I), summed over all but the batch dimension, in nats: (B,)."""
+    z = z.flatten(1).to(torch.promote_types(z.dtype, torch.float32))
+    return -0.5 * (z.square().sum(1) + z.shape[1] * math.log(2 * math.pi))

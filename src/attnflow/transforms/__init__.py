@@ -1,0 +1,20 @@
+"""Invertible layers with exact log-determinants."""
+
+from attnflow.transforms.actnorm import ActNorm
+from attnflow.transforms.attention import IMap, ITrans
+from attnflow.transforms.base import Composition, Transform
+from attnflow.transforms.conv1x1 import InvertibleConv1x1
+from attnflow.transforms.coupling import AdditiveCoupling, AffineCoupling
+from attnflow.transforms.squeeze import Squeeze
+
+__all__ = [
+    "ActNorm",
+    "AdditiveCoupling",
+    "AffineCoupling",
+    "Composition",
+    "IMap",
+    "ITrans",
+    "InvertibleConv1x1",
+    "Squeeze",
+    "Transform",
+]

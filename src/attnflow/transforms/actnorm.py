@@ -1,0 +1,72 @@
+"""Activation normalisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from attnflow.context import Context
+from attnflow.distributed import all_reduce_sum
+from attnflow.transforms.base import Transform, log_det_dtype
+
+__all__ = ["ActNorm"]
+
+
+class ActNorm(Transform):
+    """``z = (x + shift) * exp(log_scale)``, one shift and one scale a channel.
+
+    Kingma & Dhariwal, Glow (2018), section 3.1. :meth:`initialize` sets both from the
+    mean and the standard deviation of a batch over all ranks; until then the map is
+    the identity. With a condition, the shift and the scale of a sample also depend
+    (linearly, from zero) on its context, as in Full-Glow.
+
+    Args:
+        num_channels: C.
+        context_channels: width of the condition; 0 for none.
+    """
+
+    def __init__(self, num_channels: int, context_channels: int = 0) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(num_channels))
+        self.log_scale = nn.Parameter(torch.zeros(num_channels))
+        self.conditioner = None
+        if context_channels:
+            self.conditioner = nn.Linear(context_channels, 2 * num_channels)
+            nn.init.zeros_(self.conditioner.weight)
+            nn.init.zeros_(self.conditioner.bias)
+
+    def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
+        shift, log_scale = self._shift_and_log_scale(context)
+        z = (x + shift) * log_scale.exp()
+        positions = x.shape[2] * x.shape[3]
+        log_det = positions * log_scale.sum((1, 2, 3), dtype=log_det_dtype(x))
+        return z, log_det.expand(len(x))
+
+    def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
+        shift, log_scale = self._shift_and_log_scale(context)
+        return z * (-log_scale).exp() - shift
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Context | None = None) -> Tensor:
+        values = x.double()
+        sums = torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
+        count = values.new_tensor(x.numel() / x.shape[1])
+        sums, count = all_reduce_sum(sums), all_reduce_sum(count)
+        mean, mean_square = sums / count
+        std = (mean_square - mean.square()).clamp_min(1e-12).sqrt()
+        # A channel that never varies (a border of a digit) keeps a moderate scale:
+        # dividing by its standard deviation would blow up the dequantization noise.
+        self.shift.copy_(-mean)
+        self.log_scale.copy_(-std.clamp_min(1e-3).log())
+        return self(x, context)[0]
+
+    def _shift_and_log_scale(self, context: Context | None) -> tuple[Tensor, Tensor]:
+        """Both of shape (1 or B, C, 1, 1)."""
+        shift, log_scale = self.shift[None], self.log_scale[None]
+        if self.conditioner is not None:
+            moved, scaled = self.conditioner(context.as_vector()).to(shift.dtype).chunk(2, 1)
+            shift, log_scale = shift + moved, log_scale + scaled.tanh()
+        return shift[..., None, None], log_scale[..., None, None]
+
+    def extra_repr(self) -> str:
+        return f"{len(self.shift)}"

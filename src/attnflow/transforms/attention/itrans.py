@@ -1,0 +1,161 @@
+"""Transformer-based invertible attention."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attnflow.context import Context, with_condition
+from attnflow.errors import AttnFlowError, check_choice
+from attnflow.transforms.attention.layout import TokenLayout, token_layout
+from attnflow.transforms.attention.masks import attention_mask, check_mask
+from attnflow.transforms.attention.mixing import DenseMixing
+from attnflow.transforms.base import Transform, full_precision
+
+__all__ = ["ITrans"]
+
+MIXINGS = {"dense": DenseMixing}
+# alpha = LOWEST_ALPHA + softplus(.) and |gain| <= LARGEST_RATIO alpha: with the values below
+# the inverse amplifies by at most 1 / (0.05 * 0.01), and by 1 / 0.01 at alpha = 1.
+LOWEST_ALPHA = 0.05
+LARGEST_RATIO = 0.99
+
+
+class ITrans(Transform):
+    """``z = W v`` on the transformed half, tokens mixed by attention over the other half.
+
+    ``W = alpha I + diag(g) S``, ``S = softmax(Q K^T / sqrt(d))``, Q and K from M * h
+
+    Generative Flows with Invertible Attentions (2022), the iTrans attention, made
+    invertible by construction: alpha > |g| in every row for every parameter value, so W is
+    strictly diagonally dominant (see :mod:`~attnflow.transforms.attention.mixing`). Tokens
+    are p x p patches; Q and K come from a 1x1 convolution of the masked half. Each head has
+    its alpha and its gain g, and mixes its share of a patch's transformed entries;
+    ``log_det = sum_heads entries log|det W|``.
+
+    With an odd patch size, a checkerboard transforms an entry in the even or in the odd
+    tokens only. Attention then stays among the tokens where the entry is transformed, and
+    the Jacobian's blocks are the principal submatrices of W on these tokens.
+
+    Args:
+        num_channels: C.
+        parity: 0 or 1; alternate it from one attention to the next.
+        mask: ``checkerboard``, ``channel`` or ``spatial``.
+        patch_size: p, a divisor of both sides of the feature map.
+        num_heads: h, at most the number of transformed entries of a patch.
+        variant: how tokens are mixed: ``dense``.
+        signed: let g be negative, so that attention can subtract what other tokens
+            predict; False is the published form, which averages.
+        position_embedding: add a learned embedding of every token to Q, K and g; without
+            it attention cannot learn a fixed offset.
+        image_size: (H, W) of the feature map; needed with the position embedding.
+        key_channels: width of Q and K at a position and head; the default is C / h,
+            at least 4.
+        context_channels: width of the condition that Q, K and g may read; 0 for none.
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        parity: int = 0,
+        mask: str = "checkerboard",
+        patch_size: int = 2,
+        num_heads: int = 1,
+        variant: str = "dense",
+        signed: bool = True,
+        position_embedding: bool = False,
+        image_size: tuple[int, int] | None = None,
+        key_channels: int | None = None,
+        context_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        check_mask(mask, parity)
+        check_choice("variant", variant, MIXINGS)
+        for name, value in (("patch_size", patch_size), ("num_heads", num_heads)):
+            if value < 1:
+                raise AttnFlowError(f"ITrans's {name} is {value}; 1 or more is accepted.")
+        if image_size is not None:
+            token_layout(mask, parity, (num_channels, *image_size), patch_size, num_heads)
+        self.num_channels, self.parity, self.mask = num_channels, parity, mask
+        self.patch_size, self.num_heads, self.variant = patch_size, num_heads, variant
+        self.signed = signed
+        key_channels = key_channels or max(4, num_channels // num_heads)
+        key_width = key_channels * patch_size**2
+        # Queries, keys and one gate for every head, from one convolution.
+        self.features = nn.Conv2d(
+            num_channels + context_channels, num_heads * (2 * key_channels + 1), 1
+        )
+        self.alpha_logit = nn.Parameter(torch.full((num_heads,), math.log(math.expm1(0.95))))
+        self.gain_logit = nn.Parameter(torch.full((num_heads,), -0.1 if signed else -2.0))
+        self.position = None
+        if position_embedding:
+            if image_size is None:
+                raise AttnFlowError(
+                    "ITrans with a position_embedding needs image_size, the (height, width) of "
+                    "its feature map; None was given."
+                )
+            tokens = (image_size[0] // patch_size) * (image_size[1] // patch_size)
+            self.position = nn.Parameter(torch.randn(num_heads, tokens, 2 * key_width + 1))
+            nn.init.zeros_(self.position[..., -1])
+
+    def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
+        layout = self._layout(x)
+        with full_precision(x):
+            mixing = self._mixing(x, layout, context)
+            z = layout.replace(x, mixing.apply(layout.values(x)))
+            log_det = (mixing.log_det() * layout.entries).sum((1, 2))
+        return z, log_det
+
+    def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
+        layout = self._layout(z)
+        with full_precision(z):
+            mixing = self._mixing(z, layout, context)
+            return layout.replace(z, mixing.solve(layout.values(z)))
+
+    def attention_weights(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """S of every group and head: (B, G, h, n, n), rows sum to 1."""
+        with full_precision(x):
+            return self._mixing(x, self._layout(x), context).stochastic
+
+    def _layout(self, x: Tensor) -> TokenLayout:
+        return token_layout(
+            self.mask, self.parity, x.shape[1:], self.patch_size, self.num_heads, x.device
+        )
+
+    def _mixing(self, x: Tensor, layout: TokenLayout, context: Context | None) -> DenseMixing:
+        query, key, gate = (layout.group(f) for f in self._token_features(x, context))
+        alpha = (LOWEST_ALPHA + F.softplus(self.alpha_logit))[:, None]
+        gate = gate[..., 0] + self.gain_logit[:, None]
+        ratio = gate.tanh() if self.signed else gate.sigmoid()
+        gain = LARGEST_RATIO * alpha * ratio
+        return MIXINGS[self.variant](query, key, alpha[None, None], gain, layout.valid)
+
+    def _token_features(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys, (B, h, T, d), and gates, (B, h, T, 1), from the masked half."""
+        read = x * attention_mask(self.mask, self.parity, x.shape[1:], x.device)
+        read = with_condition(read, context, self.features.in_channels - self.num_channels)
+        features = self.features(read).unflatten(1, (self.num_heads, -1))
+        pixels, gate = features[:, :, :-1].flatten(1, 2), features[:, :, -1]
+        patches = F.pixel_unshuffle(pixels, self.patch_size)
+        tokens = patches.flatten(2).unflatten(1, (self.num_heads, -1)).transpose(2, 3)
+        gate = F.avg_pool2d(gate, self.patch_size).flatten(2).unsqueeze(-1)
+        tokens = torch.cat([tokens, gate], -1)
+        if self.position is not None:
+            if self.position.shape[1] != tokens.shape[2]:
+                raise AttnFlowError(
+                    f"ITrans's position embedding is for {self.position.shape[1]} tokens, but a "
+                    f"feature map of {x.shape[2]} x {x.shape[3]} has {tokens.shape[2]}."
+                )
+            tokens = tokens + self.position
+        width = (tokens.shape[-1] - 1) // 2
+        return tokens.split([width, width, 1], -1)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_channels}, {self.variant}, mask={self.mask}, parity={self.parity}, "
+            f"patch_size={self.patch_size}, num_heads={self.num_heads}, "
+            f"{'signed' if self.signed else 'positive'}"
+        )

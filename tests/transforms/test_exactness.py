@@ -1,0 +1,96 @@
+"""One test body for all transforms: a new transform is one line in TRANSFORMS."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from exactness import assert_exact, make_context, randomise
+
+from attnflow.errors import AttnFlowError
+from attnflow.priors import GaussianPrior, SplitGaussianPrior
+from attnflow.transforms import (
+    ActNorm,
+    AdditiveCoupling,
+    AffineCoupling,
+    IMap,
+    InvertibleConv1x1,
+    ITrans,
+    Squeeze,
+)
+from attnflow.transforms.coupling import ConvNet
+
+SMALL_NET = partial(ConvNet, hidden_channels=8)
+EVEN_SHAPES = [(4, 4, 4), (2, 2, 6), (6, 4, 2), (8, 2, 2), (2, 6, 4), (4, 2, 8)]
+ODD_SHAPES = [(4, 3, 3), (2, 5, 3), (3, 3, 5), (6, 1, 3), (1, 5, 5), (2, 3, 4)]
+P3_SHAPES = [(2, 3, 3), (2, 3, 6), (1, 6, 6), (3, 6, 3), (4, 3, 3), (1, 9, 3)]
+
+TRANSFORMS = {
+    "actnorm": (ActNorm, EVEN_SHAPES + ODD_SHAPES),
+    "conv1x1": (InvertibleConv1x1, EVEN_SHAPES + ODD_SHAPES),
+    "affine": (partial(AffineCoupling, net=SMALL_NET), [*EVEN_SHAPES, (4, 3, 3), (2, 5, 3)]),
+    "additive": (partial(AdditiveCoupling, net=SMALL_NET), [*EVEN_SHAPES, (4, 3, 3), (2, 5, 3)]),
+    "gaussian_prior": (GaussianPrior, EVEN_SHAPES + ODD_SHAPES),
+    "split_gaussian_prior": (SplitGaussianPrior, EVEN_SHAPES + ODD_SHAPES),
+}
+ATTENTIONS = {
+    "imap": (IMap, EVEN_SHAPES + ODD_SHAPES),
+    "imap_kernel3": (partial(IMap, kernel_size=3), EVEN_SHAPES + ODD_SHAPES),
+    "imap_global": (partial(IMap, global_context=True), EVEN_SHAPES + ODD_SHAPES),
+    "imap_channel": (partial(IMap, mask="channel"), EVEN_SHAPES),
+    "imap_spatial": (partial(IMap, mask="spatial"), EVEN_SHAPES + ODD_SHAPES),
+    "itrans_p1": (partial(ITrans, patch_size=1), EVEN_SHAPES + ODD_SHAPES),
+    "itrans_p1_heads": (partial(ITrans, patch_size=1, num_heads=2), [(4, 4, 4), (5, 3, 3)]),
+    "itrans_p2": (ITrans, EVEN_SHAPES),
+    "itrans_p2_heads": (partial(ITrans, num_heads=3), EVEN_SHAPES),
+    "itrans_p2_positive": (partial(ITrans, signed=False), EVEN_SHAPES),
+    "itrans_p2_channel": (partial(ITrans, mask="channel", num_heads=2), EVEN_SHAPES),
+    "itrans_p2_spatial": (partial(ITrans, mask="spatial"), EVEN_SHAPES),
+    "itrans_p1_channel": (partial(ITrans, mask="channel", patch_size=1), EVEN_SHAPES),
+    "itrans_p3": (partial(ITrans, patch_size=3), P3_SHAPES),
+    "itrans_p3_spatial": (partial(ITrans, patch_size=3, mask="spatial"), P3_SHAPES),
+    "itrans_position": (partial(ITrans, position_embedding=True), EVEN_SHAPES),
+    "itrans_p3_position": (partial(ITrans, patch_size=3, position_embedding=True), P3_SHAPES),
+}
+
+
+def cases(table: dict) -> list:
+    return [
+        pytest.param(make, shape, id=f"{name}-{'x'.join(map(str, shape))}")
+        for name, (make, shapes) in table.items()
+        for shape in shapes
+    ]
+
+
+@pytest.mark.parametrize(("vector", "maps"), [(0, 0), (3, 0), (2, 3)])
+@pytest.mark.parametrize(("make", "shape"), cases(TRANSFORMS))
+def test_transform_is_exact(make, shape, vector, maps) -> None:
+    transform = make(shape[0], context_channels=vector + maps)
+    randomise(transform)
+    assert_exact(transform, torch.randn(2, *shape), make_context(vector, maps, shape))
+
+
+@pytest.mark.parametrize("parity", [0, 1])
+@pytest.mark.parametrize(("vector", "maps"), [(0, 0), (2, 3)])
+@pytest.mark.parametrize(("make", "shape"), cases(ATTENTIONS))
+def test_attention_is_exact(make, shape, vector, maps, parity) -> None:
+    attention = make(shape[0], parity=parity, image_size=shape[1:], context_channels=vector + maps)
+    randomise(attention)
+    assert_exact(attention, torch.randn(2, *shape), make_context(vector, maps, shape))
+
+
+@pytest.mark.parametrize("shape", EVEN_SHAPES)
+def test_squeeze_is_exact(shape) -> None:
+    assert_exact(Squeeze(), torch.randn(2, *shape))
+
+
+def test_squeeze_refuses_odd_sides() -> None:
+    with pytest.raises(AttnFlowError, match="5 x 4"):
+        Squeeze()(torch.zeros(1, 1, 5, 4))
+
+
+@pytest.mark.parametrize("make", [AffineCoupling, AdditiveCoupling])
+def test_coupling_refuses_odd_channels(make) -> None:
+    with pytest.raises(AttnFlowError, match="num_channels is 3"):
+        make(3)
