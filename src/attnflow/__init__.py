@@ -1,10 +1,32 @@
 """Exact, fast generative flows with invertible attention."""
 
-from attnflow.checkpoint import load
-from attnflow.context import Context
-from attnflow.errors import AttnFlowError
-from attnflow.flow import Flow
-from attnflow.placement import Placement
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from attnflow.version import __version__
 
+if TYPE_CHECKING:
+    from attnflow.checkpoint import load
+    from attnflow.context import Context
+    from attnflow.errors import AttnFlowError
+    from attnflow.flow import Flow
+    from attnflow.placement import Placement
+
 __all__ = ["AttnFlowError", "Context", "Flow", "Placement", "__version__", "load"]
+
+_HOMES = {
+    "AttnFlowError": "attnflow.errors",
+    "Context": "attnflow.context",
+    "Flow": "attnflow.flow",
+    "Placement": "attnflow.placement",
+    "load": "attnflow.checkpoint",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import on first use: commands that only read configs must not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'attnflow' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,5 @@
+"""From integer images to continuous values, and back."""
+
+from attnflow.dequantization.uniform import UniformDequantizer
+
+__all__ = ["UniformDequantizer"]

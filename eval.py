@@ -1,0 +1,25 @@
+"""Evaluate a checkpoint: ``python eval.py ckpt_path=PATH``."""
+
+from __future__ import annotations
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="eval")
+def main(config: DictConfig) -> float | None:
+    """Evaluate with the composed config; returns test/bpd."""
+    # Imported here: torch and lightning take seconds, --help and --cfg should not.
+    from attnflow.commands import run
+    from attnflow.evaluation.evaluate import evaluate
+
+    return run(evaluate, config)
+
+
+if __name__ == "__main__":
+    main()
+    from attnflow.commands import exit_status
+
+    sys.exit(exit_status())

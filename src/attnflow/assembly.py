@@ -1,0 +1,47 @@
+"""From a config to a model: the only place that knows which config group makes what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hydra.utils import instantiate
+
+from attnflow.data.base import DataSpec
+from attnflow.image_model import ImageModel
+
+__all__ = ["MODEL_GROUPS", "build_model"]
+
+# The config groups that decide a model's parameters and their shapes.
+MODEL_GROUPS = (
+    "model",
+    "attention",
+    "placement",
+    "coupling",
+    "coupling_net",
+    "prior",
+    "dequantization",
+    "conditioning",
+)
+
+
+def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
+    """Assemble the model that ``config`` describes for data of ``spec``.
+
+    Args:
+        config: the groups of :data:`MODEL_GROUPS`, plain values.
+        spec: shapes and numbers of the data.
+
+    Raises:
+        AttnFlowError: parts that do not fit each other or the data.
+    """
+    parts = {group: instantiate(config.get(group), _convert_="all") for group in MODEL_GROUPS}
+    conditioning = parts["conditioning"](spec) if parts["conditioning"] else None
+    flow = parts["model"](
+        spec.image_shape,
+        attention=parts["attention"],
+        placement=parts["placement"],
+        coupling=parts["coupling"],
+        prior=parts["prior"],
+        context_channels=conditioning.context_channels if conditioning else 0,
+    )
+    return ImageModel(flow, parts["dequantization"](spec.num_bins), conditioning)

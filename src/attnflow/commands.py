@@ -1,0 +1,74 @@
+"""What the commands share: run a task, tell errors in one sentence, keep a sweep going."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from attnflow.errors import AttnFlowError
+
+__all__ = ["exit_status", "plain_config", "run"]
+
+log = logging.getLogger(__name__)
+_failed_jobs: list[str] = []
+
+
+def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float | None:
+    """Run ``task(config)``; an expected error is told in one sentence.
+
+    A single run that fails exits with status 1. A sweep's job that fails leaves
+    ``error.txt`` in its folder and counts as infinitely bad; the other jobs go on, and
+    the sweep exits with status 1 at its end (:func:`exit_status`).
+    """
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    try:
+        return task(config)
+    except Exception as error:
+        sentence = expected_error(error)
+        if not sweeping:
+            if sentence is None:
+                raise
+            sys.exit(f"error: {sentence}")
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        (folder / "error.txt").write_text(sentence or traceback.format_exc())
+        log.error("job failed: %s", sentence or traceback.format_exc())
+        _failed_jobs.append(str(folder))
+        return float("inf")
+
+
+def exit_status() -> int:
+    """1 if a job of this process's sweep failed, else 0."""
+    return int(bool(_failed_jobs))
+
+
+def expected_error(error: BaseException | None) -> str | None:
+    """The sentence of the :class:`AttnFlowError` behind ``error``; None for a bug."""
+    outermost = error
+    while error is not None:
+        if isinstance(error, AttnFlowError):
+            return str(error)
+        error = error.__cause__
+    if isinstance(outermost, InstantiationException):
+        return " ".join(str(outermost).split())
+    return None
+
+
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """The composed config in plain Python values, with the choice of every config group."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    choices = HydraConfig.get().runtime.choices
+    plain["choices"] = {
+        group: choice
+        for group, choice in choices.items()
+        if choice is not None and not group.startswith("hydra/")
+    }
+    return plain

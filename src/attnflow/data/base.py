@@ -1,0 +1,164 @@
+"""What all data sets share: integer images in splits, delivered in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from attnflow.errors import AttnFlowError
+
+__all__ = ["DataSpec", "ImageDataModule", "TensorImages"]
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a model must know of its data, before any of it is read.
+
+    Attributes:
+        image_shape: (C, H, W).
+        num_bins: the number of grey values; images hold 0 .. num_bins - 1.
+        num_classes: of the labels, or None.
+        condition_shape: (C, H, W) of the condition images, or None.
+    """
+
+    image_shape: tuple[int, int, int]
+    num_bins: int
+    num_classes: int | None = None
+    condition_shape: tuple[int, int, int] | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values, as a checkpoint holds them."""
+        shape = self.condition_shape
+        return {
+            "image_shape": list(self.image_shape),
+            "num_bins": self.num_bins,
+            "num_classes": self.num_classes,
+            "condition_shape": None if shape is None else list(shape),
+        }
+
+
+class TensorImages(Dataset):
+    """Images that lie in memory, read a whole batch at a time.
+
+    Args:
+        image: (N, C, H, W), uint8.
+        fields: further tensors of N rows, such as ``label`` (N,) or ``condition``.
+    """
+
+    def __init__(self, image: Tensor, **fields: Tensor) -> None:
+        self.fields = {"image": image, **fields}
+
+    def __len__(self) -> int:
+        return len(self.fields["image"])
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: rows[0] for name, rows in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """A batch: torch's DataLoader calls this instead of reading and stacking samples."""
+        index = torch.as_tensor(indices)
+        return {name: rows[index] for name, rows in self.fields.items()} | {"index": index}
+
+
+class ImageDataModule(LightningDataModule):
+    """Batches of integer images in a train, a val and a test split.
+
+    A subclass defines :attr:`spec`, known before any download, and :meth:`read`; where files
+    must be downloaded, Lightning's ``prepare_data`` does it.
+
+    A batch is a dict: ``image`` (B, C, H, W), uint8 in 0 .. num_bins - 1; ``index`` (B,), the
+    sample's number in its split; where the data set has them ``label`` (B,) and
+    ``condition`` (B, C', H', W').
+
+    Every rank reads its own share. Training shares are equal (the incomplete last batch is
+    left out); validation and test shares are cut without repeating a sample.
+
+    Args:
+        batch_size: images a batch and rank.
+        num_workers: processes that read; 0 reads in the training process.
+        seed: of the training order.
+    """
+
+    def __init__(self, batch_size: int = 64, num_workers: int = 0, seed: int = 0) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise AttnFlowError(f"data.batch_size is {batch_size}; 1 or more is accepted.")
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.datasets: dict[str, Dataset] = {}
+
+    @property
+    def spec(self) -> DataSpec:
+        """Shapes and numbers of the data, known before any of it is read."""
+        raise NotImplementedError
+
+    def read(self, split: str) -> Dataset:
+        """One split's images; called once."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the splits that a stage needs; every split is read once."""
+        wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        for split in wanted.get(stage, SPLITS):
+            self.dataset(split)
+
+    def dataset(self, split: str) -> Dataset:
+        """The images of ``split``, read at the first call."""
+        if split not in self.datasets:
+            self.datasets[split] = self.read(split)
+        return self.datasets[split]
+
+    def train_dataloader(self) -> DataLoader:
+        dataset = self.dataset("train")
+        ranks, rank = self._ranks()
+        if len(dataset) < self.batch_size * ranks:
+            raise AttnFlowError(
+                f"the training split holds {len(dataset)} images, fewer than a batch of "
+                f"{self.batch_size} on each of {ranks} ranks; a smaller data.batch_size is accepted."
+            )
+        # Lightning tells the sampler the epoch, so the order is a function of (seed, epoch)
+        # and a resumed run sees the same batches.
+        sampler = DistributedSampler(
+            dataset, ranks, rank, shuffle=True, seed=self.seed, drop_last=True
+        )
+        return self._loader(dataset, sampler, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: str) -> DataLoader:
+        dataset = self.dataset(split)
+        ranks, rank = self._ranks()
+        return self._loader(dataset, range(rank, len(dataset), ranks))
+
+    def _loader(
+        self, dataset: Dataset, sampler: Sequence[int] | DistributedSampler, drop_last: bool = False
+    ) -> DataLoader:
+        return DataLoader(
+            dataset,
+            self.batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            collate_fn=_as_batch,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _ranks(self) -> tuple[int, int]:
+        """The number of ranks and this process's rank; (1, 0) outside a trainer."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+
+def _as_batch(samples: dict[str, Tensor] | list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Samples that were read one by one are stacked; a whole batch passes."""
+    return samples if isinstance(samples, dict) else torch.utils.data.default_collate(samples)

@@ -1,0 +1,83 @@
+"""One evaluation of a checkpoint: figures and pictures."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from lightning import seed_everything
+from omegaconf import DictConfig
+
+from attnflow.checkpoint import KEY, load_model, read_checkpoint
+from attnflow.errors import AttnFlowError
+from attnflow.evaluation.pictures import (
+    image_grid,
+    interpolation,
+    save_picture,
+    temperature_rows,
+)
+from attnflow.evaluation.results import print_table, write_results
+from attnflow.training.module import FlowModule
+from attnflow.training.train import count_parameters, quiet_warnings
+
+__all__ = ["evaluate"]
+
+
+def evaluate(config: DictConfig) -> float:
+    """Test a checkpoint on its own data; writes results.json and PNGs.
+
+    Returns:
+        ``test/bpd``.
+
+    Raises:
+        AttnFlowError: no checkpoint, or one that cannot be read.
+    """
+    started = time.perf_counter()
+    if config.ckpt_path is None:
+        raise AttnFlowError("ckpt_path is missing; ckpt_path=PATH/TO/last.ckpt is accepted.")
+    checkpoint = read_checkpoint(config.ckpt_path)
+    model = load_model(checkpoint, config.ckpt_path)
+    held = checkpoint[KEY]["config"]
+    seed_everything(config.seed, workers=True, verbose=False)
+    datamodule = instantiate(held["data"] | dict(config.data))
+    module = FlowModule(model, seed=held["seed"])
+    trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False)
+    tested = time.perf_counter()
+    with quiet_warnings():
+        trainer.test(module, datamodule, verbose=False)
+    test_images = len(datamodule.dataset("test"))
+    results = {
+        "test/bpd": float(trainer.callback_metrics["test/bpd"]),
+        "params": count_parameters(module),
+        "images_per_second": test_images / (time.perf_counter() - tested),
+    }
+    output_dir = Path(config.paths.output_dir)
+    if trainer.is_global_zero:
+        pictures = draw(module, datamodule.dataset("test"), output_dir / "samples", config.eval)
+        results["wall_seconds"] = time.perf_counter() - started
+        path = write_results(output_dir, {**results, **held["choices"]})
+        print_table(results, {"results": path} | {p.stem: p for p in pictures})
+    return results["test/bpd"]
+
+
+def draw(
+    module: FlowModule, test_images: torch.utils.data.Dataset, folder: Path, options: DictConfig
+) -> list[Path]:
+    """The pictures of an evaluation: samples, temperatures and interpolations."""
+    model = module.model.eval()
+    samples = model.sample(options.num_samples)
+    temperatures = temperature_rows(model, tuple(options.temperatures))
+    rows = range(options.num_interpolations)
+    first = torch.stack([test_images[2 * r]["image"] for r in rows])
+    second = torch.stack([test_images[2 * r + 1]["image"] for r in rows])
+    pictures = {
+        "samples": samples,
+        "temperatures": temperatures,
+        "interpolation": interpolation(model, first, second),
+    }
+    return [
+        save_picture(image_grid(images, model.num_bins), folder / f"{name}.png")
+        for name, images in pictures.items()
+    ]

@@ -1,0 +1,82 @@
+"""A flow over integer images: conditioning, dequantization and exact bits per dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from attnflow.bits import bits_per_dim
+from attnflow.context import Context
+from attnflow.flow import Flow
+
+__all__ = ["Batch", "ImageModel"]
+
+# What a DataModule delivers: "image" (B, C, H, W) of integers, "index" (B,), and where the
+# data set has them "label" (B,) and "condition" (B, C', H', W').
+Batch = Mapping[str, Tensor]
+
+
+class ImageModel(nn.Module):
+    """p(image) or p(image | condition) of integer images, through a flow.
+
+    Args:
+        flow: the density of continuous values.
+        dequantizer: takes integers to continuous values.
+        conditioning: makes a context of a batch, or None for an unconditional model.
+    """
+
+    def __init__(
+        self, flow: Flow, dequantizer: nn.Module, conditioning: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.flow = flow
+        self.dequantizer = dequantizer
+        self.conditioning = conditioning
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return self.flow.image_shape
+
+    @property
+    def num_bins(self) -> int:
+        """How many grey values a pixel can take."""
+        return self.dequantizer.num_bins
+
+    def forward(self, batch: Batch, noise: Tensor) -> Tensor:
+        """Bits per dimension of every image of the batch: (B,).
+
+        With variational dequantization, an upper bound from one noise sample.
+
+        Args:
+            batch: holds at least ``image``.
+            noise: the shape of the images, uniform in [0, 1).
+        """
+        y, log_q = self.dequantizer(batch["image"], noise)
+        log_likelihood = self.flow.log_prob(y, self.context(batch)) - log_q
+        return bits_per_dim(log_likelihood, self.image_shape, self.num_bins)
+
+    def context(self, batch: Batch) -> Context | None:
+        """What the flow is conditioned on; None for an unconditional model."""
+        return None if self.conditioning is None else self.conditioning(batch)
+
+    @torch.no_grad()
+    def initialize(self, batch: Batch, noise: Tensor) -> None:
+        """The flow's data-dependent initialisation, from one batch."""
+        y, _ = self.dequantizer(batch["image"], noise)
+        self.flow.initialize(y, self.context(batch))
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        batch: Batch | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw n integer images, (n, C, H, W); a conditional model needs a batch of n conditions."""
+        context = None if batch is None else self.context(batch)
+        y = self.flow.sample(n, context, temperature, generator)
+        return self.dequantizer.quantize(y)

@@ -1,0 +1,103 @@
+"""The LightningModule: loss, metrics, optimizer and scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from attnflow.checkpoint import KEY
+from attnflow.distributed import rank
+from attnflow.image_model import Batch, ImageModel
+from attnflow.noise import sample_keys, uniform_noise
+
+__all__ = ["FlowModule"]
+
+# Evaluation noise belongs to no epoch, so that bits/dim of two epochs can be compared.
+NO_EPOCH = -1
+
+
+class FlowModule(LightningModule):
+    """Maximum likelihood training of an :class:`~attnflow.image_model.ImageModel`.
+
+    Dequantization noise is a function of (seed, epoch, sample) and dropout of (seed, step,
+    rank), so nothing depends on the batch size, the number of ranks or an interruption.
+
+    Args:
+        model: what is trained.
+        optimizer: called with the parameters.
+        scheduler: called with the optimizer and ``total_steps=``; None for a constant rate.
+        seed: of the noise.
+        description: plain values that make a checkpoint enough alone
+            (:func:`attnflow.checkpoint.describe`).
+    """
+
+    def __init__(
+        self,
+        model: ImageModel,
+        optimizer: Callable[..., Optimizer] | None = None,
+        scheduler: Callable[..., LRScheduler] | None = None,
+        seed: int = 0,
+        description: Mapping | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.seed, self.description = seed, description
+        self.val_bpd, self.test_bpd = MeanMetric(), MeanMetric()
+
+    def bits_per_dim(self, batch: Batch, epoch: int = NO_EPOCH) -> Tensor:
+        """Bits per dimension of every image, with this epoch's noise: (B,)."""
+        return self.model(batch, self.noise(batch, epoch))
+
+    def noise(self, batch: Batch, epoch: int) -> Tensor:
+        """Uniform noise of the images' shape, each sample's own."""
+        keys = sample_keys(self.seed, epoch, batch["index"])
+        return uniform_noise(keys, self.model.image_shape)
+
+    def on_fit_start(self) -> None:
+        """Data-dependent initialisation, unless a checkpoint has already brought its result."""
+        if self.model.flow.initialized:
+            return
+        batch = next(iter(self.trainer.datamodule.train_dataloader()))
+        batch = self.transfer_batch_to_device(batch, self.device, 0)
+        self.model.initialize(batch, self.noise(batch, NO_EPOCH))
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        step_seed = sample_keys(self.seed, rank(), torch.tensor(self.global_step))
+        torch.manual_seed(int(step_seed))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.bits_per_dim(batch, self.current_epoch).mean()
+        size = len(batch["image"])
+        self.log("train/loss", loss, batch_size=size)
+        self.log("train/bpd", loss, on_step=True, on_epoch=False, prog_bar=True, batch_size=size)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.val_bpd.update(self.bits_per_dim(batch))
+        self.log("val/bpd", self.val_bpd, prog_bar=True, batch_size=len(batch["image"]))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.test_bpd.update(self.bits_per_dim(batch))
+        self.log("test/bpd", self.test_bpd, batch_size=len(batch["image"]))
+
+    def configure_optimizers(self) -> Optimizer | dict:
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        scheduler = self.make_scheduler(
+            optimizer, total_steps=self.trainer.estimated_stepping_batches
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint[KEY] = self.description

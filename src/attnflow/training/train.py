@@ -1,0 +1,136 @@
+"""One training run, from its config to its results."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+from hydra.utils import instantiate
+from lightning import LightningDataModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+
+from attnflow.assembly import build_model
+from attnflow.checkpoint import describe, model_state, read_checkpoint
+from attnflow.commands import plain_config
+from attnflow.evaluation.pictures import image_grid, save_picture
+from attnflow.evaluation.results import print_table, write_results
+from attnflow.training.callbacks import ImagesPerSecond
+from attnflow.training.module import FlowModule
+from attnflow.training.resume import check_resumable, find_checkpoint
+
+__all__ = ["train"]
+
+
+def train(config: DictConfig) -> float:
+    """Train, test and write the run directory.
+
+    Returns:
+        The best ``val/bpd``, which sweeps optimise.
+
+    Raises:
+        AttnFlowError: bad input, or a loss that went non-finite.
+    """
+    started = time.perf_counter()
+    plain = plain_config(config)
+    run_dir = Path(config.paths.output_dir)
+    seed_everything(config.seed, workers=True, verbose=False)
+    datamodule: LightningDataModule = instantiate(config.data)
+    model = build_model(plain, datamodule.spec)
+    checkpoint = find_checkpoint(config.resume, run_dir)
+    if checkpoint:
+        check_resumable(checkpoint, model)
+    module = FlowModule(
+        model,
+        optimizer=instantiate(config.optimizer),
+        scheduler=instantiate(config.scheduler),
+        seed=config.seed,
+        description=describe(plain, datamodule.spec),
+    )
+    trainer = make_trainer(config)
+    for logger in trainer.loggers:
+        logger.log_hyperparams(plain | {"params": count_parameters(module)})
+    with quiet_warnings():
+        trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+        results = {"val/bpd": float(trainer.checkpoint_callback.best_model_score)}
+        if config.test:
+            load_best(module, trainer)
+            trainer.test(module, datamodule, verbose=False)
+            results["test/bpd"] = float(trainer.callback_metrics["test/bpd"])
+    results |= {
+        "params": count_parameters(module),
+        "images_per_second": images_per_second(trainer),
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "wall_seconds": time.perf_counter() - started,
+    }
+    if trainer.is_global_zero:
+        finish(module, run_dir, results, plain, trainer)
+    return results["val/bpd"]
+
+
+def make_trainer(config: DictConfig) -> Trainer:
+    """The Lightning trainer with the config's callbacks and loggers; null ones are left out."""
+    callbacks: list[Callback] = [instantiate(c) for c in config.callbacks.values() if c]
+    loggers: list[Logger] = [instantiate(c) for c in config.logger.values() if c]
+    return instantiate(config.trainer, callbacks=callbacks, logger=loggers)
+
+
+def load_best(module: FlowModule, trainer: Trainer) -> None:
+    """Put the best checkpoint's averaged weights, those that eval.py reads, into the module.
+
+    Lightning's own loading would bring back the weights that training goes on from.
+    """
+    checkpoint = read_checkpoint(trainer.checkpoint_callback.best_model_path)
+    module.model.load_state_dict(model_state(checkpoint))
+
+
+def finish(
+    module: FlowModule,
+    run_dir: Path,
+    results: Mapping[str, float | int],
+    plain: Mapping,
+    trainer: Trainer,
+) -> None:
+    """Draw the final samples, write results.json and print both."""
+    model = module.model.eval()
+    picture = save_picture(
+        image_grid(model.sample(64), model.num_bins), run_dir / "samples" / "final.png"
+    )
+    path = write_results(run_dir, {**results, "seed": plain["seed"], **plain["choices"]})
+    notes = {
+        "samples": picture,
+        "results": path,
+        "best checkpoint": trainer.checkpoint_callback.best_model_path,
+    }
+    print_table(results, notes)
+
+
+def count_parameters(module: FlowModule) -> int:
+    """How many numbers training adjusts."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def images_per_second(trainer: Trainer) -> float:
+    """The last epoch's training rate; 0 where nothing was left to train."""
+    meters = [c for c in trainer.callbacks if isinstance(c, ImagesPerSecond)]
+    return meters[0].rate if meters else 0.0
+
+
+class quiet_warnings(warnings.catch_warnings):
+    """Silence what Lightning warns of and we do on purpose."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        for message in (
+            ".*does not have many workers.*",
+            ".*outside the 'fit' stage.*",  # testing uses the averaged weights of the file
+            ".*number of training batches.*smaller than the logging interval.*",
+            ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
+            ".*sampler has shuffling enabled.*",
+            ".*epoch parameter in `scheduler.step.*",  # torch's SequentialLR calls it itself
+        ):
+            warnings.filterwarnings("ignore", message)

@@ -1,0 +1,25 @@
+"""Train a flow: ``python train.py [group=option] [key=value] ...``; ``--help`` lists the groups."""
+
+from __future__ import annotations
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> float | None:
+    """Train with the composed config; returns the best val/bpd."""
+    # Imported here: torch and lightning take seconds, --help and --cfg should not.
+    from attnflow.commands import run
+    from attnflow.training.train import train
+
+    return run(train, config)
+
+
+if __name__ == "__main__":
+    main()
+    from attnflow.commands import exit_status
+
+    sys.exit(exit_status())
