@@ -96,7 +96,7 @@ def describe(config: Mapping, spec: DataSpec) -> dict[str, object]:
 
 
 def check_same_architecture(model: nn.Module, state: Mapping[str, Tensor], path: object) -> None:
-    """Raise :class:`AttnFlowError` where ``state`` does not fit ``model``, naming the first misfit."""
+    """Raise :class:`AttnFlowError`, naming the first misfit, where ``state`` is not ``model``'s."""
     own = model.state_dict()
     for name in sorted(own.keys() | state.keys()):
         ours = tuple(own[name].shape) if name in own else "absent"

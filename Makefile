@@ -1,0 +1,30 @@
+# make train: set up and train the default model. make test: set up and run all checks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One thread a process: two ranks, two jobs or two tests must not fight over the cores.
+export OMP_NUM_THREADS ?= 1
+ARGS ?=
+
+.PHONY: train test setup lint bench-density bench-longrange bench-data bench-speed clean
+
+train: setup
+	$(BIN)/python train.py $(ARGS)
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest $(ARGS)
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) build src/*.egg-info
