@@ -1,0 +1,171 @@
+"""The whole flow: exact density, placement of attention, sampling."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from exactness import make_context, randomise
+from torch import Tensor
+
+from attnflow import AttnFlowError, Context, Flow, Placement
+from attnflow.placement import POSITIONS
+from attnflow.transforms import AffineCoupling, IMap, ITrans
+from attnflow.transforms.coupling import ConvNet
+
+COUPLING = partial(AffineCoupling, net=partial(ConvNet, hidden_channels=8))
+ATTENTIONS = {
+    "imap": IMap,
+    "itrans": partial(ITrans, patch_size=1, position_embedding=True),
+    "itrans_heads": partial(ITrans, patch_size=1, num_heads=2, mask="channel"),
+}
+
+
+def small_flow(image_shape=(1, 4, 4), levels=2, steps=2, **arguments) -> Flow:
+    flow = Flow(image_shape, levels, steps, coupling=COUPLING, **arguments)
+    randomise(flow, 0.2)
+    return flow.double().eval()
+
+
+def flat_latents(flow: Flow, x: Tensor, context: Context | None = None) -> Tensor:
+    return torch.cat([latent.flatten(1) for latent in flow.encode(x, context)], 1)
+
+
+@pytest.mark.parametrize("placement", POSITIONS)
+@pytest.mark.parametrize("attention", ATTENTIONS.values(), ids=ATTENTIONS)
+def test_log_prob_is_exact(attention, placement) -> None:
+    flow = small_flow(attention=attention, placement=placement)
+    x = torch.rand(1, 1, 4, 4).double()
+    matrix = torch.autograd.functional.jacobian(
+        lambda v: flat_latents(flow, v.view(1, 1, 4, 4))[0], x.flatten()
+    )
+    base = torch.distributions.Normal(0, 1).log_prob(flat_latents(flow, x)).sum()
+    expected = base + torch.linalg.slogdet(matrix).logabsdet
+    torch.testing.assert_close(flow.log_prob(x)[0], expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 8, 4), (2, 4, 12)])
+@pytest.mark.parametrize("attention", [None, *ATTENTIONS.values()])
+def test_decode_inverts_encode(attention, shape) -> None:
+    flow = small_flow(shape, attention=attention, placement="after_coupling")
+    x = torch.rand(3, *shape).double()
+    torch.testing.assert_close(flow.decode(flow.encode(x)), x, rtol=1e-7, atol=1e-7)
+
+
+def test_conditional_flow_depends_on_its_context() -> None:
+    flow = small_flow(attention=IMap, context_channels=5)
+    levels = [make_context(2, 3, (1, side, side)) for side in (2, 1)]
+    context = Context(levels[0].vector, tuple(level.maps[0] for level in levels))
+    other = Context(context.vector + 1, context.maps)
+    x = torch.rand(2, 1, 4, 4).double()
+    assert (flow.log_prob(x, context) - flow.log_prob(x, other)).abs().min() > 1e-3
+    torch.testing.assert_close(flow.decode(flow.encode(x, context), context), x)
+
+
+def test_density_of_a_trained_flow_integrates_to_one() -> None:
+    torch.manual_seed(1)
+    flow = Flow((1, 2, 2), levels=1, steps=3, attention=IMap, coupling=COUPLING)
+    data = torch.rand(512, 1).sqrt() + 0.15 * torch.randn(512, 4)
+    data = data.view(-1, 1, 2, 2)
+    flow.initialize(data)
+    optimizer = torch.optim.Adam(flow.parameters(), 5e-3)
+    first = last = None
+    for _ in range(200):
+        loss = -flow.log_prob(data).mean()
+        first = first or loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        last = loss.item()
+    assert last < first - 0.5  # it did learn the correlation of the four pixels
+    flow = flow.double()
+    # A rectangle rule converges fast for a smooth density that vanishes at the borders.
+    axis = torch.linspace(-0.9, 2.1, 31).double()
+    grid = torch.cartesian_prod(axis, axis, axis, axis)
+    with torch.no_grad():
+        mass = sum(
+            flow.log_prob(part.view(-1, 1, 2, 2)).exp().sum() for part in grid.split(100_000)
+        )
+    assert abs(mass * (axis[1] - axis[0]) ** 4 - 1) < 0.01
+
+
+def test_samples_follow_the_density() -> None:
+    """The mean of -log p over samples is the entropy that importance weights agree with."""
+    flow = small_flow((1, 2, 2), levels=1)
+    x = flow.sample(4000, batch_size=1000)
+    latents = flow.encode(x)
+    values = torch.cat([latent.flatten(1) for latent in latents], 1)
+    assert values.mean().abs() < 0.05
+    assert (values.var() - 1).abs() < 0.05
+
+
+def test_sampling_is_reproducible_whatever_the_batch_size() -> None:
+    flow = small_flow(attention=IMap)
+    one, two = (
+        flow.sample(6, generator=torch.Generator().manual_seed(3), batch_size=size)
+        for size in (6, 6)
+    )
+    torch.testing.assert_close(one, two)
+    assert flow.sample(5, batch_size=2).shape == (5, 1, 4, 4)
+    cold = flow.sample(2, temperature=0.0)
+    torch.testing.assert_close(cold[0], cold[1])
+
+
+def test_initialize_normalises_every_step() -> None:
+    flow = Flow((3, 8, 8), levels=2, steps=2, coupling=COUPLING)
+    assert not flow.initialized
+    flow.initialize(10 + 5 * torch.rand(64, 3, 8, 8))
+    assert flow.initialized
+    latents = flow.encode(10 + 5 * torch.rand(64, 3, 8, 8))
+    for latent in latents:
+        assert latent.mean().abs() < 0.2
+        assert 0.7 < latent.std() < 1.3
+
+
+def test_eval_mode_never_initialises() -> None:
+    flow = Flow((1, 4, 4), coupling=COUPLING).eval()
+    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    flow.log_prob(torch.rand(4, 1, 4, 4))
+    flow.sample(2)
+    for name, value in flow.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_parities_alternate() -> None:
+    flow = Flow((1, 8, 8), steps=3, attention=IMap, coupling=COUPLING)
+    parities = [m.parity for m in flow.modules() if isinstance(m, IMap)]
+    assert parities == [1, 0, 1, 0, 1, 0]
+
+
+def test_repr_shows_the_architecture() -> None:
+    text = repr(Flow((1, 8, 8), attention=IMap, placement="level_end", coupling=COUPLING))
+    assert "level 1" in text
+    assert text.count("IMap") == 2
+    assert "ActNorm(4) -> InvertibleConv1x1(4) -> AffineCoupling" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image_shape": (1, 6, 8), "levels": 2}, "6 x 8"),
+        ({"image_shape": (1, 8, 8), "levels": 0}, "levels are 0"),
+        ({"image_shape": (1, 8, 8), "steps": 0}, "steps are 0"),
+        ({"image_shape": (1, 8, 8), "placement": "nowhere"}, "'nowhere'"),
+        ({"image_shape": (1, 8, 8), "placement": Placement(levels=[2])}, r"\[2\]"),
+        ({"image_shape": (1, 8, 8), "attention": partial(ITrans, patch_size=4)}, "patch_size is 4"),
+    ],
+)
+def test_bad_architectures_are_named(arguments, message) -> None:
+    with pytest.raises(AttnFlowError, match=message):
+        Flow(**arguments)
+
+
+def test_bad_sampling_is_named() -> None:
+    flow = small_flow()
+    with pytest.raises(AttnFlowError, match="samples is 0"):
+        flow.sample(0)
+    with pytest.raises(AttnFlowError, match="temperature is -1"):
+        flow.sample(1, temperature=-1)
+    with pytest.raises(AttnFlowError, match="context is a Context"):
+        flow.log_prob(torch.rand(1, 1, 4, 4).double(), Context(torch.zeros(1, 2)))

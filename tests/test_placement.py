@@ -1,0 +1,60 @@
+"""Which places a placement selects."""
+
+from __future__ import annotations
+
+import pytest
+
+from attnflow import AttnFlowError, Flow, Placement
+from attnflow.transforms import IMap
+
+
+def steps_selected(placement: Placement, num_steps: int = 4) -> list[int]:
+    return [s for s in range(num_steps) if placement.selects("after_coupling", 0, s, num_steps)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ("all", [0, 1, 2, 3]),
+        ("first", [0]),
+        ("last", [3]),
+        ("every 2", [1, 3]),
+        ("every_3", [2]),
+        ("every 1", [0, 1, 2, 3]),
+    ],
+)
+def test_steps(steps, expected) -> None:
+    assert steps_selected(Placement(steps=steps)) == expected
+
+
+def test_levels_and_positions() -> None:
+    placement = Placement(["after_actnorm", "level_end"], levels=[1], steps="first")
+    assert placement.selects("after_actnorm", 1, 0, 4)
+    assert not placement.selects("after_actnorm", 0, 0, 4)
+    assert not placement.selects("after_coupling", 1, 0, 4)
+    assert placement.selects("level_end", 1, 4, 4)
+
+
+def test_no_position_means_no_attention() -> None:
+    flow = Flow((1, 8, 8), attention=IMap, placement=Placement([]))
+    assert not any(isinstance(m, IMap) for m in flow.modules())
+
+
+def test_several_placements_add_up() -> None:
+    several = [Placement("after_actnorm", levels=[0], steps="first"), Placement("level_end")]
+    flow = Flow((1, 8, 8), attention=IMap, placement=several)
+    assert sum(isinstance(m, IMap) for m in flow.modules()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"positions": "inside"}, "'inside'"),
+        ({"levels": "first"}, "'first'"),
+        ({"steps": "every 0"}, "'every 0'"),
+        ({"steps": "odd"}, "'odd'"),
+    ],
+)
+def test_bad_placements_are_named(arguments, message) -> None:
+    with pytest.raises(AttnFlowError, match=message):
+        Placement(**arguments)
