@@ -67,7 +67,7 @@ def train_for(
     max_steps: int | None = None,
     validations: int = 30,
 ) -> Outcome:
-    """Train for ``budget`` seconds of wall clock (or ``max_steps``), test the best validated weights.
+    """Train for ``budget`` seconds of wall clock (or ``max_steps``); test the best weights.
 
     Validation runs outside the budget, so that no model pays for being looked at.
     """
@@ -126,10 +126,7 @@ def train_for(
 def evaluate(model: nn.Module, bits: BitsPerDim, images: Tensor) -> float:
     """Mean bits/dim with one fixed noise sample an image."""
     model.eval()
-    values = [
-        bits(model, images[rows], rows, -1)
-        for rows in torch.arange(len(images)).split(256)
-    ]
+    values = [bits(model, images[rows], rows, -1) for rows in torch.arange(len(images)).split(256)]
     model.train()
     return float(torch.cat(values).mean())
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 __all__ = ["PEERS"]
@@ -111,9 +110,7 @@ def normflows_glow(
         scale = 2 ** (levels - level)
         depth = channels * 2 ** (levels + 1 - level)
         blocks = [
-            nf.flows.GlowBlock(
-                depth, hidden_channels, split_mode="channel", scale=True, leaky=0.0
-            )
+            nf.flows.GlowBlock(depth, hidden_channels, split_mode="channel", scale=True, leaky=0.0)
             for _ in range(steps)
         ]
         flows.append([*blocks, nf.flows.Squeeze()])

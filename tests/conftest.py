@@ -2,16 +2,76 @@
 
 from __future__ import annotations
 
+import json
 import os
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
-# Two ranks or jobs at once must not fight over two cores.
+# Two ranks or jobs at once must not fight over two cores; nothing may ask for a login.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("WANDB_MODE", "offline")
+os.environ["WANDB_MODE"] = "offline"
+os.environ["WANDB_SILENT"] = "true"
 
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
+
+ROOT = Path(__file__).parents[1]
+
+# A training of a few steps, with a model that takes no time.
+SHORT = [
+    "trainer=cpu",
+    "trainer.max_epochs=2",
+    "trainer.limit_train_batches=3",
+    "trainer.check_val_every_n_epoch=1",
+    "trainer.log_every_n_steps=1",
+    "model.steps=2",
+    "coupling_net.hidden_channels=16",
+    "callbacks.progress=null",
+    "callbacks.summary=null",
+]
+
+Command = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a script in this process, as its command line would; returns its run directory."""
+
+    def run(name: str, *arguments: str, run_dir: Path | None = None) -> Path:
+        runs = len(list(tmp_path.glob(f"{name}_*")))
+        run_dir = run_dir or tmp_path / f"{name}_{runs}"
+        where = [f"hydra.run.dir={run_dir}", f"hydra.sweep.dir={run_dir}"]
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments, *where])
+        GlobalHydra.instance().clear()
+        try:
+            runpy.run_path(f"{name}.py", run_name="__main__")
+        except SystemExit as stopped:
+            if stopped.code != 0:
+                raise
+        return run_dir
+
+    return run
+
+
+@pytest.fixture
+def train(command: Command) -> Command:
+    """A short training with further arguments; returns its run directory."""
+
+    def run(*arguments: str, run_dir: Path | None = None) -> Path:
+        return command("train", *SHORT, *arguments, run_dir=run_dir)
+
+    return run
+
+
+def results(run_dir: Path) -> dict:
+    """What a run wrote as results.json."""
+    return json.loads((run_dir / "results.json").read_text())

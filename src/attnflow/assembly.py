@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from functools import partial
 
 from hydra.utils import instantiate
 
 from attnflow.data.base import DataSpec
+from attnflow.errors import AttnFlowError
 from attnflow.image_model import ImageModel
 
 __all__ = ["MODEL_GROUPS", "build_model"]
@@ -35,6 +38,8 @@ def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
         AttnFlowError: parts that do not fit each other or the data.
     """
     parts = {group: instantiate(config.get(group), _convert_="all") for group in MODEL_GROUPS}
+    for group, part in parts.items():
+        check_arguments(group, part)
     conditioning = parts["conditioning"](spec) if parts["conditioning"] else None
     flow = parts["model"](
         spec.image_shape,
@@ -45,3 +50,17 @@ def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
         context_channels=conditioning.context_channels if conditioning else 0,
     )
     return ImageModel(flow, parts["dequantization"](spec.num_bins), conditioning)
+
+
+def check_arguments(group: str, part: object) -> None:
+    """Raise :class:`AttnFlowError` where a config gives an argument that its class lacks."""
+    if not isinstance(part, partial):
+        return
+    parameters = inspect.signature(part.func).parameters
+    for name, value in part.keywords.items():
+        if name not in parameters:
+            raise AttnFlowError(
+                f"{group}.{name} is no option of {part.func.__name__}; accepted are "
+                f"{', '.join(parameters)}."
+            )
+        check_arguments(f"{group}.{name}", value)

@@ -69,6 +69,6 @@ def plain_config(config: DictConfig) -> dict[str, Any]:
     plain["choices"] = {
         group: choice
         for group, choice in choices.items()
-        if choice is not None and not group.startswith("hydra/")
+        if choice is not None and group.split("/")[0] not in ("hydra", "paths")
     }
     return plain

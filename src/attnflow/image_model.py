@@ -76,7 +76,7 @@ class ImageModel(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Draw n integer images, (n, C, H, W); a conditional model needs n conditions in ``batch``."""
+        """Draw n integer images, (n, C, H, W); ``batch`` holds n conditions, if any are read."""
         context = None if batch is None else self.context(batch)
         y = self.flow.sample(n, context, temperature, generator)
         return self.dequantizer.quantize(y)

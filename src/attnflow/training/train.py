@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+import wandb
 from hydra.utils import instantiate
 from lightning import LightningDataModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
@@ -50,10 +53,11 @@ def train(config: DictConfig) -> float:
         seed=config.seed,
         description=describe(plain, datamodule.spec),
     )
-    trainer = make_trainer(config)
+    with quiet_warnings():
+        trainer = make_trainer(config)
     for logger in trainer.loggers:
         logger.log_hyperparams(plain | {"params": count_parameters(module)})
-    with quiet_warnings():
+    with quiet_warnings(), finished_wandb():
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
         results = {"val/bpd": float(trainer.checkpoint_callback.best_model_score)}
         if config.test:
@@ -120,11 +124,24 @@ def images_per_second(trainer: Trainer) -> float:
     return meters[0].rate if meters else 0.0
 
 
+@contextmanager
+def finished_wandb() -> Iterator[None]:
+    """End the W&B run with the training, or the next job of a sweep would go on in it."""
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if wandb.run is not None:
+            wandb.finish(exit_code=int(failed))
+
+
 class quiet_warnings(warnings.catch_warnings):
-    """Silence what Lightning warns of and we do on purpose."""
+    """Silence what Lightning notes at every run, and warns of where we do it on purpose."""
 
     def __enter__(self) -> None:
         super().__enter__()
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         for message in (
             ".*does not have many workers.*",
             ".*outside the 'fit' stage.*",  # testing uses the averaged weights of the file

@@ -1,0 +1,151 @@
+"""Bad input: one clear sentence, a non-zero exit, nothing overwritten."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, SHORT
+
+
+def refused(command, name: str, *arguments: str) -> str:
+    """The one sentence with which a command exits."""
+    with pytest.raises(SystemExit) as stopped:
+        command(name, *arguments)
+    message = str(stopped.value.code)
+    assert message.startswith("error: ")
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["model.levels=5"], "8 x 8"),
+        (["attention=itrans", "attention.patch_size=3"], "patch_size is 3"),
+        (["attention=itrans", "attention.num_heads=99"], "num_heads is 99"),
+        (["attention.mask=stripes"], "'stripes'"),
+        (["attention.kernel_size=2"], "kernel_size is 2"),
+        (["placement.positions=inside"], "'inside'"),
+        (["placement.levels=[7]"], "[7]"),
+        (["placement.steps=odd"], "'odd'"),
+        (["data.batch_size=0"], "batch_size is 0"),
+        (["data.batch_size=5000"], "1200 images"),
+        (["resume=nowhere.ckpt"], "nowhere.ckpt"),
+        (["+attention.colour=red"], "colour"),
+        (["trainer.max_epochs=-1"], "warmup_cosine"),
+    ],
+)
+def test_bad_configs_are_named(command, arguments, named) -> None:
+    assert named in refused(command, "train", *SHORT, *arguments)
+
+
+@pytest.fixture
+def checkpoint(train) -> Path:
+    return train("trainer.max_epochs=1") / "checkpoints" / "last.ckpt"
+
+
+def damage(path: Path, how: str) -> Path:
+    damaged = path.with_name(f"{how}.ckpt")
+    if how == "truncated":
+        damaged.write_bytes(path.read_bytes()[:20_000])
+    elif how == "empty":
+        damaged.write_bytes(b"")
+    elif how == "text":
+        damaged.write_text("not a checkpoint")
+    elif how == "other_program":
+        torch.save({"state_dict": {}, "epoch": 3}, damaged)
+    return damaged
+
+
+@pytest.mark.parametrize("how", ["truncated", "empty", "text", "other_program"])
+def test_damaged_checkpoints_are_named(command, checkpoint, how) -> None:
+    damaged = damage(checkpoint, how)
+    before = damaged.read_bytes()
+    for arguments in (["eval", f"ckpt_path={damaged}"], ["train", *SHORT, f"resume={damaged}"]):
+        assert str(damaged) in refused(command, *arguments)
+    assert damaged.read_bytes() == before
+
+
+def test_another_architecture_is_refused(command, checkpoint) -> None:
+    before = checkpoint.read_bytes()
+    message = refused(command, "train", *SHORT, f"resume={checkpoint}", "model.steps=3")
+    assert "another architecture" in message
+    assert "step_2" in message
+    message = refused(command, "train", *SHORT, f"resume={checkpoint}", "attention=none")
+    assert "attention" in message
+    assert checkpoint.read_bytes() == before
+
+
+def test_eval_needs_a_checkpoint(command) -> None:
+    assert "ckpt_path" in refused(command, "eval")
+    assert "missing.ckpt" in refused(command, "eval", "ckpt_path=missing.ckpt")
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(
+    command, train, checkpoint, monkeypatch
+) -> None:
+    from attnflow.transforms import AffineCoupling
+
+    transform = AffineCoupling.transform
+    calls = []
+
+    def poisoned(self, x, parameters):
+        calls.append(self)
+        z, log_derivative = transform(self, x, parameters)
+        # Two steps in two levels: the third training step's second coupling goes wrong.
+        bad = self.training and len(calls) > 4 and self is calls[1] and calls.count(self) > 2
+        return z, log_derivative * float("nan") if bad else log_derivative
+
+    monkeypatch.setattr(AffineCoupling, "transform", poisoned)
+    before = checkpoint.read_bytes()
+    message = refused(
+        command, "train", *SHORT, f"resume={checkpoint}", "trainer.max_epochs=9", "test=false"
+    )
+    assert "levels.0.transforms.step_1.coupling (AffineCoupling)" in message
+    assert "log_det" in message
+    assert "at step" in message
+    assert "last good checkpoint" in message
+    assert checkpoint.read_bytes() == before
+
+
+def test_the_process_exits_with_one_sentence(tmp_path) -> None:
+    run = subprocess.run(
+        [sys.executable, "train.py", f"hydra.run.dir={tmp_path}", "model.levels=5"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert run.stderr.strip().splitlines()[-1].startswith("error: images of 8 x 8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["--help"], 0, "placement: "),
+        (["--cfg", "job"], 0, "attnflow.transforms.IMap"),
+        (["attention=imapp"], 1, "imap_global"),
+        (["placement=inside"], 1, "after_coupling"),
+        (["trainer.max_epoch=3"], 1, "max_epoch"),
+    ],
+)
+def test_quick_answers_import_nothing_heavy(tmp_path, arguments, status, text) -> None:
+    """--help, --cfg and misspelt options answer without waiting for torch."""
+    program = (
+        "import sys, atexit, runpy\n"
+        "atexit.register(lambda: print('heavy:', 'torch' in sys.modules))\n"
+        f"sys.argv = {['train.py', *arguments]!r}\n"
+        "runpy.run_path('train.py', run_name='__main__')\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == status
+    assert text in run.stdout + run.stderr
+    assert "heavy: False" in run.stdout

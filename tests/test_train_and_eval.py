@@ -1,0 +1,137 @@
+"""train.py and eval.py: what a run leaves behind."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from conftest import SHORT, results
+from torchvision.io import decode_image
+
+import attnflow
+from attnflow import commands
+from attnflow.checkpoint import load_model, read_checkpoint
+from attnflow.data import DigitsDataModule
+from attnflow.image_model import ImageModel
+
+
+def test_a_run_leaves_everything_behind(train) -> None:
+    run_dir = train()
+    figures = results(run_dir)
+    for name in ("val/bpd", "test/bpd", "params", "images_per_second", "wall_seconds"):
+        assert math.isfinite(figures[name]), name
+        assert figures[name] > 0, name
+    assert figures["attention"] == "imap"
+    assert figures["placement"] == "after_coupling"
+    assert (run_dir / "checkpoints" / "best.ckpt").is_file()
+    assert (run_dir / "checkpoints" / "last.ckpt").is_file()
+    assert (run_dir / ".hydra" / "config.yaml").is_file()
+    header = (run_dir / "csv" / "version_0" / "metrics.csv").read_text().splitlines()[0]
+    for name in ("train/loss", "train/bpd", "val/bpd", "test/bpd", "images_per_second"):
+        assert name in header
+    for picture in ("epoch_0002.png", "final.png"):
+        pixels = decode_image(str(run_dir / "samples" / picture))
+        assert pixels.shape[0] == 3
+        assert pixels.float().std() > 10  # not blank
+
+
+def test_training_learns(train) -> None:
+    start = results(train("trainer.max_epochs=1", "trainer.limit_train_batches=1"))
+    later = results(train("trainer.max_epochs=4", "trainer.limit_train_batches=1.0"))
+    assert later["test/bpd"] < start["test/bpd"] - 0.3
+
+
+def test_eval_repeats_the_figure_of_training(train, command) -> None:
+    run_dir = train("attention=itrans")
+    checkpoint = run_dir / "checkpoints" / "best.ckpt"
+    evaluation = command("eval", f"ckpt_path={checkpoint}")
+    assert results(evaluation)["test/bpd"] == pytest.approx(results(run_dir)["test/bpd"], abs=1e-6)
+    for name in ("samples", "temperatures", "interpolation"):
+        assert decode_image(str(evaluation / "samples" / f"{name}.png")).shape[0] == 3
+
+
+def test_test_figure_does_not_depend_on_the_batch_size(train, command) -> None:
+    run_dir = train()
+    checkpoint = run_dir / "checkpoints" / "best.ckpt"
+    evaluation = command("eval", f"ckpt_path={checkpoint}", "+data.batch_size=7")
+    assert results(evaluation)["test/bpd"] == pytest.approx(results(run_dir)["test/bpd"], abs=1e-5)
+
+
+def test_checkpoints_hold_plain_values_and_rebuild_the_flow(train) -> None:
+    run_dir = train()
+    path = run_dir / "checkpoints" / "last.ckpt"
+    raw = torch.load(path, weights_only=True)
+    flow = attnflow.load(path)
+    assert isinstance(flow, attnflow.Flow)
+    assert not flow.training
+    averaged = raw["state_dict"]
+    current = raw["current_model_state"]
+    name = "levels.0.transforms.step_0.actnorm.shift"
+    torch.testing.assert_close(flow.state_dict()[name], averaged[f"model.flow.{name}"])
+    assert not torch.equal(averaged[f"model.flow.{name}"], current[f"model.flow.{name}"])
+    assert flow.sample(3).shape == (3, 1, 8, 8)
+
+
+@pytest.mark.parametrize("attention", ["none", "imap", "itrans"])
+def test_trained_weights_round_trip_in_float32(train, attention) -> None:
+    run_dir = train(f"attention={attention}", "trainer.limit_train_batches=1.0")
+    path = run_dir / "checkpoints" / "best.ckpt"
+    model: ImageModel = load_model(read_checkpoint(path), path)
+    images = DigitsDataModule().dataset("test").fields["image"]
+    y, _ = model.dequantizer(images, torch.rand(images.shape))
+    with torch.no_grad():
+        back = model.flow.decode(model.flow.encode(y))
+    assert (back - y).abs().max() < 1e-3
+
+
+def test_more_loggers(train) -> None:
+    run_dir = train("logger=tensorboard")
+    assert list((run_dir / "tensorboard").rglob("events.out.tfevents*"))
+    assert (run_dir / "csv" / "version_0" / "metrics.csv").is_file()
+
+
+def test_sampling_grid_uses_the_averaged_weights(train, monkeypatch) -> None:
+    """The grid of the last epoch is drawn from the weights that the checkpoint calls averaged."""
+    drawn = []
+    sample = ImageModel.sample
+
+    def spy(self: ImageModel, *arguments, **options) -> torch.Tensor:
+        drawn.append(self.flow.levels[0].prior.bias.detach().clone())
+        return sample(self, *arguments, **options)
+
+    monkeypatch.setattr(ImageModel, "sample", spy)
+    run_dir = train("callbacks.pictures.every_n_epochs=1")
+    saved = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)
+    averaged = saved["state_dict"]["model.flow.levels.0.prior.bias"]
+    torch.testing.assert_close(drawn[1], averaged)
+
+
+@pytest.mark.slow
+def test_sweep_over_attention_and_placement(command) -> None:
+    run_dir = command(
+        "train",
+        "-m",
+        *SHORT,
+        "trainer.max_epochs=1",
+        "attention=imap,itrans",
+        "placement=before_actnorm,after_actnorm,after_conv1x1,after_coupling",
+    )
+    seen = {
+        (results(run_dir / str(job))["attention"], results(run_dir / str(job))["placement"])
+        for job in range(8)
+    }
+    assert len(seen) == 8
+    for job in range(8):
+        assert math.isfinite(results(run_dir / str(job))["test/bpd"])
+
+
+def test_a_failing_job_does_not_stop_its_sweep(command, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(commands, "_failed_jobs", [])
+    run_dir = tmp_path / "sweep"
+    with pytest.raises(SystemExit) as stopped:
+        command("train", "-m", *SHORT, "model.levels=9,1", run_dir=run_dir)
+    assert stopped.value.code == 1
+    assert "levels=9" in (run_dir / "0" / "error.txt").read_text()
+    assert not (run_dir / "0" / "results.json").exists()
+    assert math.isfinite(results(run_dir / "1")["test/bpd"])
