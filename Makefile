@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 ARGS ?=
 
-.PHONY: train test setup lint bench-density bench-longrange bench-data bench-speed clean
+.PHONY: train test setup lint clean
 
 train: setup
 	$(BIN)/python train.py $(ARGS)

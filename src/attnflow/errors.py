@@ -15,8 +15,8 @@ class AttnFlowError(ValueError):
     """
 
 
-def check_choice(name: str, value: object, accepted: Iterable[str]) -> None:
+def check_choice(name: str, value: object, accepted: Iterable[object]) -> None:
     """Raise :class:`AttnFlowError` unless ``value`` is one of ``accepted``."""
     accepted = tuple(accepted)
     if value not in accepted:
-        raise AttnFlowError(f"{name} is {value!r}; accepted are {', '.join(accepted)}.")
+        raise AttnFlowError(f"{name} is {value!r}; accepted are {', '.join(map(str, accepted))}.")

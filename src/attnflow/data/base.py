@@ -120,7 +120,8 @@ class ImageDataModule(LightningDataModule):
         if len(dataset) < self.batch_size * ranks:
             raise AttnFlowError(
                 f"the training split holds {len(dataset)} images, fewer than a batch "
-                f"of {self.batch_size} on each of {ranks} ranks; a smaller data.batch_size is accepted."
+                f"of {self.batch_size} on each of {ranks} ranks; a smaller data.batch_size is "
+                "accepted."
             )
         # Lightning tells the sampler the epoch, so the order is a function of (seed, epoch)
         # and a resumed run sees the same batches.

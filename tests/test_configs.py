@@ -1,0 +1,78 @@
+"""Every option in conf/ composes; those that need no download train."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from conftest import ROOT, SHORT, results
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+CONF = ROOT / "conf"
+# Options that another test covers, or that need a device this machine may lack.
+ELSEWHERE = {"logger=wandb", "trainer=gpu"}
+TRAINABLE_GROUPS = (
+    "attention",
+    "placement",
+    "coupling",
+    "coupling_net",
+    "prior",
+    "dequantization",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "logger",
+)
+
+
+def options(*groups: str) -> list[str]:
+    """``group=option`` for every YAML of the groups."""
+    return [
+        f"{group}={path.stem}" for group in groups for path in sorted((CONF / group).glob("*.yaml"))
+    ]
+
+
+@pytest.mark.parametrize("option", sorted(set(options(*TRAINABLE_GROUPS)) - ELSEWHERE))
+def test_option_trains(train, option) -> None:
+    figures = results(train("debug=fast", option, "trainer.accelerator=cpu"))
+    assert math.isfinite(figures["test/bpd"])
+    group, choice = option.split("=")
+    assert figures[group] == choice
+
+
+@pytest.mark.parametrize("option", options(*(p.name for p in CONF.iterdir() if p.is_dir())))
+def test_option_composes_and_says_when_to_use_it(option) -> None:
+    group, choice = option.split("=")
+    text = (CONF / group / f"{choice}.yaml").read_text().splitlines()
+    assert [line for line in text if line.startswith("# ") and "@package" not in line]
+    prefix = "+" if group == "hydra" else ""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [] if prefix else [option])
+    assert OmegaConf.to_container(config.placement)
+
+
+@pytest.mark.parametrize("option", options("data"))
+def test_data_module_knows_its_images_before_any_download(option) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [option, "paths.root_dir=/nowhere", "paths.output_dir=/nowhere"])
+    spec = instantiate(config.data).spec
+    assert len(spec.image_shape) == 3
+    assert spec.num_bins >= 2
+
+
+def test_placements_of_a_list(train) -> None:
+    run_dir = train(
+        "debug=fast",
+        "placement.positions=[after_actnorm,after_coupling]",
+        "placement.levels=[1]",
+        "placement.steps=every 2",
+    )
+    assert math.isfinite(results(run_dir)["test/bpd"])
+
+
+def test_short_training_arguments_exist() -> None:
+    """The overrides that tests share are keys of the config."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert compose("train", [o for o in SHORT if "=" in o]).model.steps == 2

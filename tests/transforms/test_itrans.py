@@ -1,0 +1,151 @@
+"""iTrans: the certificate of diagonal dominance, extreme parameters, and bad input."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from exactness import randomise
+
+from attnflow import AttnFlowError
+from attnflow.transforms import ITrans
+from attnflow.transforms.attention.masks import attention_mask
+
+VARIANTS = [
+    {"patch_size": 1},
+    {"patch_size": 2},
+    {"patch_size": 2, "num_heads": 3},
+    {"patch_size": 3},
+    {"patch_size": 2, "signed": False},
+    {"patch_size": 2, "mask": "channel"},
+    {"patch_size": 1, "position_embedding": True, "image_size": (6, 6)},
+]
+
+
+def extreme(options: dict) -> ITrans:
+    """An iTrans whose weights are 100 times what is usual."""
+    attention = ITrans(4, **options)
+    randomise(attention, 1.0)
+    with torch.no_grad():
+        for parameter in attention.parameters():
+            parameter.mul_(100)
+    return attention
+
+
+def mixing_matrix(attention: ITrans, x: torch.Tensor) -> torch.Tensor:
+    """W of every group and head, built by applying it to the identity: (B, G, h, n, n)."""
+    mixing = attention._mixing(x, attention._layout(x), None)
+    shape = attention.attention_weights(x).shape
+    identity = torch.eye(shape[-1], dtype=x.dtype).expand(shape)
+    return mixing.apply(identity)
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_certificate_holds_at_extreme_parameters(options) -> None:
+    attention = extreme(options).double()
+    x = 10 * torch.randn(4, 4, 6, 6).double()
+    matrix = mixing_matrix(attention, x)
+    diagonal = matrix.diagonal(dim1=-2, dim2=-1).abs()
+    others = matrix.abs().sum(-1) - diagonal
+    assert (diagonal > others).all()
+    bound = 1 / (diagonal - others).amin(-1)
+    assert (torch.linalg.inv(matrix).abs().sum(-1).amax(-1) <= bound * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_extreme_parameters_stay_finite_and_invertible(options) -> None:
+    attention = extreme(options)
+    x = torch.randn(4, 4, 6, 6)
+    z, log_det = attention(x)
+    assert torch.isfinite(z).all()
+    assert torch.isfinite(log_det).all()
+    assert ((attention.inverse(z) - x).abs().max() < 1e-3).all()
+    attention = attention.double()
+    z, _ = attention(x.double())
+    torch.testing.assert_close(attention.inverse(z), x.double(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_rows_of_attention_sum_to_one(options) -> None:
+    attention = ITrans(4, **options)
+    weights = attention.attention_weights(torch.randn(2, 4, 6, 6))
+    torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_one_half_passes_and_the_weights_read_it_alone(options) -> None:
+    attention = ITrans(4, **options)
+    randomise(attention)
+    x = torch.randn(2, 4, 6, 6)
+    read = attention_mask(attention.mask, 0, (4, 6, 6))
+    z, log_det = attention(x)
+    torch.testing.assert_close(z[:, read], x[:, read], rtol=0, atol=0)
+    assert (z[:, ~read] - x[:, ~read]).abs().min() > 0
+    other = torch.where(read, x, torch.randn_like(x))
+    torch.testing.assert_close(attention(other)[1], log_det)
+    torch.testing.assert_close(attention.attention_weights(other), attention.attention_weights(x))
+
+
+def test_positive_mixing_averages_and_signed_mixing_can_subtract() -> None:
+    x = torch.randn(1, 4, 6, 6)
+    for signed, lowest in ((False, 0.0), (True, -10.0)):
+        attention = ITrans(4, signed=signed)
+        with torch.no_grad():
+            attention.gain_logit.fill_(-3.0)
+        matrix = mixing_matrix(attention, x)
+        off_diagonal = matrix - torch.diag_embed(matrix.diagonal(dim1=-2, dim2=-1))
+        assert off_diagonal.min() >= lowest
+        assert (off_diagonal.min() < 0) == signed
+
+
+def test_position_embedding_tells_equal_tokens_apart() -> None:
+    x = torch.ones(1, 4, 6, 6)
+    without = ITrans(4).attention_weights(x)
+    assert without.std(-1).max() < 1e-6
+    attention = ITrans(4, position_embedding=True, image_size=(6, 6))
+    assert attention.attention_weights(x).std(-1).min() > 1e-3
+
+
+def test_log_det_stays_in_float32_under_autocast() -> None:
+    attention = ITrans(4)
+    x = torch.randn(2, 4, 6, 6)
+    expected_z, expected = attention(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        z, log_det = attention(x)
+    assert log_det.dtype == torch.float32
+    torch.testing.assert_close(log_det, expected)
+    torch.testing.assert_close(z, expected_z)
+
+
+def test_layouts_made_in_inference_mode_serve_training() -> None:
+    attention = ITrans(3, patch_size=5)
+    with torch.inference_mode():
+        attention(torch.randn(1, 3, 10, 5))
+    z, log_det = attention(torch.randn(1, 3, 10, 5))
+    (z.sum() + log_det.sum()).backward()
+    assert all(p.grad is not None for p in attention.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variant": "sparse"}, "'sparse'"),
+        ({"mask": "stripes"}, "'stripes'"),
+        ({"parity": 2}, "parity is 2"),
+        ({"patch_size": 0}, "patch_size is 0"),
+        ({"num_heads": 0}, "num_heads is 0"),
+        ({"patch_size": 4, "image_size": (6, 6)}, "patch_size is 4"),
+        ({"num_heads": 9, "image_size": (6, 6)}, "num_heads is 9"),
+        ({"position_embedding": True}, "image_size"),
+    ],
+)
+def test_bad_options_are_named(options, message) -> None:
+    with pytest.raises(AttnFlowError, match=message):
+        ITrans(4, **options)
+
+
+def test_a_feature_map_of_another_size_is_named() -> None:
+    attention = ITrans(4, position_embedding=True, image_size=(6, 6))
+    with pytest.raises(AttnFlowError, match="8 x 6"):
+        attention(torch.randn(1, 4, 8, 6))
+    with pytest.raises(AttnFlowError, match="5 x 6"):
+        attention(torch.randn(1, 4, 5, 6))
