@@ -4,7 +4,7 @@ from attnflow.transforms.actnorm import ActNorm
 from attnflow.transforms.attention import IMap, ITrans
 from attnflow.transforms.base import Composition, Transform
 from attnflow.transforms.conv1x1 import InvertibleConv1x1
-from attnflow.transforms.coupling import AdditiveCoupling, AffineCoupling
+from attnflow.transforms.coupling import AdditiveCoupling, AffineCoupling, MixLogCDFCoupling
 from attnflow.transforms.squeeze import Squeeze
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "IMap",
     "ITrans",
     "InvertibleConv1x1",
+    "MixLogCDFCoupling",
     "Squeeze",
     "Transform",
 ]

@@ -1,0 +1,86 @@
+"""The mixture of logistics: against a naive reference, and its inverse where it saturates."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from exactness import randomise
+
+from attnflow import AttnFlowError
+from attnflow.transforms import MixLogCDFCoupling
+from attnflow.transforms.coupling import ConvNet
+from attnflow.transforms.coupling.mixlogcdf import invert_mixture_logit, mixture_logit
+
+
+def mixture(dtype: torch.dtype = torch.float64, components: int = 5) -> list[torch.Tensor]:
+    """Means, log-scales and log-weights of shape (4, 2, K, 3, 3)."""
+    mean, log_scale, logits = torch.randn(3, 4, 2, components, 3, 3, dtype=dtype)
+    return [2 * mean, log_scale, logits.log_softmax(2)]
+
+
+def test_against_the_naive_formula() -> None:
+    mean, log_scale, log_weight = mixture()
+    x = torch.randn(4, 2, 3, 3, dtype=torch.float64)
+    weight = log_weight.exp()
+    sigmoid = torch.sigmoid((x.unsqueeze(2) - mean) / log_scale.exp())
+    cdf = (weight * sigmoid).sum(2)
+    pdf = (weight * sigmoid * (1 - sigmoid) / log_scale.exp()).sum(2)
+    value, log_derivative = mixture_logit(x, mean, log_scale, log_weight)
+    torch.testing.assert_close(value, torch.logit(cdf), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(log_derivative, (pdf / (cdf * (1 - cdf))).log())
+
+
+def test_derivative_against_autograd() -> None:
+    mean, log_scale, log_weight = mixture()
+    x = (30 * torch.randn(4, 2, 3, 3, dtype=torch.float64)).requires_grad_()
+    value, log_derivative = mixture_logit(x, mean, log_scale, log_weight)
+    (gradient,) = torch.autograd.grad(value.sum(), x)
+    torch.testing.assert_close(gradient.log(), log_derivative, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("spread", [1.0, 30.0, 1e3, 1e5])
+def test_inverse_in_float32_at_saturated_inputs(spread) -> None:
+    parameters = mixture(torch.float32)
+    x = spread * torch.randn(4, 2, 3, 3)
+    value, log_derivative = mixture_logit(x, *parameters)
+    assert torch.isfinite(value).all()
+    assert torch.isfinite(log_derivative).all()
+    back = invert_mixture_logit(value, *parameters)
+    assert ((back - x).abs() <= 1e-4 * (1 + x.abs())).all()
+
+
+@pytest.mark.parametrize("components", [1, 2, 16])
+def test_inverse_to_the_precision_of_float64(components) -> None:
+    parameters = mixture(components=components)
+    y = 20 * torch.randn(4, 2, 3, 3, dtype=torch.float64)
+    back = mixture_logit(invert_mixture_logit(y, *parameters), *parameters)[0]
+    torch.testing.assert_close(back, y, rtol=1e-12, atol=1e-12)
+
+
+def test_inverse_takes_few_iterations() -> None:
+    """Newton's steps do the work: bisection alone would take 50 or more."""
+    parameters = mixture()
+    x = torch.randn(4, 2, 3, 3, dtype=torch.float64)
+    value, _ = mixture_logit(x, *parameters)
+    torch.testing.assert_close(invert_mixture_logit(value, *parameters, max_iterations=30), x)
+
+
+def test_coupling_stays_finite_at_extreme_parameters() -> None:
+    coupling = MixLogCDFCoupling(4, net=partial(ConvNet, hidden_channels=8))
+    randomise(coupling, 10.0)
+    z, log_det = coupling(torch.randn(8, 4, 4, 4))
+    assert torch.isfinite(z).all()
+    assert torch.isfinite(log_det).all()
+    assert torch.isfinite(coupling.inverse(z)).all()
+
+
+def test_components_start_apart() -> None:
+    coupling = MixLogCDFCoupling(4, num_components=4)
+    assert len(coupling.start[0, 2:6, 0, 0].unique()) == 4
+
+
+def test_bad_number_of_components_is_named() -> None:
+    with pytest.raises(AttnFlowError, match="num_components is 0"):
+        MixLogCDFCoupling(4, num_components=0)
