@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["DataSpec", "ImageDataModule", "TensorImages"]
+__all__ = ["SPLITS", "DataSpec", "ImageDataModule", "TensorImages"]
 
 SPLITS = ("train", "val", "test")
 
@@ -97,6 +97,11 @@ class ImageDataModule(LightningDataModule):
     def spec(self) -> DataSpec:
         """Shapes and numbers of the data, known before any of it is read."""
         raise NotImplementedError
+
+    @property
+    def entropy(self) -> float | None:
+        """The exact entropy of the images in bits/dim, where it is known."""
+        return None
 
     def read(self, split: str) -> Dataset:
         """One split's images; called once."""

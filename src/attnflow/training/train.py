@@ -64,6 +64,8 @@ def train(config: DictConfig) -> float:
             load_best(module, trainer)
             trainer.test(module, datamodule, verbose=False)
             results["test/bpd"] = float(trainer.callback_metrics["test/bpd"])
+    if datamodule.entropy is not None:
+        results["data/entropy_bpd"] = datamodule.entropy
     results |= {
         "params": count_parameters(module),
         "images_per_second": images_per_second(trainer),

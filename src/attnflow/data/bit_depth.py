@@ -1,0 +1,21 @@
+"""Reduced bit depth of 8-bit images."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from attnflow.errors import AttnFlowError
+
+__all__ = ["check_num_bits", "reduce_bits"]
+
+
+def check_num_bits(num_bits: int) -> int:
+    """``num_bits``; raises :class:`AttnFlowError` where it is not in 1 .. 8."""
+    if not 1 <= num_bits <= 8:
+        raise AttnFlowError(f"data.num_bits is {num_bits}; a whole number from 1 to 8 is accepted.")
+    return num_bits
+
+
+def reduce_bits(images: Tensor, num_bits: int) -> Tensor:
+    """The ``num_bits`` most significant bits of 8-bit images: uint8 in 0 .. 2^num_bits - 1."""
+    return images >> (8 - num_bits)

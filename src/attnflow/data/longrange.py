@@ -1,0 +1,79 @@
+"""Synthetic images with a long-range dependence and a known entropy."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.utils.data import Dataset
+
+from attnflow.data.base import SPLITS, DataSpec, ImageDataModule, TensorImages
+from attnflow.errors import AttnFlowError
+
+__all__ = ["LongRangeDataModule"]
+
+
+class LongRangeDataModule(ImageDataModule):
+    """Images whose right half repeats the left half, moved down by a fixed offset.
+
+    The left half is independent and uniform over the grey levels. A pixel of the right half
+    is the left pixel ``size / 2`` columns to its left and ``offset`` rows above (cyclically),
+    but for a share of them that is drawn anew, uniformly over all levels. So the entropy
+    is known exactly (:attr:`entropy`), and a model reaches it only by looking far.
+
+    Args:
+        size: side of the (square, grey) images, even.
+        num_levels: grey levels, 2 to 256.
+        replaced: share of the right half's pixels that are drawn anew, 0 to 1.
+        offset: rows by which the copy is moved.
+        num_train: training images; validation and test have a quarter each.
+        batch_size, num_workers, seed: as for every data module; seed also draws the images.
+    """
+
+    def __init__(
+        self,
+        size: int = 16,
+        num_levels: int = 16,
+        replaced: float = 0.1,
+        offset: int = 4,
+        num_train: int = 8192,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers, seed)
+        if size < 2 or size % 2:
+            raise AttnFlowError(f"data.size is {size}; an even number of 2 or more is accepted.")
+        if not 2 <= num_levels <= 256:
+            raise AttnFlowError(f"data.num_levels is {num_levels}; 2 to 256 is accepted.")
+        if not 0 <= replaced <= 1:
+            raise AttnFlowError(f"data.replaced is {replaced}; a share from 0 to 1 is accepted.")
+        self.size, self.num_levels, self.replaced = size, num_levels, replaced
+        self.offset, self.num_train = offset, num_train
+
+    @property
+    def spec(self) -> DataSpec:
+        return DataSpec(image_shape=(1, self.size, self.size), num_bins=self.num_levels)
+
+    @property
+    def entropy(self) -> float:
+        """The images' exact entropy in bits/dim, which no model's bits/dim can go below.
+
+        Half of the pixels have log2 L bits. A pixel of the other half equals its source with
+        probability q = 1 - r + r / L and each other level with probability r / L.
+        """
+        levels, r = self.num_levels, self.replaced
+        same, other = 1 - r + r / levels, r / levels
+        copy = -same * math.log2(same) if same else 0.0
+        copy -= (levels - 1) * other * math.log2(other) if other else 0.0
+        return (math.log2(levels) + copy) / 2
+
+    def read(self, split: str) -> Dataset:
+        number = {"train": self.num_train}.get(split, self.num_train // 4)
+        generator = torch.Generator().manual_seed(3 * self.seed + SPLITS.index(split))
+        shape = (number, 1, self.size, self.size // 2)
+        left = torch.randint(self.num_levels, shape, generator=generator)
+        fresh = torch.randint(self.num_levels, shape, generator=generator)
+        anew = torch.rand(shape, generator=generator) < self.replaced
+        right = torch.where(anew, fresh, left.roll(self.offset, 2))
+        return TensorImages(torch.cat([left, right], 3).to(torch.uint8))

@@ -1,0 +1,77 @@
+"""Patches of the two photographs that scikit-learn ships: natural images without a download."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.datasets import load_sample_images
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from attnflow.data.base import DataSpec, ImageDataModule, TensorImages
+from attnflow.data.bit_depth import check_num_bits, reduce_bits
+from attnflow.errors import AttnFlowError
+
+__all__ = ["PhotosDataModule"]
+
+TRAIN_COLUMNS = 0.7  # of the first photograph; validation and test lie to the right of it
+VAL_COLUMNS = 0.85
+# Training patches start every STRIDE pixels, so they overlap; evaluation patches do not.
+STRIDE = 4
+
+
+class PhotosDataModule(ImageDataModule):
+    """Colour patches of ``china.jpg`` and ``flower.jpg`` (427 x 640 pixels each), 8-bit.
+
+    Fixed split by region, so that no pixel is in two splits: of the first photograph the left
+    70% trains, the next 15% validates and the right 15% tests; the whole second photograph
+    tests as well, at every second patch. Training patches overlap, others do not.
+
+    Args:
+        size: side of a patch; at most the width of the narrowest region, 96.
+        num_bits: bits of a grey value, 1 to 8.
+        batch_size, num_workers, seed: as for every data module.
+    """
+
+    def __init__(
+        self,
+        size: int = 16,
+        num_bits: int = 8,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers, seed)
+        self.num_bits = check_num_bits(num_bits)
+        if not 2 <= size <= 96:
+            raise AttnFlowError(
+                f"data.size is {size}; a patch of 2 to 96 pixels fits the photographs' regions."
+            )
+        self.size = size
+
+    @property
+    def spec(self) -> DataSpec:
+        return DataSpec(image_shape=(3, self.size, self.size), num_bins=2**self.num_bits)
+
+    def read(self, split: str) -> Dataset:
+        first, second = (torch.from_numpy(np.array(p)) for p in load_sample_images().images)
+        width = first.shape[1]
+        train_end, val_end = round(TRAIN_COLUMNS * width), round(VAL_COLUMNS * width)
+        if split == "train":
+            images = patches(first[:, :train_end], self.size, STRIDE)
+        elif split == "val":
+            images = patches(first[:, train_end:val_end], self.size, self.size)
+        else:
+            images = torch.cat(
+                [
+                    patches(first[:, val_end:], self.size, self.size),
+                    patches(second, self.size, self.size)[::2],
+                ]
+            )
+        return TensorImages(reduce_bits(images, self.num_bits))
+
+
+def patches(photograph: Tensor, size: int, stride: int) -> Tensor:
+    """All patches of a photograph (H, W, 3) that start every ``stride`` pixels: (N, 3, s, s)."""
+    windows = photograph.unfold(0, size, stride).unfold(1, size, stride)
+    return windows.flatten(0, 1).contiguous()

@@ -1,0 +1,87 @@
+"""The data sets that are cut or made on the spot."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_sample_images
+
+from attnflow import AttnFlowError
+from attnflow.data import LongRangeDataModule, PhotosDataModule
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_photos_are_patches_of_the_photographs(size) -> None:
+    photos = PhotosDataModule(size=size)
+    assert photos.spec.image_shape == (3, size, size)
+    first, _ = load_sample_images().images
+    patch = photos.dataset("train").fields["image"][0]
+    np.testing.assert_array_equal(patch.permute(1, 2, 0).numpy(), first[:size, :size])
+    for split in ("train", "val", "test"):
+        assert len(photos.dataset(split)) >= 30
+        assert photos.dataset(split).fields["image"].dtype == torch.uint8
+
+
+def test_photo_splits_share_no_pixel() -> None:
+    """Every split is cut from its own columns; photographs do not repeat whole patches."""
+    photos = PhotosDataModule(size=16)
+    seen = [
+        {p.numpy().tobytes() for p in photos.dataset(split).fields["image"]}
+        for split in ("train", "val", "test")
+    ]
+    assert not seen[0] & seen[1]
+    assert not seen[0] & seen[2]
+    assert not seen[1] & seen[2]
+
+
+def test_reduced_bit_depth() -> None:
+    full = PhotosDataModule().dataset("val").fields["image"]
+    photos = PhotosDataModule(num_bits=5)
+    reduced = photos.dataset("val").fields["image"]
+    assert photos.spec.num_bins == 32
+    assert torch.equal(reduced, full // 8)
+
+
+def test_longrange_entropy_is_the_one_of_its_samples() -> None:
+    data = LongRangeDataModule(num_train=4096)
+    assert data.entropy == pytest.approx(2.408, abs=1e-3)
+    images = data.dataset("train").fields["image"].long()
+    left, right = images.split(8, 3)
+    joint = torch.zeros(16, 16)
+    source = left.roll(4, 2)
+    joint.index_put_((source.flatten(), right.flatten()), torch.tensor(1.0), accumulate=True)
+    joint /= joint.sum()
+    conditional = -(joint * (joint / joint.sum(1, keepdim=True)).log2()).sum()
+    marginal = -(joint.sum(1) * joint.sum(1).log2()).sum()
+    assert ((conditional + marginal) / 2).item() == pytest.approx(data.entropy, abs=5e-3)
+
+
+def test_longrange_limits() -> None:
+    assert LongRangeDataModule(replaced=0).entropy == 2.0
+    assert LongRangeDataModule(replaced=1).entropy == pytest.approx(math.log2(16))
+
+
+def test_longrange_splits_differ_and_repeat() -> None:
+    first, again = LongRangeDataModule(num_train=64), LongRangeDataModule(num_train=64)
+    assert torch.equal(first.dataset("val").fields["image"], again.dataset("val").fields["image"])
+    train, val = (first.dataset(split).fields["image"] for split in ("train", "val"))
+    assert not torch.equal(train[:16], val)
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (PhotosDataModule, {"num_bits": 0}, "num_bits is 0"),
+        (PhotosDataModule, {"num_bits": 9}, "num_bits is 9"),
+        (PhotosDataModule, {"size": 128}, "size is 128"),
+        (LongRangeDataModule, {"size": 7}, "size is 7"),
+        (LongRangeDataModule, {"num_levels": 1}, "num_levels is 1"),
+        (LongRangeDataModule, {"replaced": 1.5}, "replaced is 1.5"),
+    ],
+)
+def test_bad_options_are_named(make, arguments, message) -> None:
+    with pytest.raises(AttnFlowError, match=message):
+        make(**arguments)
