@@ -9,7 +9,7 @@ import torch
 from exactness import assert_exact, make_context, randomise
 
 from attnflow.errors import AttnFlowError
-from attnflow.priors import GaussianPrior, SplitGaussianPrior
+from attnflow.priors import GaussianPrior, MultiScaleAutoregressivePrior, SplitGaussianPrior
 from attnflow.transforms import (
     ActNorm,
     AdditiveCoupling,
@@ -45,6 +45,10 @@ TRANSFORMS = {
     ),
     "gaussian_prior": (GaussianPrior, EVEN_SHAPES + ODD_SHAPES),
     "split_gaussian_prior": (SplitGaussianPrior, EVEN_SHAPES + ODD_SHAPES),
+    "mar_prior": (
+        partial(MultiScaleAutoregressivePrior, hidden_channels=6),
+        EVEN_SHAPES + ODD_SHAPES,
+    ),
 }
 ATTENTIONS = {
     "imap": (IMap, EVEN_SHAPES + ODD_SHAPES),

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from attnflow.context import Context, with_condition
 from attnflow.transforms.base import Transform, sum_per_sample
+from attnflow.transforms.coupling.nets import zero_conv
 
 __all__ = ["GaussianPrior", "SplitGaussianPrior"]
 
-LARGEST_LOG_SCALE = 3.0
+LARGEST_LOG_STD = 3.0
 
 
 class _GaussianPrior(Transform):
@@ -30,7 +31,7 @@ class _GaussianPrior(Transform):
 
     def _mean_and_log_std(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor]:
         mean, raw = self._raw(x, context).to(x.dtype).chunk(2, 1)
-        return mean, LARGEST_LOG_SCALE * torch.tanh(raw / LARGEST_LOG_SCALE)
+        return mean, bounded_log_std(raw)
 
 
 class GaussianPrior(_GaussianPrior):
@@ -87,13 +88,10 @@ class SplitGaussianPrior(_GaussianPrior):
         self.bias = nn.Parameter(torch.zeros(1, 2 * num_channels, 1, 1))
         self.net = None
         if self.read_channels:
-            last = nn.Conv2d(hidden_channels, 2 * num_channels, 3, padding=1)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
             self.net = nn.Sequential(
                 nn.Conv2d(self.read_channels, hidden_channels, 3, padding=1),
                 nn.ReLU(inplace=True),
-                last,
+                zero_conv(hidden_channels, 2 * num_channels, 3),
             )
 
     def _raw(self, x: Tensor, context: Context | None) -> Tensor:
@@ -101,3 +99,8 @@ class SplitGaussianPrior(_GaussianPrior):
             return self.bias
         nothing = x.new_zeros(len(x), 0, *x.shape[2:])
         return self.bias + self.net(with_condition(nothing, context, self.read_channels))
+
+
+def bounded_log_std(raw: Tensor) -> Tensor:
+    """``raw``, bent smoothly so that its absolute value stays below LARGEST_LOG_STD."""
+    return LARGEST_LOG_STD * torch.tanh(raw / LARGEST_LOG_STD)

@@ -129,9 +129,10 @@ class SelfAttention(nn.Module):
         return h + self.projection(mixed.transpose(2, 3).reshape_as(h))
 
 
-def zero_conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
+def zero_conv(in_channels: int, out_channels: int, kernel_size: int, groups: int = 1) -> nn.Conv2d:
     """A convolution that gives zeros until it is trained, so that a coupling starts simple."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+    padding = kernel_size // 2
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, groups=groups)
     nn.init.zeros_(conv.weight)
     nn.init.zeros_(conv.bias)
     return conv
