@@ -30,6 +30,10 @@ P3_SHAPES = [(2, 3, 3), (2, 3, 6), (1, 6, 6), (3, 6, 3), (4, 3, 3), (1, 9, 3)]
 TRANSFORMS = {
     "actnorm": (ActNorm, EVEN_SHAPES + ODD_SHAPES),
     "conv1x1": (InvertibleConv1x1, EVEN_SHAPES + ODD_SHAPES),
+    "conv1x1_permutation": (
+        partial(InvertibleConv1x1, start="permutation"),
+        EVEN_SHAPES + ODD_SHAPES,
+    ),
     "affine": (partial(AffineCoupling, net=SMALL_NET), [*EVEN_SHAPES, (4, 3, 3), (2, 5, 3)]),
     "additive": (partial(AdditiveCoupling, net=SMALL_NET), [*EVEN_SHAPES, (4, 3, 3), (2, 5, 3)]),
     "mixlogcdf": (

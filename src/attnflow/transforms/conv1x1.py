@@ -7,9 +7,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.context import Context
+from attnflow.errors import check_choice
 from attnflow.transforms.base import Transform, full_precision, log_det_dtype
 
 __all__ = ["InvertibleConv1x1"]
+
+
+def random_rotation(num_channels: int) -> Tensor:
+    """An orthogonal matrix (C, C), float64."""
+    return torch.linalg.qr(torch.randn(num_channels, num_channels).double())[0]
+
+
+def swapped_halves(num_channels: int) -> Tensor:
+    """The permutation (C, C) that swaps the two halves of the channels, float64."""
+    return torch.eye(num_channels, dtype=torch.float64).roll(num_channels // 2, 0)
+
+
+STARTS = {"rotation": random_rotation, "permutation": swapped_halves}
 
 
 class InvertibleConv1x1(Transform):
@@ -17,19 +31,27 @@ class InvertibleConv1x1(Transform):
 
     Kingma & Dhariwal, Glow (2018), section 3.2, equation 10: P is a fixed permutation, L
     unit lower triangular and U strictly upper triangular, so that
-    ``log_det = H W sum(log_s)`` and the inverse takes two triangular solves. W starts as a
-    random rotation. With a condition, L, U and log_s of a sample also depend (linearly,
-    from zero) on its context, as in Full-Glow.
+    ``log_det = H W sum(log_s)`` and the inverse takes two triangular solves. With a condition,
+    L, U and log_s of a sample also depend (linearly, from zero) on its context, as in
+    Full-Glow.
+
+    W starts as Glow's random rotation, or as a permutation that swaps the two halves of the
+    channels. Values of a discrete image, dequantized, fill boxes along the pixels' axes. A
+    coupling that bends each value (:class:`MixLogCDFCoupling`) can flatten such a box, but not
+    one that has been rotated; so with these a permutation is the better start.
 
     Args:
         num_channels: C.
+        start: ``rotation`` or ``permutation``.
         context_channels: width of the condition; 0 for none.
     """
 
-    def __init__(self, num_channels: int, context_channels: int = 0) -> None:
+    def __init__(
+        self, num_channels: int, start: str = "rotation", context_channels: int = 0
+    ) -> None:
         super().__init__()
-        rotation = torch.linalg.qr(torch.randn(num_channels, num_channels).double())[0]
-        permutation, lower, upper = torch.linalg.lu(rotation)
+        check_choice("start", start, STARTS)
+        permutation, lower, upper = torch.linalg.lu(STARTS[start](num_channels))
         diagonal = upper.diagonal()
         self.register_buffer("permutation", permutation.argmax(1))
         self.register_buffer("sign", diagonal.sign().float())
