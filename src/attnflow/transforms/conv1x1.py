@@ -35,10 +35,10 @@ class InvertibleConv1x1(Transform):
     L, U and log_s of a sample also depend (linearly, from zero) on its context, as in
     Full-Glow.
 
-    W starts as Glow's random rotation, or as a random permutation of the channels. Values of a discrete image, dequantized, fill boxes along the pixels' axes. A
-    coupling that bends each value (:class:`MixLogCDFCoupling`) can flatten such a box, but not
-    one that has been rotated; so with these a permutation is the better start (on the digits
-    by 0.12 bits/dim).
+    W starts as Glow's random rotation, or as a random permutation of the channels. The values
+    of a dequantized image fill boxes along the pixels' axes. A coupling that bends each value
+    (:class:`MixLogCDFCoupling`) can flatten such a box, but not one that has been rotated; so
+    with these a permutation is the better start (on the digits by 0.12 bits/dim).
 
     Args:
         num_channels: C.
