@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 ARGS ?=
 
-.PHONY: train test setup lint clean
+.PHONY: train test setup lint bench-density clean
 
 train: setup
 	$(BIN)/python train.py $(ARGS)
@@ -25,6 +25,10 @@ $(VENV)/.installed: pyproject.toml
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bench-density: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python benchmarks/density.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info

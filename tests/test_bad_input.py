@@ -37,6 +37,8 @@ def refused(command, name: str, *arguments: str) -> str:
         (["resume=nowhere.ckpt"], "nowhere.ckpt"),
         (["+attention.colour=red"], "colour"),
         (["trainer.max_epochs=-1"], "warmup_cosine"),
+        (["trainer.check_val_every_n_epoch=5"], "check_val_every_n_epoch is 5"),
+        (["callbacks.checkpoint=null"], "callbacks.checkpoint"),
     ],
 )
 def test_bad_configs_are_named(command, arguments, named) -> None:
@@ -85,9 +87,7 @@ def test_eval_needs_a_checkpoint(command) -> None:
     assert "missing.ckpt" in refused(command, "eval", "ckpt_path=missing.ckpt")
 
 
-def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(
-    command, train, checkpoint, monkeypatch
-) -> None:
+def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(command, train, monkeypatch) -> None:
     from attnflow.transforms import AffineCoupling
 
     transform = AffineCoupling.transform
@@ -100,11 +100,12 @@ def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(
         bad = self.training and len(calls) > 4 and self is calls[1] and calls.count(self) > 2
         return z, log_derivative * float("nan") if bad else log_derivative
 
-    monkeypatch.setattr(AffineCoupling, "transform", poisoned)
+    affine = [*SHORT, "coupling=affine", "test=false"]
+    checkpoint = command("train", *affine) / "checkpoints" / "last.ckpt"
     before = checkpoint.read_bytes()
-    message = refused(
-        command, "train", *SHORT, f"resume={checkpoint}", "trainer.max_epochs=9", "test=false"
-    )
+    monkeypatch.setattr(AffineCoupling, "transform", poisoned)
+    more = [f"resume={checkpoint}", "trainer.max_epochs=9"]
+    message = refused(command, "train", *affine, *more)
     assert "levels.0.transforms.step_1.coupling (AffineCoupling)" in message
     assert "log_det" in message
     assert "at step" in message

@@ -50,7 +50,7 @@ def test_an_offline_run_holds_figures_pictures_and_config(train) -> None:
     run_dir = train("logger=wandb", "callbacks.pictures.every_n_epochs=1")
     rows = history(run_dir)
     logged = {name for row in rows for name in row}
-    for name in ("val/bpd", "train/bpd", "test/bpd", "lr-Adam", "images_per_second"):
+    for name in ("val/bpd", "train/bpd", "test/bpd", "lr-AdamW", "images_per_second"):
         assert name in logged, name
     assert {"samples/_type", "samples/filenames"} <= logged
     assert list((run_dir / "wandb").rglob("samples*.png"))

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from attnflow.assembly import build_model
 from attnflow.checkpoint import describe, model_state, read_checkpoint
 from attnflow.commands import plain_config
+from attnflow.errors import AttnFlowError
 from attnflow.evaluation.pictures import image_grid, save_picture
 from attnflow.evaluation.results import print_table, write_results
 from attnflow.training.callbacks import ImagesPerSecond
@@ -55,11 +56,12 @@ def train(config: DictConfig) -> float:
     )
     with quiet_warnings():
         trainer = make_trainer(config)
+    check_validates(trainer)
     for logger in trainer.loggers:
         logger.log_hyperparams(plain | {"params": count_parameters(module)})
     with quiet_warnings(), finished_wandb():
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
-        results = {"val/bpd": float(trainer.checkpoint_callback.best_model_score)}
+        results = {"val/bpd": best_score(trainer)}
         if config.test:
             load_best(module, trainer)
             trainer.test(module, datamodule, verbose=False)
@@ -83,6 +85,28 @@ def make_trainer(config: DictConfig) -> Trainer:
     callbacks: list[Callback] = [instantiate(c) for c in config.callbacks.values() if c]
     loggers: list[Logger] = [instantiate(c) for c in config.logger.values() if c]
     return instantiate(config.trainer, callbacks=callbacks, logger=loggers)
+
+
+def check_validates(trainer: Trainer) -> None:
+    """Raise :class:`AttnFlowError` where training would end before its first validation."""
+    every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
+    if every and epochs and 0 < epochs < every:
+        raise AttnFlowError(
+            f"trainer.check_val_every_n_epoch is {every}, but trainer.max_epochs is {epochs}, so "
+            f"nothing would be validated; at most {epochs} is accepted."
+        )
+
+
+def best_score(trainer: Trainer) -> float:
+    """The best ``val/bpd`` that a checkpoint was kept for."""
+    score = trainer.checkpoint_callback and trainer.checkpoint_callback.best_model_score
+    if score is None:
+        raise AttnFlowError(
+            "no checkpoint was kept for its val/bpd, so there is nothing to test or to report; a "
+            "ModelCheckpoint that monitors val/bpd (callbacks.checkpoint) and at least one "
+            "validation are needed."
+        )
+    return float(score)
 
 
 def load_best(module: FlowModule, trainer: Trainer) -> None:
