@@ -26,7 +26,7 @@ def test_certainty_costs_nothing() -> None:
 
 
 def test_dequantization_stays_in_the_bin_and_comes_back() -> None:
-    dequantizer = UniformDequantizer(17)
+    dequantizer = UniformDequantizer(17, (1, 8, 8))
     x = torch.randint(17, (64, 1, 8, 8))
     y, log_q = dequantizer(x, torch.rand(64, 1, 8, 8))
     assert y.min() >= 0

@@ -49,7 +49,8 @@ def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
         prior=parts["prior"],
         context_channels=conditioning.context_channels if conditioning else 0,
     )
-    return ImageModel(flow, parts["dequantization"](spec.num_bins), conditioning)
+    dequantizer = parts["dequantization"](spec.num_bins, image_shape=spec.image_shape)
+    return ImageModel(flow, dequantizer, conditioning)
 
 
 def check_arguments(group: str, part: object) -> None:

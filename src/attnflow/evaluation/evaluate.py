@@ -42,14 +42,14 @@ def evaluate(config: DictConfig) -> float:
     held = checkpoint[KEY]["config"]
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(held["data"] | dict(config.data))
-    module = FlowModule(model, seed=held["seed"])
-    trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False)
-    tested = time.perf_counter()
+    module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
     with quiet_warnings():
+        trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False)
+        tested = time.perf_counter()
         trainer.test(module, datamodule, verbose=False)
     test_images = len(datamodule.dataset("test"))
     results = {
-        "test/bpd": float(trainer.callback_metrics["test/bpd"]),
+        **{name: float(value) for name, value in trainer.callback_metrics.items()},
         "params": count_parameters(module),
         "images_per_second": test_images / (time.perf_counter() - tested),
     }

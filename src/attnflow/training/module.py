@@ -13,6 +13,7 @@ from torchmetrics import MeanMetric
 
 from attnflow.checkpoint import KEY
 from attnflow.distributed import rank
+from attnflow.errors import AttnFlowError
 from attnflow.image_model import Batch, ImageModel
 from attnflow.noise import sample_keys, uniform_noise
 
@@ -33,6 +34,8 @@ class FlowModule(LightningModule):
         optimizer: called with the parameters.
         scheduler: called with the optimizer and ``total_steps=``; None for a constant rate.
         seed: of the noise.
+        importance_samples: noise samples of the importance-weighted bound that testing gives
+            as ``test/bpd_importance``; 1 for none.
         description: plain values that make a checkpoint enough alone
             (:func:`attnflow.checkpoint.describe`).
     """
@@ -43,13 +46,19 @@ class FlowModule(LightningModule):
         optimizer: Callable[..., Optimizer] | None = None,
         scheduler: Callable[..., LRScheduler] | None = None,
         seed: int = 0,
+        importance_samples: int = 1,
         description: Mapping | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed, self.description = seed, description
-        self.val_bpd, self.test_bpd = MeanMetric(), MeanMetric()
+        if importance_samples < 1:
+            raise AttnFlowError(
+                f"importance_samples is {importance_samples}; 1 or more is accepted."
+            )
+        self.importance_samples = importance_samples
+        self.val_bpd, self.test_bpd, self.test_importance = (MeanMetric() for _ in range(3))
 
     def bits_per_dim(self, batch: Batch, epoch: int = NO_EPOCH) -> Tensor:
         """Bits per dimension of every image, with this epoch's noise: (B,)."""
@@ -85,7 +94,13 @@ class FlowModule(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self.test_bpd.update(self.bits_per_dim(batch))
-        self.log("test/bpd", self.test_bpd, batch_size=len(batch["image"]))
+        size = len(batch["image"])
+        self.log("test/bpd", self.test_bpd, batch_size=size)
+        if self.importance_samples > 1:
+            # The first noise sample is the one-sample bound's own.
+            noises = [self.noise(batch, NO_EPOCH - k) for k in range(self.importance_samples)]
+            self.test_importance.update(self.model.importance_bits_per_dim(batch, noises))
+            self.log("test/bpd_importance", self.test_importance, batch_size=size)
 
     def configure_optimizers(self) -> Optimizer | dict:
         optimizer = self.make_optimizer(self.parameters())

@@ -174,6 +174,7 @@ class quiet_warnings(warnings.catch_warnings):
             ".*number of training batches.*smaller than the logging interval.*",
             ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
             ".*sampler has shuffling enabled.*",
+            ".*treespec, LeafSpec.*",  # Lightning's own use of torch
             ".*epoch parameter in `scheduler.step.*",  # torch's SequentialLR calls it itself
         ):
             warnings.filterwarnings("ignore", message)
