@@ -8,6 +8,7 @@ from exactness import randomise
 
 from attnflow import AttnFlowError
 from attnflow.transforms import ITrans
+from attnflow.transforms.attention.itrans import pairwise_offsets
 from attnflow.transforms.attention.masks import attention_mask
 
 VARIANTS = [
@@ -103,6 +104,21 @@ def test_position_embedding_tells_equal_tokens_apart() -> None:
     assert without.std(-1).max() < 1e-6
     attention = ITrans(4, position_embedding=True, image_size=(6, 6))
     assert attention.attention_weights(x).std(-1).min() > 1e-3
+
+
+def test_offset_bias_is_shared_by_all_pairs_at_the_same_offset() -> None:
+    offsets = pairwise_offsets(3, 4)
+    for t in range(12):
+        for s in range(12):
+            rows, columns = t // 4 - s // 4, t % 4 - s % 4
+            assert offsets[t, s] == (rows + 2) * 7 + columns + 3
+    attention = ITrans(4, mask="channel", patch_size=1, position_embedding=True, image_size=(3, 4))
+    with torch.no_grad():
+        attention.offset_bias[0, 2, 4] = 1e3  # from the token one column to the left
+    weights = attention.attention_weights(torch.randn(1, 4, 3, 4))[0, 0, 0]
+    for t in range(12):
+        if t % 4:
+            assert weights[t, t - 1] > 0.999
 
 
 def test_log_det_stays_in_float32_under_autocast() -> None:

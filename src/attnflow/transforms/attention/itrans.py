@@ -49,8 +49,9 @@ class ITrans(Transform):
         variant: how tokens are mixed: ``dense``.
         signed: let g be negative, so that attention can subtract what other tokens
             predict; False is the published form, which averages.
-        position_embedding: add a learned embedding of every token to Q, K and g; without
-            it attention cannot learn a fixed offset.
+        position_embedding: add a learned embedding of every token to Q, K and g, and a learned
+            bias of every 2-D offset between tokens to the logits; without it attention cannot
+            learn a fixed offset.
         image_size: (H, W) of the feature map; needed with the position embedding.
         key_channels: width of Q and K at a position and head; the default is C / h,
             at least 4.
@@ -90,16 +91,19 @@ class ITrans(Transform):
         )
         self.alpha_logit = nn.Parameter(torch.full((num_heads,), math.log(math.expm1(0.95))))
         self.gain_logit = nn.Parameter(torch.full((num_heads,), -0.1 if signed else -2.0))
-        self.position = None
+        self.position = self.offset_bias = None
         if position_embedding:
             if image_size is None:
                 raise AttnFlowError(
                     "ITrans with a position_embedding needs image_size, the (height, width) of "
                     "its feature map; None was given."
                 )
-            tokens = (image_size[0] // patch_size) * (image_size[1] // patch_size)
-            self.position = nn.Parameter(torch.randn(num_heads, tokens, 2 * key_width + 1))
-            nn.init.zeros_(self.position[..., -1])
+            rows, columns = (side // patch_size for side in image_size)
+            embedding = torch.randn(num_heads, rows * columns, 2 * key_width + 1)
+            embedding[..., -1] = 0.0  # the gain's
+            self.position = nn.Parameter(embedding)
+            self.offset_bias = nn.Parameter(torch.zeros(num_heads, 2 * rows - 1, 2 * columns - 1))
+            self.register_buffer("offsets", pairwise_offsets(rows, columns), persistent=False)
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
         layout = self._layout(x)
@@ -131,7 +135,15 @@ class ITrans(Transform):
         gate = gate[..., 0] + self.gain_logit[:, None]
         ratio = gate.tanh() if self.signed else gate.sigmoid()
         gain = LARGEST_RATIO * alpha * ratio
-        return MIXINGS[self.variant](query, key, alpha[None, None], gain, layout.valid)
+        bias = self._bias(layout)
+        return MIXINGS[self.variant](query, key, alpha[None, None], gain, layout.valid, bias)
+
+    def _bias(self, layout: TokenLayout) -> Tensor | None:
+        """The bias of every pair of tokens of a group: (G, h, n, n)."""
+        if self.offset_bias is None:
+            return None
+        pairs = self.offsets[layout.tokens[:, :, None], layout.tokens[:, None, :]]
+        return self.offset_bias.flatten(1)[:, pairs].transpose(0, 1)
 
     def _token_features(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries and keys, (B, h, T, d), and gates, (B, h, T, 1), from the masked half."""
@@ -159,3 +171,12 @@ class ITrans(Transform):
             f"patch_size={self.patch_size}, num_heads={self.num_heads}, "
             f"{'signed' if self.signed else 'positive'}"
         )
+
+
+def pairwise_offsets(rows: int, columns: int) -> Tensor:
+    """The number of the 2-D offset between every two tokens of a grid: int64, (T, T)."""
+    row = torch.arange(rows).repeat_interleave(columns)
+    column = torch.arange(columns).repeat(rows)
+    down = row[:, None] - row[None, :] + rows - 1
+    right = column[:, None] - column[None, :] + columns - 1
+    return down * (2 * columns - 1) + right

@@ -16,19 +16,28 @@ __all__ = ["DenseMixing"]
 
 
 class DenseMixing:
-    """``S = softmax(Q K^T / sqrt(d))``; LU for the determinant and the inverse: O(n^3).
+    """``S = softmax(Q K^T / sqrt(d) + bias)``; LU for the determinant and the inverse: O(n^3).
 
     Args:
         query, key: (B, G, h, n, d).
         alpha: the diagonal, positive; broadcasts to (B, G, h, n).
         gain: |gain| < alpha; broadcasts to (B, G, h, n).
         valid: (G, n), False at tokens that are padding, or None.
+        bias: added to the logits, (G, h, n, n), or None.
     """
 
     def __init__(
-        self, query: Tensor, key: Tensor, alpha: Tensor, gain: Tensor, valid: Tensor | None
+        self,
+        query: Tensor,
+        key: Tensor,
+        alpha: Tensor,
+        gain: Tensor,
+        valid: Tensor | None = None,
+        bias: Tensor | None = None,
     ) -> None:
         logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        if bias is not None:
+            logits = logits + bias
         if valid is not None:
             logits = logits.masked_fill(~valid[:, None, None, :], -torch.inf)
         self.stochastic = logits.softmax(-1)

@@ -1,0 +1,147 @@
+"""How much of a long-range dependence each attention finds, against the exact entropy.
+
+    python benchmarks/longrange.py --steps 1500 --seeds 3
+
+Images of 16 x 16 pixels whose right half repeats the left half, moved down by four rows,
+with a tenth of the pixels replaced: the entropy is known, and the copy lies beyond the
+coupling nets' receptive field. Every flow has one level of six steps, equal training steps
+and about equal parameters. Writes a table and a plot to benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from functools import partial
+
+import matplotlib.pyplot as plt
+import torch
+from density import RESULTS, our_bits
+from loop import Data, Outcome, Recipe, train_for
+from rich.console import Console
+from rich.table import Table
+
+from attnflow.data import LongRangeDataModule
+from attnflow.dequantization import UniformDequantizer
+from attnflow.flow import Flow
+from attnflow.image_model import ImageModel
+from attnflow.noise import sample_keys, uniform_noise
+from attnflow.transforms import (
+    AffineCoupling,
+    IMap,
+    InvertibleConv1x1,
+    ITrans,
+    MixLogCDFCoupling,
+)
+from attnflow.transforms.coupling import ConvNet
+
+NET = partial(ConvNet, hidden_channels=32)
+COUPLINGS = {
+    "affine": partial(AffineCoupling, net=NET),
+    "mixlogcdf": partial(MixLogCDFCoupling, num_components=4, net=NET),
+}
+ITRANS = partial(ITrans, patch_size=1, position_embedding=True)
+ATTENTIONS = {
+    "none": None,
+    "imap": IMap,
+    "imap, global": partial(IMap, kernel_size=3, global_context=True),
+    "itrans, positive": partial(ITRANS, signed=False),
+    "itrans, signed": ITRANS,
+}
+COLUMNS = ("coupling", "attention", "test bpd", "std err", "above entropy", "gap closed", "params")
+
+
+def make(coupling: str, attention: str, data: Data, seed: int) -> ImageModel:
+    """One flow of the comparison, initialised from data."""
+    torch.manual_seed(seed)
+    flow = Flow(
+        data.train.shape[1:],
+        levels=1,
+        steps=6,
+        attention=ATTENTIONS[attention],
+        coupling=COUPLINGS[coupling],
+        conv1x1=partial(InvertibleConv1x1, start="permutation"),
+    )
+    model = ImageModel(flow, UniformDequantizer(data.num_bins, data.train.shape[1:]))
+    rows = torch.arange(256)
+    noise = uniform_noise(sample_keys(0, -1, rows), tuple(data.train.shape[1:]))
+    model.initialize({"image": data.train[rows]}, noise)
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=1500, help="training steps of each flow")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--couplings", nargs="+", default=list(COUPLINGS), choices=COUPLINGS)
+    parser.add_argument("--attentions", nargs="+", default=list(ATTENTIONS), choices=ATTENTIONS)
+    arguments = parser.parse_args()
+    if arguments.steps < 1 or arguments.seeds < 1:
+        parser.error(
+            f"steps are {arguments.steps} and seeds are {arguments.seeds}; 1 or more is accepted"
+        )
+    torch.set_num_threads(1)
+    module = LongRangeDataModule()
+    images = {split: module.dataset(split).fields["image"] for split in ("train", "val", "test")}
+    data = Data(**images, num_bins=module.spec.num_bins)
+    outcomes: dict[tuple[str, str], list[Outcome]] = {}
+    for seed in range(arguments.seeds):
+        for coupling in arguments.couplings:
+            for attention in arguments.attentions:
+                model = make(coupling, attention, data, seed)
+                outcome = train_for(
+                    0,
+                    model,
+                    our_bits,
+                    data,
+                    Recipe(learning_rate=2e-3),
+                    seed,
+                    max_steps=arguments.steps,
+                    validations=15,
+                )
+                outcomes.setdefault((coupling, attention), []).append(outcome)
+                print(f"{coupling}, {attention}, seed {seed}: {outcome.test_bpd:.3f}", flush=True)
+    title = (
+        f"Bits/dim above the entropy ({module.entropy:.3f}): {arguments.steps} steps, mean of "
+        f"{arguments.seeds} seeds"
+    )
+    save(outcomes, module.entropy, title)
+
+
+def save(outcomes: dict[tuple[str, str], list[Outcome]], entropy: float, title: str) -> None:
+    """Print the table; write it as Markdown, and the gaps as a bar chart."""
+    means = {key: statistics.mean(o.test_bpd for o in runs) for key, runs in outcomes.items()}
+    rows = []
+    for (coupling, attention), runs in outcomes.items():
+        mean, none = means[coupling, attention], means.get((coupling, "none"), float("nan"))
+        tests = [o.test_bpd for o in runs]
+        error = statistics.stdev(tests) / len(tests) ** 0.5 if len(tests) > 1 else float("nan")
+        rows.append(
+            [
+                coupling,
+                attention,
+                f"{mean:.3f}",
+                f"{error:.3f}",
+                f"{mean - entropy:.3f}",
+                f"{100 * (none - mean) / (none - entropy):.0f}%",
+                f"{runs[0].params:,}",
+            ]
+        )
+    table = Table(*COLUMNS, title=title)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    RESULTS.mkdir(exist_ok=True)
+    lines = [title, "", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    (RESULTS / "longrange.md").write_text("\n".join(lines) + "\n")
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    labels = [f"{attention}\n{coupling}" for coupling, attention in outcomes]
+    axes.bar(labels, [mean - entropy for mean in means.values()], color="tab:blue")
+    axes.set(ylabel="bits/dim above the entropy", title=title)
+    axes.tick_params(axis="x", labelsize=6)
+    figure.savefig(RESULTS / "longrange.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()
