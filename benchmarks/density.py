@@ -23,8 +23,7 @@ from hydra import compose, initialize_config_dir
 from loop import Data, Outcome, Recipe, dequantized, train_for
 from omegaconf import OmegaConf
 from peers import PEERS
-from rich.console import Console
-from rich.table import Table
+from tables import RESULTS, save_table, standard_error
 from torch import Tensor, nn
 
 from attnflow.assembly import build_model
@@ -33,7 +32,6 @@ from attnflow.data import DigitsDataModule
 from attnflow.noise import sample_keys, uniform_noise
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 OURS = ("digits_none", "digits_imap", "digits_itrans")
 COLUMNS = ("model", "test bpd", "std err", "val bpd", "params", "images/s", "sample 64 (ms)")
 
@@ -122,12 +120,11 @@ def rows_of(outcomes: dict[str, list[tuple[Outcome, float]]]) -> list[list[str]]
     rows = []
     for name, runs in outcomes.items():
         tests = [outcome.test_bpd for outcome, _ in runs]
-        spread = statistics.stdev(tests) / len(tests) ** 0.5 if len(tests) > 1 else float("nan")
         rows.append(
             [
                 name,
                 f"{statistics.mean(tests):.3f}",
-                f"{spread:.3f}",
+                f"{standard_error(tests):.3f}",
                 f"{statistics.mean(o.val_bpd for o, _ in runs):.3f}",
                 f"{runs[0][0].params:,}",
                 f"{statistics.median(o.images_per_second for o, _ in runs):.0f}",
@@ -140,14 +137,7 @@ def rows_of(outcomes: dict[str, list[tuple[Outcome, float]]]) -> list[list[str]]
 def save(outcomes: dict[str, list[tuple[Outcome, float]]], title: str) -> None:
     """Print the table; write it as Markdown, and the curves as PNG."""
     rows = rows_of(outcomes)
-    table = Table(*COLUMNS, title=title)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-    RESULTS.mkdir(exist_ok=True)
-    lines = [title, "", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    (RESULTS / "density.md").write_text("\n".join(lines) + "\n")
+    save_table("density", title, COLUMNS, rows)
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for name, *_ in rows:
         curve = outcomes[name][0][0].curve

@@ -16,10 +16,9 @@ from functools import partial
 
 import matplotlib.pyplot as plt
 import torch
-from density import RESULTS, our_bits
+from density import our_bits
 from loop import Data, Outcome, Recipe, train_for
-from rich.console import Console
-from rich.table import Table
+from tables import RESULTS, save_table, standard_error
 
 from attnflow.data import LongRangeDataModule
 from attnflow.dequantization import UniformDequantizer
@@ -115,26 +114,18 @@ def save(outcomes: dict[tuple[str, str], list[Outcome]], entropy: float, title: 
     for (coupling, attention), runs in outcomes.items():
         mean, none = means[coupling, attention], means.get((coupling, "none"), float("nan"))
         tests = [o.test_bpd for o in runs]
-        error = statistics.stdev(tests) / len(tests) ** 0.5 if len(tests) > 1 else float("nan")
         rows.append(
             [
                 coupling,
                 attention,
                 f"{mean:.3f}",
-                f"{error:.3f}",
+                f"{standard_error(tests):.3f}",
                 f"{mean - entropy:.3f}",
                 f"{100 * (none - mean) / (none - entropy):.0f}%",
                 f"{runs[0].params:,}",
             ]
         )
-    table = Table(*COLUMNS, title=title)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-    RESULTS.mkdir(exist_ok=True)
-    lines = [title, "", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    (RESULTS / "longrange.md").write_text("\n".join(lines) + "\n")
+    save_table("longrange", title, COLUMNS, rows)
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     labels = [f"{attention}\n{coupling}" for coupling, attention in outcomes]
     axes.bar(labels, [mean - entropy for mean in means.values()], color="tab:blue")
