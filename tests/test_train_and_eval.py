@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -27,6 +28,9 @@ def test_a_run_leaves_everything_behind(train) -> None:
     assert (run_dir / "checkpoints" / "best.ckpt").is_file()
     assert (run_dir / "checkpoints" / "last.ckpt").is_file()
     assert (run_dir / ".hydra" / "config.yaml").is_file()
+    made_with = json.loads((run_dir / "environment.json").read_text())
+    assert made_with["torch"] == torch.__version__.split("+")[0]
+    assert "git_revision" in made_with
     header = (run_dir / "csv" / "version_0" / "metrics.csv").read_text().splitlines()[0]
     for name in ("train/loss", "train/bpd", "val/bpd", "test/bpd", "images_per_second"):
         assert name in header

@@ -24,6 +24,7 @@ from attnflow.evaluation.pictures import image_grid, save_picture
 from attnflow.evaluation.results import print_table, write_results
 from attnflow.training.callbacks import ImagesPerSecond
 from attnflow.training.module import FlowModule
+from attnflow.training.provenance import write_environment
 from attnflow.training.resume import check_resumable, find_checkpoint
 
 __all__ = ["train"]
@@ -57,6 +58,8 @@ def train(config: DictConfig) -> float:
     with quiet_warnings():
         trainer = make_trainer(config)
     check_validates(trainer)
+    if trainer.is_global_zero:
+        write_environment(run_dir)
     for logger in trainer.loggers:
         logger.log_hyperparams(plain | {"params": count_parameters(module)})
     with quiet_warnings(), finished_wandb():
