@@ -143,7 +143,7 @@ def save(outcomes: dict[str, list[tuple[Outcome, float]]], title: str) -> None:
         curve = outcomes[name][0][0].curve
         axes.plot(*zip(*curve, strict=True), label=name, linewidth=1.5)
     lowest = min(value for name, *_ in rows for _, value in outcomes[name][0][0].curve)
-    axes.set(xlabel="seconds of training", ylabel="validation bits/dim", title=title)
+    axes.set(xlabel="seconds of training (seed 0)", ylabel="validation bits/dim", title=title)
     axes.set_ylim(lowest - 0.05, lowest + 1.0)
     axes.grid(alpha=0.3)
     axes.legend()
