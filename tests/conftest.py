@@ -41,22 +41,27 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
+def run_script(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str) -> None:
+    """Run train.py or eval.py in this process, with these arguments."""
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+    GlobalHydra.instance().clear()
+    try:
+        runpy.run_path(str(ROOT / f"{name}.py"), run_name="__main__")
+    except SystemExit as stopped:
+        if stopped.code != 0:
+            raise
+
+
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs a script in this process, as its command line would; returns its run directory."""
 
     def run(name: str, *arguments: str, run_dir: Path | None = None) -> Path:
         runs = len(list(tmp_path.glob(f"{name}_*")))
+        monkeypatch.chdir(tmp_path)
         run_dir = run_dir or tmp_path / f"{name}_{runs}"
         where = [f"hydra.run.dir={run_dir}", f"hydra.sweep.dir={run_dir}"]
-        monkeypatch.chdir(ROOT)
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments, *where])
-        GlobalHydra.instance().clear()
-        try:
-            runpy.run_path(f"{name}.py", run_name="__main__")
-        except SystemExit as stopped:
-            if stopped.code != 0:
-                raise
+        run_script(monkeypatch, name, *arguments, *where)
         return run_dir
 
     return run

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from conftest import SHORT, results
+from conftest import SHORT, results, run_script
 from torchvision.io import decode_image
 
 import attnflow
@@ -112,8 +112,11 @@ def test_sampling_grid_uses_the_averaged_weights(train, monkeypatch) -> None:
 
 
 @pytest.mark.slow
-def test_sweep_over_attention_and_placement(command) -> None:
-    run_dir = command(
+def test_sweep_over_attention_and_placement(tmp_path, monkeypatch) -> None:
+    """In the folders that the config itself names, below the current directory."""
+    monkeypatch.chdir(tmp_path)
+    run_script(
+        monkeypatch,
         "train",
         "-m",
         *SHORT,
@@ -121,13 +124,17 @@ def test_sweep_over_attention_and_placement(command) -> None:
         "attention=imap,itrans",
         "placement=before_actnorm,after_actnorm,after_conv1x1,after_coupling",
     )
-    seen = {
-        (results(run_dir / str(job))["attention"], results(run_dir / str(job))["placement"])
-        for job in range(8)
-    }
-    assert len(seen) == 8
-    for job in range(8):
-        assert math.isfinite(results(run_dir / str(job))["test/bpd"])
+    (sweep,) = (tmp_path / "logs" / "train" / "multiruns").iterdir()
+    jobs = [results(sweep / str(job)) for job in range(8)]
+    assert len({(job["attention"], job["placement"]) for job in jobs}) == 8
+    assert all(math.isfinite(job["test/bpd"]) for job in jobs)
+
+
+def test_a_run_lies_below_the_current_directory(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_script(monkeypatch, "train", *SHORT, "debug=fast")
+    (run_dir,) = (tmp_path / "logs" / "train" / "runs").iterdir()
+    assert results(run_dir)["test/bpd"] > 0
 
 
 def test_a_failing_job_does_not_stop_its_sweep(command, tmp_path, monkeypatch) -> None:
