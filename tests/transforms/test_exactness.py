@@ -72,6 +72,24 @@ ATTENTIONS = {
     "itrans_p3_spatial": (partial(ITrans, patch_size=3, mask="spatial"), P3_SHAPES),
     "itrans_position": (partial(ITrans, position_embedding=True), EVEN_SHAPES),
     "itrans_p3_position": (partial(ITrans, patch_size=3, position_embedding=True), P3_SHAPES),
+    "itrans_p1_relative": (
+        partial(ITrans, patch_size=1, position_embedding="relative"),
+        EVEN_SHAPES + ODD_SHAPES,
+    ),
+    "causal_p1": (
+        partial(ITrans, variant="causal", patch_size=1, position_embedding=True),
+        EVEN_SHAPES + ODD_SHAPES,
+    ),
+    "causal_p2_heads": (partial(ITrans, variant="causal", num_heads=3), EVEN_SHAPES),
+    "causal_p2_channel": (partial(ITrans, variant="causal", mask="channel"), EVEN_SHAPES),
+    "causal_p3": (partial(ITrans, variant="causal", patch_size=3), P3_SHAPES),
+    "linear_p1": (
+        partial(ITrans, variant="linear", patch_size=1, position_embedding=True, rank=3),
+        EVEN_SHAPES + ODD_SHAPES,
+    ),
+    "linear_p2_heads": (partial(ITrans, variant="linear", num_heads=3), EVEN_SHAPES),
+    "linear_p2_channel": (partial(ITrans, variant="linear", mask="channel", rank=2), EVEN_SHAPES),
+    "linear_p3": (partial(ITrans, variant="linear", patch_size=3), P3_SHAPES),
 }
 
 

@@ -19,6 +19,13 @@ VARIANTS = [
     {"patch_size": 2, "signed": False},
     {"patch_size": 2, "mask": "channel"},
     {"patch_size": 1, "position_embedding": True, "image_size": (6, 6)},
+    {"patch_size": 1, "position_embedding": "relative", "image_size": (6, 6)},
+    {"variant": "causal", "patch_size": 1},
+    {"variant": "causal", "num_heads": 3, "position_embedding": True, "image_size": (6, 6)},
+    {"variant": "causal", "patch_size": 3},
+    {"variant": "linear", "patch_size": 1},
+    {"variant": "linear", "num_heads": 3, "position_embedding": True, "image_size": (6, 6)},
+    {"variant": "linear", "patch_size": 3, "rank": 2},
 ]
 
 
@@ -132,8 +139,77 @@ def test_log_det_stays_in_float32_under_autocast() -> None:
     torch.testing.assert_close(z, expected_z)
 
 
-def test_layouts_made_in_inference_mode_serve_training() -> None:
-    attention = ITrans(3, patch_size=5)
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_attention_weights_are_the_ones_that_mix(options) -> None:
+    attention = ITrans(4, **options).double()
+    randomise(attention)
+    x = torch.randn(2, 4, 6, 6).double()
+    mixing = attention._mixing(x, attention._layout(x), None)
+    identity = torch.eye(mixing.ratio.shape[-1]).double()
+    weighted = mixing.alpha[..., None] * (identity + mixing.ratio[..., None] * mixing.weights())
+    torch.testing.assert_close(mixing_matrix(attention, x), weighted)
+
+
+def test_causal_tokens_attend_to_no_later_token() -> None:
+    attention = ITrans(4, variant="causal", position_embedding=True, image_size=(6, 6))
+    weights = attention.attention_weights(torch.randn(2, 4, 6, 6))
+    assert (weights.triu(1) == 0).all()
+    assert (weights.tril() + torch.ones(9, 9).triu(1) > 0).all()
+
+
+def test_linear_attention_has_the_rank_it_is_given() -> None:
+    attention = ITrans(4, variant="linear", patch_size=1, mask="channel", rank=5).double()
+    randomise(attention)
+    weights = attention.attention_weights(torch.randn(2, 4, 6, 6).double())
+    assert (torch.linalg.matrix_rank(weights) == 5).all()
+
+
+def test_linear_attention_never_holds_a_value_for_every_pair_of_tokens() -> None:
+    tokens, largest = 64 * 64, 0
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                largest = max(largest, result.numel())
+            return result
+
+    attention = ITrans(
+        2, variant="linear", patch_size=1, position_embedding=True, image_size=(64, 64)
+    )
+    with Watch():
+        z, log_det = attention(torch.randn(1, 2, 64, 64))
+        attention.inverse(z)
+    assert 2 * tokens <= largest < 64 * tokens
+    assert torch.isfinite(log_det).all()
+
+
+def test_sharp_linear_attention_can_copy_one_token() -> None:
+    """Softmax over tokens lets a slot be a single token: a row of S is then one-hot."""
+    attention = ITrans(
+        4, mask="channel", variant="linear", position_embedding=True, image_size=(6, 6)
+    )
+    with torch.no_grad():
+        attention.landmarks.mul_(1e4)
+    weights = attention.attention_weights(torch.randn(1, 4, 6, 6))
+    assert weights.amax(-1).min() > 0.99
+
+
+@pytest.mark.parametrize("variant", ["dense", "causal", "linear"])
+def test_float32_log_det_keeps_up_with_float64_at_many_tokens(variant) -> None:
+    attention = ITrans(4, variant=variant, patch_size=1)
+    randomise(attention, 2.0)
+    x = torch.randn(2, 4, 16, 16)
+    z, log_det = attention(x)
+    torch.testing.assert_close(attention.inverse(z), x, rtol=1e-4, atol=1e-4)
+    expected = attention.double()(x.double())[1].float()
+    torch.testing.assert_close(log_det, expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"variant": "causal"}, {"variant": "linear"}], ids=str)
+def test_layouts_made_in_inference_mode_serve_training(options) -> None:
+    attention = ITrans(3, patch_size=5, **options)
     with torch.inference_mode():
         attention(torch.randn(1, 3, 10, 5))
     z, log_det = attention(torch.randn(1, 3, 10, 5))
@@ -152,6 +228,13 @@ def test_layouts_made_in_inference_mode_serve_training() -> None:
         ({"patch_size": 4, "image_size": (6, 6)}, "patch_size is 4"),
         ({"num_heads": 9, "image_size": (6, 6)}, "num_heads is 9"),
         ({"position_embedding": True}, "image_size"),
+        ({"position_embedding": "sine", "image_size": (6, 6)}, "'sine'"),
+        (
+            {"position_embedding": "relative", "variant": "linear", "image_size": (6, 6)},
+            "'relative'.*'linear'",
+        ),
+        ({"variant": "linear", "rank": 0}, "rank is 0"),
+        ({"key_channels": 0}, "key_channels is 0"),
     ],
 )
 def test_bad_options_are_named(options, message) -> None:

@@ -12,12 +12,12 @@ from attnflow.context import Context, with_condition
 from attnflow.errors import AttnFlowError, check_choice
 from attnflow.transforms.attention.layout import TokenLayout, token_layout
 from attnflow.transforms.attention.masks import attention_mask, check_mask
-from attnflow.transforms.attention.mixing import DenseMixing
+from attnflow.transforms.attention.mixing import MIXINGS, Mixing
 from attnflow.transforms.base import Transform, full_precision
 
 __all__ = ["ITrans"]
 
-MIXINGS = {"dense": DenseMixing}
+POSITIONS = (False, True, "absolute", "relative")
 # alpha = LOWEST_ALPHA + softplus(.) and |gain| <= LARGEST_RATIO alpha: with the values below
 # the inverse amplifies by at most 1 / (0.05 * 0.01), and by 1 / 0.01 at alpha = 1.
 LOWEST_ALPHA = 0.05
@@ -27,7 +27,7 @@ LARGEST_RATIO = 0.99
 class ITrans(Transform):
     """``z = W v`` on the transformed half, tokens mixed by attention over the other half.
 
-    ``W = alpha I + diag(g) S``, ``S = softmax(Q K^T / sqrt(d))``, Q and K from M * h
+    ``W = alpha I + diag(g) S``, ``S = softmax(Q K^T / sqrt(d) + b)``, Q and K from M * h
 
     Generative Flows with Invertible Attentions (2022), the iTrans attention, made
     invertible by construction: alpha > |g| in every row for every parameter value, so W is
@@ -46,15 +46,22 @@ class ITrans(Transform):
         mask: ``checkerboard``, ``channel`` or ``spatial``.
         patch_size: p, a divisor of both sides of the feature map.
         num_heads: h, at most the number of transformed entries of a patch.
-        variant: how tokens are mixed: ``dense``.
+        variant: how tokens are mixed. ``dense``: every token attends to all, O(T^3).
+            ``causal``: to the tokens up to its own, in raster order, O(T^2). ``linear``: to
+            all, by way of ``rank`` slots, O(T rank^2); S has that rank at most.
         signed: let g be negative, so that attention can subtract what other tokens
             predict; False is the published form, which averages.
-        position_embedding: add a learned embedding of every token to Q, K and g, and a learned
-            bias of every 2-D offset between tokens to the logits; without it attention cannot
-            learn a fixed offset.
+        position_embedding: what attention knows of places; constants, so invertibility is
+            untouched, and without them it cannot learn a fixed offset. ``absolute``: a learned
+            embedding of every token, added to Q, K and g. ``relative``: a learned bias b of
+            every 2-D offset between tokens, and the embedding in g alone; the shortest way to
+            a fixed offset, and no choice for ``linear``, which has no logit of a pair of
+            tokens. True: all of these that the variant can hold.
         image_size: (H, W) of the feature map; needed with the position embedding.
         key_channels: width of Q and K at a position and head; the default is C / h,
             at least 4.
+        rank: of S with ``linear``, which maps Q and K to that many features; no other
+            variant reads it.
         context_channels: width of the condition that Q, K and g may read; 0 for none.
     """
 
@@ -67,15 +74,21 @@ class ITrans(Transform):
         num_heads: int = 1,
         variant: str = "dense",
         signed: bool = True,
-        position_embedding: bool = False,
+        position_embedding: bool | str = False,
         image_size: tuple[int, int] | None = None,
         key_channels: int | None = None,
+        rank: int = 16,
         context_channels: int = 0,
     ) -> None:
         super().__init__()
         check_mask(mask, parity)
         check_choice("variant", variant, MIXINGS)
-        for name, value in (("patch_size", patch_size), ("num_heads", num_heads)):
+        check_choice("position_embedding", position_embedding, POSITIONS)
+        key_channels = (
+            max(4, num_channels // max(1, num_heads)) if key_channels is None else key_channels
+        )
+        sizes = {"patch_size": patch_size, "num_heads": num_heads}
+        for name, value in {**sizes, "key_channels": key_channels, "rank": rank}.items():
             if value < 1:
                 raise AttnFlowError(f"ITrans's {name} is {value}; 1 or more is accepted.")
         if image_size is not None:
@@ -83,7 +96,6 @@ class ITrans(Transform):
         self.num_channels, self.parity, self.mask = num_channels, parity, mask
         self.patch_size, self.num_heads, self.variant = patch_size, num_heads, variant
         self.signed = signed
-        key_channels = key_channels or max(4, num_channels // num_heads)
         key_width = key_channels * patch_size**2
         # Queries, keys and one gate for every head, from one convolution.
         self.features = nn.Conv2d(
@@ -91,18 +103,36 @@ class ITrans(Transform):
         )
         self.alpha_logit = nn.Parameter(torch.full((num_heads,), math.log(math.expm1(0.95))))
         self.gain_logit = nn.Parameter(torch.full((num_heads,), -0.1 if signed else -2.0))
+        self.landmarks = None
+        if MIXINGS[variant].low_rank:
+            self.landmarks = nn.Parameter(torch.randn(2, num_heads, key_width, rank))
         self.position = self.offset_bias = None
         if position_embedding:
-            if image_size is None:
-                raise AttnFlowError(
-                    "ITrans with a position_embedding needs image_size, the (height, width) of "
-                    "its feature map; None was given."
-                )
-            rows, columns = (side // patch_size for side in image_size)
-            embedding = torch.randn(num_heads, rows * columns, 2 * key_width + 1)
-            embedding[..., -1] = 0.0  # the gain's
-            self.position = nn.Parameter(embedding)
-            self.offset_bias = nn.Parameter(torch.zeros(num_heads, 2 * rows - 1, 2 * columns - 1))
+            self._add_positions(position_embedding, image_size, 2 * key_width + 1)
+
+    def _add_positions(
+        self, kind: bool | str, image_size: tuple[int, int] | None, width: int
+    ) -> None:
+        """The parameters of a position embedding over ``width`` = Q, K and g."""
+        if image_size is None:
+            raise AttnFlowError(
+                "ITrans with a position_embedding needs image_size, the (height, width) of "
+                "its feature map; None was given."
+            )
+        biased = kind != "absolute" and not MIXINGS[self.variant].low_rank
+        if kind == "relative" and not biased:
+            raise AttnFlowError(
+                f"position_embedding is 'relative', which variant {self.variant!r} cannot hold; "
+                "accepted are false, true and absolute, or the variants dense and causal."
+            )
+        rows, columns = (side // self.patch_size for side in image_size)
+        embedding = torch.randn(self.num_heads, rows * columns, 1 if kind == "relative" else width)
+        embedding[..., -1] = 0.0  # the gain's
+        self.position = nn.Parameter(embedding)
+        if biased:
+            self.offset_bias = nn.Parameter(
+                torch.zeros(self.num_heads, 2 * rows - 1, 2 * columns - 1)
+            )
             self.register_buffer("offsets", pairwise_offsets(rows, columns), persistent=False)
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
@@ -122,21 +152,21 @@ class ITrans(Transform):
     def attention_weights(self, x: Tensor, context: Context | None = None) -> Tensor:
         """S of every group and head: (B, G, h, n, n), rows sum to 1."""
         with full_precision(x):
-            return self._mixing(x, self._layout(x), context).stochastic
+            return self._mixing(x, self._layout(x), context).weights()
 
     def _layout(self, x: Tensor) -> TokenLayout:
         return token_layout(
             self.mask, self.parity, x.shape[1:], self.patch_size, self.num_heads, x.device
         )
 
-    def _mixing(self, x: Tensor, layout: TokenLayout, context: Context | None) -> DenseMixing:
+    def _mixing(self, x: Tensor, layout: TokenLayout, context: Context | None) -> Mixing:
         query, key, gate = (layout.group(f) for f in self._token_features(x, context))
         alpha = (LOWEST_ALPHA + F.softplus(self.alpha_logit))[:, None]
         gate = gate[..., 0] + self.gain_logit[:, None]
         ratio = gate.tanh() if self.signed else gate.sigmoid()
-        gain = LARGEST_RATIO * alpha * ratio
+        ratio = LARGEST_RATIO * ratio  # g / alpha
         bias = self._bias(layout)
-        return MIXINGS[self.variant](query, key, alpha[None, None], gain, layout.valid, bias)
+        return MIXINGS[self.variant](query, key, alpha[None, None], ratio, layout.valid, bias)
 
     def _bias(self, layout: TokenLayout) -> Tensor | None:
         """The bias of every pair of tokens of a group: (G, h, n, n)."""
@@ -146,7 +176,7 @@ class ITrans(Transform):
         return self.offset_bias.flatten(1)[:, pairs].transpose(0, 1)
 
     def _token_features(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys, (B, h, T, d), and gates, (B, h, T, 1), from the masked half."""
+        """Queries and keys (B, h, T, d or rank), gates (B, h, T, 1), from the masked half."""
         read = x * attention_mask(self.mask, self.parity, x.shape[1:], x.device)
         read = with_condition(read, context, self.features.in_channels - self.num_channels)
         features = self.features(read).unflatten(1, (self.num_heads, -1))
@@ -161,9 +191,14 @@ class ITrans(Transform):
                     f"ITrans's position embedding is for {self.position.shape[1]} tokens, but a "
                     f"feature map of {x.shape[2]} x {x.shape[3]} has {tokens.shape[2]}."
                 )
-            tokens = tokens + self.position
+            # A relative position has an embedding in the last channel alone, the gate's.
+            tokens = tokens + F.pad(self.position, (tokens.shape[-1] - self.position.shape[-1], 0))
         width = (tokens.shape[-1] - 1) // 2
-        return tokens.split([width, width, 1], -1)
+        query, key, gate = tokens.split([width, width, 1], -1)
+        if self.landmarks is not None:
+            query_map, key_map = width**-0.5 * self.landmarks
+            query, key = query @ query_map, key @ key_map
+        return query, key, gate
 
     def extra_repr(self) -> str:
         return (

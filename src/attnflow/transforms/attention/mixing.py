@@ -1,69 +1,187 @@
 """The matrix that mixes tokens: its log-determinant, its product and its inverse.
 
-Every class here stands for ``W = diag(alpha) + diag(gain) S`` with S a row-stochastic
-matrix computed from queries and keys. The rows of S sum to 1 and ``|gain| < alpha`` holds in
+Every class here stands for ``W = diag(alpha) (I + diag(ratio) S)`` with S a row-stochastic
+matrix computed from queries and keys. The rows of S sum to 1 and ``|ratio| < 1`` holds in
 every row, so W and all its principal submatrices are strictly diagonally dominant:
-invertible, with ``|W^-1|_inf <= 1 / min(alpha - |gain|)`` (Varah, 1975). That is the
+invertible, with ``|W^-1|_inf <= 1 / min(alpha (1 - |ratio|))`` (Varah, 1975). That is the
 certificate on which iTrans rests; it needs no property of queries, keys or parameters.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
-__all__ = ["DenseMixing"]
+__all__ = ["MIXINGS", "CausalMixing", "DenseMixing", "LinearMixing", "Mixing"]
 
 
-class DenseMixing:
-    """``S = softmax(Q K^T / sqrt(d) + bias)``; LU for the determinant and the inverse: O(n^3).
+class Mixing:
+    """``W = diag(alpha) (I + diag(ratio) S)``; subclasses define S.
 
     Args:
         query, key: (B, G, h, n, d).
-        alpha: the diagonal, positive; broadcasts to (B, G, h, n).
-        gain: |gain| < alpha; broadcasts to (B, G, h, n).
-        valid: (G, n), False at tokens that are padding, or None.
-        bias: added to the logits, (G, h, n, n), or None.
+        alpha: positive; broadcasts to (B, G, h, n).
+        ratio: (B, G, h, n), |ratio| < 1.
+        valid: (G, n), False at tokens that are padding, or None. Padding comes last; no real
+            token attends to it, and it adds nothing to the log-determinant.
+        bias: added to the logits of S, (G, h, n, n), or None.
     """
+
+    # Whether S is made from `rank` features of queries and keys, without a logit for each pair.
+    low_rank = False
 
     def __init__(
         self,
         query: Tensor,
         key: Tensor,
         alpha: Tensor,
-        gain: Tensor,
+        ratio: Tensor,
         valid: Tensor | None = None,
         bias: Tensor | None = None,
     ) -> None:
-        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-        if bias is not None:
-            logits = logits + bias
-        if valid is not None:
-            logits = logits.masked_fill(~valid[:, None, None, :], -torch.inf)
-        self.stochastic = logits.softmax(-1)
-        self.alpha, self.gain, self.valid = alpha, gain, valid
+        self.alpha, self.ratio, self.valid = alpha, ratio, valid
+        self._attend(query, key, bias)
 
     def log_det(self) -> Tensor:
         """log|det W| over the tokens that are not padding: (B, G, h)."""
-        log_det = torch.linalg.slogdet(self._matrix()).logabsdet
-        return log_det - _padding_log_det(self.alpha, log_det, self.valid)
+        log_alpha = self.alpha.log().expand(self.ratio.shape)
+        if self.valid is not None:
+            log_alpha = log_alpha * self.valid[:, None, :]
+        return log_alpha.sum(-1) + self._unit_log_det()
 
     def apply(self, values: Tensor) -> Tensor:
         """``W v``: (B, G, h, n, m) -> the same."""
-        return self.alpha[..., None] * values + self.gain[..., None] * (self.stochastic @ values)
+        mixed = torch.addcmul(values, self.ratio[..., None], self._average(values))
+        return self.alpha[..., None] * mixed
 
     def solve(self, values: Tensor) -> Tensor:
         """``W^-1 v``: (B, G, h, n, m) -> the same."""
-        return torch.linalg.solve(self._matrix(), values)
+        return self._unit_solve(values / self.alpha[..., None])
 
-    def _matrix(self) -> Tensor:
-        diagonal = self.alpha.expand(self.stochastic.shape[:-1])
-        return torch.diag_embed(diagonal) + self.gain[..., None] * self.stochastic
+    def weights(self) -> Tensor:
+        """S itself: (B, G, h, n, n)."""
+        raise NotImplementedError
+
+    def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
+        """Compute S, or what stands for it."""
+        raise NotImplementedError
+
+    def _average(self, values: Tensor) -> Tensor:
+        """``S v``."""
+        raise NotImplementedError
+
+    def _unit_log_det(self) -> Tensor:
+        """log det(I + diag(ratio) S); the determinant is positive, as S's eigenvalues are <= 1."""
+        raise NotImplementedError
+
+    def _unit_solve(self, values: Tensor) -> Tensor:
+        """``(I + diag(ratio) S)^-1 v``."""
+        raise NotImplementedError
 
 
-def _padding_log_det(alpha: Tensor, log_det: Tensor, valid: Tensor | None) -> Tensor | float:
-    """What the padding adds to a log-determinant: its columns of W are alpha e_i."""
-    if valid is None:
-        return 0.0
-    padding = (~valid)[:, None, :].to(log_det.dtype)
-    return (alpha.log() * padding).sum(-1)
+class DenseMixing(Mixing):
+    """``S = softmax(Q K^T / sqrt(d) + bias)``; LU for the determinant and the inverse: O(n^3)."""
+
+    def weights(self) -> Tensor:
+        return self.stochastic
+
+    def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
+        logits = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
+        if bias is not None:
+            logits = logits + bias
+        self.stochastic = self._mask(logits).softmax(-1)
+
+    def _mask(self, logits: Tensor) -> Tensor:
+        """The logits, -inf wherever a token must not attend."""
+        if self.valid is None:
+            return logits
+        return logits.masked_fill(~self.valid[:, None, None, :], -torch.inf)
+
+    def _average(self, values: Tensor) -> Tensor:
+        return self.stochastic @ values
+
+    def _unit_log_det(self) -> Tensor:
+        return torch.linalg.slogdet(self._unit_matrix()).logabsdet
+
+    def _unit_solve(self, values: Tensor) -> Tensor:
+        return torch.linalg.solve(self._unit_matrix(), values)
+
+    def _unit_matrix(self) -> Tensor:
+        identity = torch.eye(self.ratio.shape[-1], dtype=self.ratio.dtype, device=self.ratio.device)
+        return torch.addcmul(identity, self.ratio[..., None], self.stochastic)
+
+
+class CausalMixing(DenseMixing):
+    """``S = softmax(Q K^T / sqrt(d) + bias)`` over the tokens up to each token's own: O(n^2).
+
+    S is lower triangular, so W's determinant is the product of its diagonal and its inverse
+    a triangular solve. Padding needs no mask of its own: it comes after every real token.
+    """
+
+    def _mask(self, logits: Tensor) -> Tensor:
+        # Padding attends to itself, so its diagonal is not 1 and must be left out below.
+        return logits.masked_fill(_later(logits.shape[-1], str(logits.device)), -torch.inf)
+
+    def _unit_log_det(self) -> Tensor:
+        diagonal = self.stochastic.diagonal(dim1=-2, dim2=-1)
+        log_diagonal = torch.log1p(self.ratio * diagonal)
+        if self.valid is not None:
+            log_diagonal = log_diagonal * self.valid[:, None, :]
+        return log_diagonal.sum(-1)
+
+    def _unit_solve(self, values: Tensor) -> Tensor:
+        return torch.linalg.solve_triangular(self._unit_matrix(), values, upper=False)
+
+
+class LinearMixing(Mixing):
+    """``S = A B``, ``A = softmax_r(Q)`` and ``B = softmax_n(K)^T``: O(n r^2), no n x n matrix.
+
+    Q and K hold r features a token (d = r). A (n x r) spreads every token over r slots and B
+    (r x n) averages tokens into each slot: Shen et al., Efficient Attention (2021), equation 5.
+    Both are row-stochastic, so S is as it stands (its rows need no further normalisation),
+    and so the r x r matrix of the matrix-determinant lemma and of Woodbury's identity,
+    ``I + B diag(ratio) A``, is strictly diagonally dominant too, with the same bound on its
+    inverse: float32 is safe at any parameters. Softmax over tokens lets a slot be as sharp as
+    one token, but S holds at most r different rows' worth of sources: rank r.
+    """
+
+    low_rank = True
+
+    def weights(self) -> Tensor:
+        return self.spread @ self.gather
+
+    def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
+        if self.valid is not None:
+            key = key.masked_fill(~self.valid[:, None, :, None], -torch.inf)
+        self.spread = query.softmax(-1)
+        self.gather = key.transpose(-1, -2).softmax(-1)
+
+    def _average(self, values: Tensor) -> Tensor:
+        return self.spread @ (self.gather @ values)
+
+    def _unit_log_det(self) -> Tensor:
+        return torch.linalg.slogdet(self._slot_matrix()).logabsdet
+
+    def _unit_solve(self, values: Tensor) -> Tensor:
+        slots = torch.linalg.solve(self._slot_matrix(), self.gather @ values)
+        return values - self.ratio[..., None] * (self.spread @ slots)
+
+    def _slot_matrix(self) -> Tensor:
+        """I + B diag(ratio) A: (B, G, h, r, r)."""
+        product = self.gather @ (self.ratio[..., None] * self.spread)
+        identity = torch.eye(product.shape[-1], dtype=product.dtype, device=product.device)
+        return identity + product
+
+
+@lru_cache(maxsize=64)
+def _later(n: int, device: str) -> Tensor:
+    """True where the second token comes after the first: bool, (n, n)."""
+    # Outside inference mode, or a mask made during validation could not take part in
+    # the next training step's graph.
+    with torch.inference_mode(False):
+        return torch.ones(n, n, dtype=torch.bool, device=device).triu(1)
+
+
+MIXINGS = {"dense": DenseMixing, "causal": CausalMixing, "linear": LinearMixing}
