@@ -1,0 +1,223 @@
+"""Sample quality during training and at its end, as a Lightning callback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from attnflow.distributed import rank
+from attnflow.errors import AttnFlowError, check_choice
+from attnflow.image_model import Batch
+from attnflow.metrics.extractor import FeatureExtractor
+from attnflow.metrics.files import on_rank_zero
+from attnflow.metrics.images import batches, fetch, to_uint8
+from attnflow.metrics.measures import Measures
+from attnflow.metrics.reference import Reference, reference_of
+from attnflow.noise import sample_keys
+
+__all__ = ["ImageQuality"]
+
+
+class ImageQuality(Callback):
+    """Compares features of samples with those of real images.
+
+    Validation logs the Frechet distance, testing every measure; each under its extractor's
+    names. List it before the weight averaging: Lightning calls callbacks in order, and the
+    averaged weights are in place only until the averaging's own hook.
+
+    Samples are drawn in batches that each have their own seed and go to the ranks in turn:
+    exactly ``num_samples`` in all, the same ones whatever the number of ranks, unless there
+    are too few for a whole batch a rank.
+
+    Args:
+        extractor: of the features.
+        cache_dir: where statistics of real images are kept, between runs.
+        num_samples: at the test.
+        num_samples_val: at validation; None for none.
+        every_n_epochs: how often validation counts; the last epoch always does.
+        batch_size: samples drawn, and images read, at once.
+        measures: at the test; of "frechet", "kernel" and "inception_score".
+        subset_size, num_subsets: of the kernel distance.
+        max_kernel_samples: samples and real images whose features the kernel distance keeps.
+        val_split, test_split: whose images are compared with.
+        seed: of the samples, the same at every epoch.
+
+    Raises:
+        AttnFlowError: too few samples for a measure, or an extractor that lacks it.
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        cache_dir: str,
+        num_samples: int = 50_000,
+        num_samples_val: int | None = 2_048,
+        every_n_epochs: int = 30,
+        batch_size: int = 128,
+        measures: Sequence[str] = ("frechet",),
+        subset_size: int = 1_000,
+        num_subsets: int = 100,
+        max_kernel_samples: int = 10_000,
+        val_split: str = "val",
+        test_split: str = "test",
+        seed: int = 0,
+    ) -> None:
+        self.extractor, self.cache_dir = extractor, Path(cache_dir)
+        self.num_samples, self.num_samples_val = num_samples, num_samples_val
+        self.every_n_epochs, self.batch_size = every_n_epochs, batch_size
+        self.measures = tuple(measures)
+        self.subset_size, self.num_subsets = subset_size, num_subsets
+        self.max_kernel_samples = max_kernel_samples
+        self.val_split, self.test_split, self.seed = val_split, test_split, seed
+        self.loaded = False
+        self.references: dict[tuple[str, int], Reference] = {}
+        self._check_arguments()
+
+    def _check_arguments(self) -> None:
+        for name in ("every_n_epochs", "batch_size", "num_subsets"):
+            check_at_least(1, name, getattr(self, name))
+        for measure in self.measures:
+            check_choice("a measure of metrics.measures", measure, self.extractor.names)
+        check_at_least(2, "subset_size", self.subset_size)
+        smallest = self.subset_size if "kernel" in self.measures else 2
+        check_at_least(smallest, "num_samples", self.num_samples)
+        check_at_least(smallest, "max_kernel_samples", self.max_kernel_samples)
+        if self.num_samples_val is not None:
+            check_at_least(2, "num_samples_val", self.num_samples_val)
+        for name in ("num_samples", "num_samples_val"):
+            count, size = getattr(self, name), self.extractor.num_features
+            if count is not None and count < size:
+                rank_zero_warn(
+                    f"metrics.{name} is {count}, fewer than the {size} features that are "
+                    "compared: the Frechet distance is biased upwards, and comparable only "
+                    "between runs with as many samples."
+                )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Everything that can fail for want of data, weights or a network fails here."""
+        if self.loaded:
+            return
+        datamodule = trainer.datamodule
+        if datamodule is None:
+            raise AttnFlowError(
+                "metrics need the trainer's datamodule, which is None; "
+                "trainer.fit(module, datamodule) is accepted."
+            )
+        self._check_splits(trainer)
+        on_rank_zero(trainer, lambda: self.extractor.prepare(datamodule, self.cache_dir))
+        self.extractor.load(datamodule, self.cache_dir)
+        self.loaded = True
+
+    def _check_splits(self, trainer: Trainer) -> None:
+        real = len(trainer.datamodule.dataset(self.test_split))
+        if "kernel" in self.measures and real < self.subset_size:
+            raise AttnFlowError(
+                f"metrics.subset_size is {self.subset_size}, but the {self.test_split} split "
+                f"has {real} images; at most {real} is accepted."
+            )
+        fewest = min(self.num_samples, self.num_samples_val or self.num_samples)
+        if fewest < trainer.world_size:
+            raise AttnFlowError(
+                f"metrics draw {fewest} samples on {trainer.world_size} ranks; one or more a "
+                "rank is accepted."
+            )
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        due = epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs
+        if trainer.sanity_checking or self.num_samples_val is None:
+            return
+        if due or trainer.state.fn != "fit":
+            split, count = self.val_split, self.num_samples_val
+            log_figures(
+                pl_module, "val", self.measure(trainer, pl_module, split, count, ("frechet",))
+            )
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        split, count = self.test_split, self.num_samples
+        log_figures(
+            pl_module, "test", self.measure(trainer, pl_module, split, count, self.measures)
+        )
+
+    @torch.no_grad()
+    def measure(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        split: str,
+        count: int,
+        kinds: Sequence[str],
+    ) -> dict[str, float]:
+        """Figures of ``count`` new samples against the images of ``split``, by name."""
+        device = pl_module.device
+        extractor = self.extractor.to(device)
+        keep = self.max_kernel_samples if "kernel" in kinds else 0
+        if (split, keep) not in self.references:
+            self.references[split, keep] = reference_of(
+                trainer.datamodule,
+                split,
+                extractor,
+                self.cache_dir,
+                self.batch_size,
+                keep,
+                trainer.world_size,
+                device,
+            )
+        measures = Measures(
+            kinds,
+            extractor,
+            self.references[split, keep],
+            trainer.world_size,
+            self.subset_size,
+            self.num_subsets,
+            self.max_kernel_samples,
+            device,
+        )
+        for images in self.samples(trainer, pl_module, split, count):
+            measures.update(extractor(to_uint8(images, pl_module.model.num_bins)))
+        return measures.compute(self.seed)
+
+    def samples(
+        self, trainer: Trainer, pl_module: LightningModule, split: str, count: int
+    ) -> Iterator[Tensor]:
+        """This rank's share of ``count`` samples, in batches of integer images (B, C, H, W)."""
+        model, device = pl_module.model, pl_module.device
+        dataset = trainer.datamodule.dataset(split)
+        size = min(self.batch_size, count // trainer.world_size)
+        for turn, numbers in enumerate(batches(range(count), size)):
+            if turn % trainer.world_size != rank():
+                continue
+            seed = int(sample_keys(self.seed, 0, torch.tensor(turn)))
+            conditions = None
+            if model.conditioning is not None:
+                conditions = conditions_of(dataset, numbers, device)
+            yield model.sample(
+                len(numbers), conditions, generator=torch.Generator(device).manual_seed(seed)
+            )
+
+
+def conditions_of(
+    dataset: torch.utils.data.Dataset, numbers: Sequence[int], device: torch.device
+) -> Batch:
+    """What goes with the real images of these numbers, counted in circles; not the images."""
+    batch = fetch(dataset, [number % len(dataset) for number in numbers])
+    return {name: value.to(device) for name, value in batch.items() if name != "image"}
+
+
+def log_figures(pl_module: LightningModule, stage: str, figures: dict[str, float]) -> None:
+    """To the loggers and the trainer's ``callback_metrics``."""
+    for name, value in figures.items():
+        # All ranks hold the same value; saying sync_dist keeps Lightning from warning.
+        pl_module.log(f"{stage}/{name}", value, batch_size=1, sync_dist=True)
+
+
+def check_at_least(smallest: int, name: str, value: int) -> None:
+    """Raise :class:`AttnFlowError` where an argument is below ``smallest``."""
+    if value < smallest:
+        raise AttnFlowError(f"metrics.{name} is {value}; {smallest} or more is accepted.")

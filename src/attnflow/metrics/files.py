@@ -1,0 +1,86 @@
+"""Files that runs share: written whole or not at all, read with suspicion, keyed by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from zipfile import BadZipFile
+
+import torch
+from lightning import LightningDataModule, Trainer
+from torch import Tensor
+
+from attnflow.errors import AttnFlowError
+from attnflow.metrics.images import fetch
+
+__all__ = ["UNREADABLE", "describe_split", "digest", "on_rank_zero", "read", "save"]
+
+# What torch.load raises at files that are truncated, damaged or of another kind.
+UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    BadZipFile,
+    pickle.UnpicklingError,
+    KeyError,
+    ValueError,
+    AttributeError,
+)
+# So many images, spread over the split, tell data of other settings apart.
+PROBES = 16
+
+
+def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to a temporary file, then rename it: readers never see half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    torch.save({name: value.cpu() for name, value in tensors.items()}, temporary)
+    temporary.replace(path)
+
+
+def read(path: Path) -> dict[str, Tensor] | None:
+    """The tensors of a file, on the CPU; None where it is missing or damaged.
+
+    No code in the file is run.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UNREADABLE:
+        return None
+
+
+def describe_split(datamodule: LightningDataModule, split: str) -> dict[str, object]:
+    """What tells one split's images from another's: class, spec, split, number, some pixels."""
+    dataset = datamodule.dataset(split)
+    count = len(dataset)
+    probes = [i * count // PROBES for i in range(PROBES)]
+    pixels = fetch(dataset, probes)["image"].contiguous().cpu().numpy().tobytes()
+    return {
+        "class": f"{type(datamodule).__module__}.{type(datamodule).__qualname__}",
+        "spec": datamodule.spec.as_dict(),
+        "split": split,
+        "num_images": count,
+        "pixels": hashlib.sha256(pixels).hexdigest(),
+    }
+
+
+def digest(described: Mapping[str, object]) -> str:
+    """16 hexadecimal digits of plain values."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def on_rank_zero(trainer: Trainer, task: Callable[[], None]) -> None:
+    """Run ``task`` on rank 0 while the others wait; its AttnFlowError is raised on all ranks."""
+    sentence = None
+    if trainer.is_global_zero:
+        try:
+            task()
+        except AttnFlowError as error:
+            sentence = str(error)
+    sentence = trainer.strategy.broadcast(sentence)
+    if sentence is not None:
+        raise AttnFlowError(sentence)

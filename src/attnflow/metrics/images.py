@@ -1,0 +1,39 @@
+"""Images as feature extractors read them, and batches of a data set by sample number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+__all__ = ["batches", "fetch", "to_uint8"]
+
+
+def to_uint8(images: Tensor, num_bins: int) -> Tensor:
+    """Integers 0 .. num_bins - 1 to uint8 0 .. 255, rounded to the nearest; (B, C, H, W)."""
+    if num_bins == 256:
+        return images.to(torch.uint8)
+    return (images.double() * (255 / (num_bins - 1))).round().to(torch.uint8)
+
+
+def fetch(dataset: Dataset, indices: Sequence[int]) -> dict[str, Tensor]:
+    """The samples of these numbers as one batch."""
+    if hasattr(dataset, "__getitems__"):
+        samples = dataset.__getitems__(list(indices))
+    else:
+        samples = [dataset[i] for i in indices]
+    return samples if isinstance(samples, dict) else default_collate(samples)
+
+
+def batches(numbers: Iterable[int], size: int) -> Iterator[list[int]]:
+    """Lists of at most ``size`` consecutive numbers."""
+    batch: list[int] = []
+    for number in numbers:
+        batch.append(number)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

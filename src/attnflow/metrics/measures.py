@@ -1,0 +1,131 @@
+"""torchmetrics' distances and scores, fed with features that are extracted once for all."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.image import (
+    FrechetInceptionDistance,
+    InceptionScore,
+    KernelInceptionDistance,
+)
+
+from attnflow.distributed import rank
+from attnflow.metrics.extractor import FeatureExtractor
+from attnflow.metrics.reference import Reference
+
+__all__ = ["Measures"]
+
+
+class Given(nn.Module):
+    """Hands through features; torchmetrics would extract them anew for each of its metrics."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+class Measures:
+    """The measures of one set of samples against one reference.
+
+    frechet: the Frechet distance of Gaussians, FID on Inception's features; Heusel et al.
+    (2017). It keeps sums, so memory does not grow with the samples.
+    kernel: the squared MMD with a cubic kernel, KID on Inception's features; Binkowski et al.
+    (2018). It keeps the features of ``max_kernel_samples`` samples.
+    inception_score: Salimans et al. (2016). It keeps the logits of all samples, 4 KB each.
+
+    Args:
+        kinds: which of them.
+        extractor: whose features are compared.
+        reference: of the real images; the same on all ranks.
+        ranks: that share the samples; torchmetrics sums over them.
+        subset_size, num_subsets: of the kernel distance.
+        max_kernel_samples: how many samples it keeps, over all ranks.
+        device: of the features.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[str],
+        extractor: FeatureExtractor,
+        reference: Reference,
+        ranks: int,
+        subset_size: int,
+        num_subsets: int,
+        max_kernel_samples: int,
+        device: torch.device,
+    ) -> None:
+        self.names = extractor.names
+        self.kernel_room = -(-max_kernel_samples // ranks)
+        given = Given(extractor.num_features)
+        with warnings.catch_warnings():
+            # Of buffers, whose size the docstring above states.
+            warnings.filterwarnings("ignore", message=".*will save all extracted features.*")
+            makers = {
+                "frechet": lambda: frechet(given, reference),
+                "kernel": lambda: kernel(given, reference, ranks, subset_size, num_subsets),
+                "inception_score": lambda: InceptionScore(extractor.class_scores()),
+            }
+            self.metrics: dict[str, Metric] = {k: makers[k]().to(device) for k in kinds}
+
+    def update(self, features: Tensor) -> None:
+        """Take in features of samples: (B, D)."""
+        for kind, metric in self.metrics.items():
+            if kind == "inception_score":
+                metric.update(features)
+            elif kind == "frechet":
+                metric.update(features, real=False)
+            elif self.kernel_room > 0:
+                metric.update(features[: self.kernel_room], real=False)
+                self.kernel_room -= len(features)
+
+    def compute(self, seed: int) -> dict[str, float]:
+        """Every figure by its name, from all ranks' samples, the same on all ranks.
+
+        Args:
+            seed: of the random subsets; the global generator is left as it was.
+        """
+        figures: dict[str, float] = {}
+        for kind, metric in self.metrics.items():
+            join_buffers(metric)
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)
+                values = metric.compute()
+            values = values if isinstance(values, tuple) else (values,)
+            # An extractor may name the mean alone.
+            figures |= {n: float(v) for n, v in zip(self.names[kind], values, strict=False)}
+        return figures
+
+
+def join_buffers(metric: Metric) -> None:
+    """One tensor a buffer: torchmetrics gathers them one by one, and hangs or errs where ranks
+    hold different numbers of them."""
+    for name in ("real_features", "fake_features", "features"):
+        if isinstance(getattr(metric, name, None), list):
+            setattr(metric, name, [torch.cat(getattr(metric, name))])
+
+
+def frechet(given: Given, reference: Reference) -> FrechetInceptionDistance:
+    """With the real images' sums in place, on one rank alone: torchmetrics adds up the ranks'."""
+    metric = FrechetInceptionDistance(given).to(reference.total.device)
+    if rank() == 0:
+        metric.real_features_sum += reference.total
+        metric.real_features_cov_sum += reference.outer
+        metric.real_features_num_samples += reference.count
+    return metric
+
+
+def kernel(
+    given: Given, reference: Reference, ranks: int, subset_size: int, num_subsets: int
+) -> KernelInceptionDistance:
+    """With this rank's share of the real images' features in place: torchmetrics gathers them."""
+    metric = KernelInceptionDistance(given, subsets=num_subsets, subset_size=subset_size)
+    metric.real_features.append(reference.features[rank() :: ranks])
+    return metric

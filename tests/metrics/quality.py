@@ -1,0 +1,96 @@
+"""What the tests of sample quality share: a tiny flow, a fast extractor, a trainer."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from lightning import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from attnflow.dequantization import UniformDequantizer
+from attnflow.flow import Flow
+from attnflow.image_model import ImageModel
+from attnflow.metrics import FeatureExtractor, ImageQuality
+from attnflow.training.module import FlowModule
+from attnflow.transforms import AffineCoupling
+from attnflow.transforms.coupling import ConvNet
+
+DIGITS_SHAPE = (1, 8, 8)
+
+
+class PixelFeatures(FeatureExtractor):
+    """Eight random projections of digits: an extractor that takes no time."""
+
+    num_features = 8
+    names = {"frechet": ("fd",), "kernel": ("kd_mean", "kd_std")}  # noqa: RUF012
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.fingerprint = str(seed)
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("weight", torch.randn(64, 8, generator=generator) / 8)
+        self.images_seen = 0
+
+    def prepare(self, datamodule: LightningDataModule, cache_dir: Path) -> None:
+        pass
+
+    def load(self, datamodule: LightningDataModule, cache_dir: Path) -> None:
+        pass
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.images_seen += len(images)
+        return (images.flatten(1).float() / 255) @ self.weight
+
+
+def tiny_module(conditioning: nn.Module | None = None) -> FlowModule:
+    """A flow of digits with two steps and 16 channels."""
+    flow = Flow(
+        DIGITS_SHAPE,
+        levels=1,
+        steps=2,
+        coupling=partial(AffineCoupling, net=partial(ConvNet, hidden_channels=16)),
+    )
+    model = ImageModel(flow, UniformDequantizer(17, DIGITS_SHAPE), conditioning)
+    return FlowModule(model, optimizer=partial(Adam, lr=1e-3))
+
+
+def quality(cache_dir: Path, extractor: FeatureExtractor | None = None, **options) -> ImageQuality:
+    """The callback at sizes that take no time."""
+    sizes = {
+        "num_samples": 100,
+        "num_samples_val": 50,
+        "every_n_epochs": 1,
+        "batch_size": 16,
+        "measures": ("frechet", "kernel"),
+        "subset_size": 100,
+        "num_subsets": 2,
+    }
+    return ImageQuality(extractor or PixelFeatures(), str(cache_dir), **(sizes | options))
+
+
+def quick_trainer(folder: Path, *callbacks: Callback, **options) -> Trainer:
+    """A trainer of two short epochs on the CPU."""
+    short = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "max_epochs": 2,
+        "limit_train_batches": 2,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "logger": False,
+    }
+    return Trainer(default_root_dir=folder, callbacks=list(callbacks), **(short | options))
+
+
+def figures_of(folder: Path, callback: ImageQuality, module: FlowModule, data, **options) -> dict:
+    """The figures that testing logs, as floats."""
+    trainer = quick_trainer(folder, callback, **options)
+    trainer.test(module, data, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}

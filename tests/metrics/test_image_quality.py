@@ -1,0 +1,245 @@
+"""The callback: what it logs, draws, keeps and refuses."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from quality import PixelFeatures, figures_of, quality, quick_trainer, tiny_module
+from torch import nn
+
+from attnflow.data import DigitsDataModule
+from attnflow.errors import AttnFlowError
+from attnflow.image_model import ImageModel
+from attnflow.metrics import callback as callback_file
+from attnflow.metrics.images import batches, to_uint8
+
+pytestmark = pytest.mark.filterwarnings("ignore:metrics.num_samples")
+
+
+def test_images_become_bytes_as_the_reference_code_reads_them() -> None:
+    levels = torch.arange(17).view(1, 1, 1, 17)
+    expected = [round(level * 255 / 16) for level in range(17)]
+    assert to_uint8(levels, 17).flatten().tolist() == expected
+    every = torch.arange(256).view(1, 1, 16, 16)
+    assert torch.equal(to_uint8(every, 256), every.to(torch.uint8))
+    assert to_uint8(torch.tensor([0, 1]), 2).tolist() == [0, 255]
+
+
+def test_batches_hold_every_number_once() -> None:
+    assert list(batches(range(5), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(batches([], 2)) == []
+
+
+def test_training_and_testing_log_their_figures(tmp_path) -> None:
+    callback = quality(tmp_path / "cache")
+    trainer = quick_trainer(tmp_path, callback)
+    module, data = tiny_module(), DigitsDataModule()
+    trainer.fit(module, data)
+    assert math.isfinite(trainer.callback_metrics["val/fd"])
+    assert "val/kd_mean" not in trainer.callback_metrics
+    trainer.test(module, data, verbose=False)
+    for name in ("test/fd", "test/kd_mean", "test/kd_std", "test/bpd"):
+        assert math.isfinite(trainer.callback_metrics[name]), name
+
+
+def test_validation_counts_every_n_epochs_and_at_the_end(tmp_path, monkeypatch) -> None:
+    epochs = []
+    monkeypatch.setattr(
+        callback_file.ImageQuality,
+        "measure",
+        lambda self, trainer, *_: epochs.append(trainer.current_epoch + 1) or {},
+    )
+    callback = quality(tmp_path, every_n_epochs=2)
+    trainer = quick_trainer(tmp_path, callback, max_epochs=5, num_sanity_val_steps=1)
+    trainer.fit(tiny_module(), DigitsDataModule())
+    assert epochs == [2, 4, 5]
+
+
+def test_figures_tell_good_samples_from_bad(tmp_path, monkeypatch) -> None:
+    """Real images of another split are nearer to the test images than noise is."""
+    images = DigitsDataModule().dataset("train").fields["image"]
+    module, data = tiny_module(), DigitsDataModule()
+    figures = {}
+    for name, source in {"real": images, "noise": torch.randint(17, images.shape)}.items():
+
+        def sample(n, batch=None, generator=None, source=source):
+            return source[torch.randint(len(source), (n,), generator=generator)]
+
+        monkeypatch.setattr(module.model, "sample", sample)
+        figures[name] = figures_of(tmp_path, quality(tmp_path / "cache"), module, data)
+    assert figures["real"]["test/fd"] < figures["noise"]["test/fd"] / 5
+    assert figures["real"]["test/kd_mean"] < figures["noise"]["test/kd_mean"] / 5
+
+
+def test_the_second_run_reads_the_kept_statistics(tmp_path) -> None:
+    module, data = tiny_module(), DigitsDataModule()
+    first, second, other = PixelFeatures(), PixelFeatures(), PixelFeatures(seed=1)
+    figures = figures_of(tmp_path, quality(tmp_path / "cache", first), module, data)
+    assert first.images_seen == 297 + 100
+    assert figures_of(tmp_path, quality(tmp_path / "cache", second), module, data) == figures
+    assert second.images_seen == 100
+    figures_of(tmp_path, quality(tmp_path / "cache", other), module, data)
+    assert other.images_seen == 297 + 100
+    assert len(list((tmp_path / "cache").glob("*.pt"))) == 2
+    assert not list((tmp_path / "cache").glob("*.tmp"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "another file", "another shape"])
+def test_damaged_statistics_are_computed_anew(tmp_path, damage) -> None:
+    module, data = tiny_module(), DigitsDataModule()
+    figures = figures_of(tmp_path, quality(tmp_path / "cache"), module, data)
+    (path,) = (tmp_path / "cache").glob("*.pt")
+    whole = path.read_bytes()
+    if damage == "truncated":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif damage == "text":
+        path.write_text("no statistics")
+    elif damage == "another file":
+        torch.save([1, 2], path)
+    else:
+        torch.save(torch.load(path, weights_only=True) | {"total": torch.zeros(3)}, path)
+    extractor = PixelFeatures()
+    assert figures_of(tmp_path, quality(tmp_path / "cache", extractor), module, data) == figures
+    assert extractor.images_seen == 297 + 100
+    assert torch.load(path, weights_only=True)["total"].shape == (8,)
+
+
+def test_two_data_sets_of_one_spec_keep_apart(tmp_path) -> None:
+    class Inverted(DigitsDataModule):
+        """Digits in white, under the same class name."""
+
+        def read(self, split):
+            dataset = super().read(split)
+            dataset.fields["image"] = 16 - dataset.fields["image"]
+            return dataset
+
+    Inverted.__qualname__ = Inverted.__name__ = "DigitsDataModule"
+    Inverted.__module__ = DigitsDataModule.__module__
+    for data in (DigitsDataModule(), Inverted()):
+        figures_of(tmp_path, quality(tmp_path / "cache"), tiny_module(), data)
+    assert len(list((tmp_path / "cache").glob("*.pt"))) == 2
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("count", [100, 7])
+def test_ranks_share_the_samples_without_repeating_one(
+    tmp_path, monkeypatch, world_size, count
+) -> None:
+    module, data, callback = tiny_module(), DigitsDataModule(), quality(tmp_path, batch_size=2)
+
+    def drawn(ranks: int) -> list[tuple]:
+        trainer = SimpleNamespace(world_size=ranks, datamodule=data)
+        rows = []
+        for rank in range(ranks):
+            monkeypatch.setattr(callback_file, "rank", lambda rank=rank: rank)
+            share = torch.cat(list(callback.samples(trainer, module, "test", count)))
+            assert abs(len(share) - count / ranks) <= 2
+            rows += [tuple(image.flatten().tolist()) for image in share]
+        return sorted(rows)
+
+    alone = drawn(1)
+    assert len(alone) == count
+    assert len(set(alone)) == count
+    assert drawn(world_size) == alone
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path) -> None:
+    module, data = tiny_module(), DigitsDataModule()
+    alone = figures_of(tmp_path, quality(tmp_path / "one"), module, data)
+    pair = {"devices": 2, "strategy": "ddp_spawn"}
+    together = figures_of(tmp_path, quality(tmp_path / "two"), module, data, **pair)
+    kept = figures_of(tmp_path, quality(tmp_path / "two"), module, data, **pair)
+    # 100 samples in subsets of 100: the kernel distance leaves the random subsets no choice,
+    # but those of the 297 real images.
+    assert together["test/fd"] == pytest.approx(alone["test/fd"], rel=1e-5)
+    assert together["test/kd_mean"] == pytest.approx(alone["test/kd_mean"], rel=0.2)
+    assert kept == together
+
+
+def test_conditions_come_from_the_real_images_in_circles(tmp_path) -> None:
+    class Recorder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen = []
+
+        def forward(self, batch):
+            if "image" not in batch:  # sampling, not likelihoods
+                self.seen.append(batch["label"])
+
+    recorder, data = Recorder(), DigitsDataModule()
+    figures_of(tmp_path, quality(tmp_path, num_samples=310), tiny_module(recorder), data)
+    labels = data.dataset("test").fields["label"]
+    assert torch.equal(torch.cat(recorder.seen), torch.cat([labels, labels[:13]]))
+
+
+def test_validation_samples_with_the_averaged_weights(tmp_path, monkeypatch) -> None:
+    drawn = []
+    sample = ImageModel.sample
+
+    def spy(self, *arguments, **options):
+        drawn.append(self.flow.levels[0].prior.bias.detach().clone())
+        return sample(self, *arguments, **options)
+
+    monkeypatch.setattr(ImageModel, "sample", spy)
+    averaging = EMAWeightAveraging(decay=0.9, use_buffers=False)
+    module = tiny_module()
+    trainer = quick_trainer(tmp_path, quality(tmp_path), averaging)
+    current = []
+    monkeypatch.setattr(
+        module,
+        "on_train_batch_end",
+        lambda *_: current.append(module.model.flow.levels[0].prior.bias.detach().clone()),
+    )
+    trainer.fit(module, DigitsDataModule())
+    # At its end the averaging leaves the average in the module.
+    torch.testing.assert_close(drawn[-1], module.model.flow.levels[0].prior.bias.detach())
+    assert not torch.equal(drawn[-1], current[-1])
+
+
+def test_measuring_leaves_the_global_generator_alone(tmp_path) -> None:
+    callback, data, module = quality(tmp_path), DigitsDataModule(), tiny_module()
+    trainer = SimpleNamespace(world_size=1, datamodule=data)
+    before = torch.get_rng_state()
+    callback.measure(trainer, module, "test", 100, ("frechet", "kernel"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"num_samples": 1, "measures": ("frechet",)}, "num_samples is 1; 2 or more"),
+        ({"num_samples": 99}, "num_samples is 99; 100 or more"),
+        ({"num_samples_val": 1}, "num_samples_val is 1; 2 or more"),
+        ({"max_kernel_samples": 50}, "max_kernel_samples is 50; 100 or more"),
+        ({"every_n_epochs": 0}, "every_n_epochs is 0; 1 or more"),
+        ({"batch_size": 0}, "batch_size is 0; 1 or more"),
+        ({"measures": ("fid",)}, "'fid'; accepted are frechet, kernel"),
+    ],
+)
+def test_bad_arguments_are_named(tmp_path, options, sentence) -> None:
+    with pytest.raises(AttnFlowError, match=sentence):
+        quality(tmp_path, **options)
+
+
+def test_few_samples_are_warned_of(tmp_path) -> None:
+    with pytest.warns(UserWarning, match="num_samples_val is 5, fewer than the 8 features"):
+        quality(tmp_path, num_samples_val=5)
+
+
+def test_a_subset_larger_than_the_split_is_refused_before_training(tmp_path) -> None:
+    callback = quality(tmp_path, num_samples=400, subset_size=298)
+    trainer = quick_trainer(tmp_path, callback)
+    with pytest.raises(AttnFlowError, match="subset_size is 298, but the test split has 297"):
+        trainer.fit(tiny_module(), DigitsDataModule())
+    assert trainer.global_step == 0
+
+
+def test_a_trainer_without_a_datamodule_is_refused(tmp_path) -> None:
+    trainer = quick_trainer(tmp_path, quality(tmp_path))
+    with pytest.raises(AttnFlowError, match="datamodule"):
+        trainer.test(tiny_module(), DigitsDataModule().test_dataloader(), verbose=False)
