@@ -26,10 +26,13 @@ class PixelFeatures(FeatureExtractor):
     """Eight random projections of digits: an extractor that takes no time."""
 
     num_features = 8
-    names = {"frechet": ("fd",), "kernel": ("kd_mean", "kd_std")}  # noqa: RUF012
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, prefix: str = "") -> None:
         super().__init__()
+        self.names = {
+            "frechet": (f"{prefix}fd",),
+            "kernel": (f"{prefix}kd_mean", f"{prefix}kd_std"),
+        }
         self.fingerprint = str(seed)
         generator = torch.Generator().manual_seed(seed)
         self.register_buffer("weight", torch.randn(64, 8, generator=generator) / 8)
@@ -89,8 +92,15 @@ def quick_trainer(folder: Path, *callbacks: Callback, **options) -> Trainer:
     return Trainer(default_root_dir=folder, callbacks=list(callbacks), **(short | options))
 
 
-def figures_of(folder: Path, callback: ImageQuality, module: FlowModule, data, **options) -> dict:
-    """The figures that testing logs, as floats."""
-    trainer = quick_trainer(folder, callback, **options)
+def figures_of(
+    folder: Path,
+    callbacks: ImageQuality | list[ImageQuality],
+    module: FlowModule,
+    data: LightningDataModule,
+    **options,
+) -> dict[str, float]:
+    """The figures that testing logs."""
+    callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+    trainer = quick_trainer(folder, *callbacks, **options)
     trainer.test(module, data, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -179,14 +179,18 @@ class ImageQuality(Callback):
             self.max_kernel_samples,
             device,
         )
-        for images in self.samples(trainer, pl_module, split, count):
-            measures.update(extractor(to_uint8(images, pl_module.model.num_bins)))
+        for start, images in self.samples(trainer, pl_module, split, count):
+            measures.update(extractor(to_uint8(images, pl_module.model.num_bins)), start)
         return measures.compute(self.seed)
 
     def samples(
         self, trainer: Trainer, pl_module: LightningModule, split: str, count: int
-    ) -> Iterator[Tensor]:
-        """This rank's share of ``count`` samples, in batches of integer images (B, C, H, W)."""
+    ) -> Iterator[tuple[int, Tensor]]:
+        """This rank's share of ``count`` samples, in batches.
+
+        Yields:
+            The number of the batch's first sample, and its integer images (B, C, H, W).
+        """
         model, device = pl_module.model, pl_module.device
         dataset = trainer.datamodule.dataset(split)
         size = min(self.batch_size, count // trainer.world_size)
@@ -197,9 +201,8 @@ class ImageQuality(Callback):
             conditions = None
             if model.conditioning is not None:
                 conditions = conditions_of(dataset, numbers, device)
-            yield model.sample(
-                len(numbers), conditions, generator=torch.Generator(device).manual_seed(seed)
-            )
+            generator = torch.Generator(device).manual_seed(seed)
+            yield numbers[0], model.sample(len(numbers), conditions, generator=generator)
 
 
 def conditions_of(

@@ -63,7 +63,7 @@ class Measures:
         device: torch.device,
     ) -> None:
         self.names = extractor.names
-        self.kernel_room = -(-max_kernel_samples // ranks)
+        self.max_kernel_samples = max_kernel_samples
         given = Given(extractor.num_features)
         with warnings.catch_warnings():
             # Of buffers, whose size the docstring above states.
@@ -75,16 +75,22 @@ class Measures:
             }
             self.metrics: dict[str, Metric] = {k: makers[k]().to(device) for k in kinds}
 
-    def update(self, features: Tensor) -> None:
-        """Take in features of samples: (B, D)."""
+    def update(self, features: Tensor, start: int) -> None:
+        """Take in features of samples: (B, D).
+
+        Args:
+            features: of consecutive samples.
+            start: the number of the first of them, counted over all ranks.
+        """
+        kept = max(0, self.max_kernel_samples - start)
         for kind, metric in self.metrics.items():
-            if kind == "inception_score":
-                metric.update(features)
-            elif kind == "frechet":
+            if kind == "frechet":
                 metric.update(features, real=False)
-            elif self.kernel_room > 0:
-                metric.update(features[: self.kernel_room], real=False)
-                self.kernel_room -= len(features)
+            elif kind == "kernel":
+                # Even none at all: a rank must have something to be gathered.
+                metric.update(features[:kept], real=False)
+            else:
+                metric.update(features)
 
     def compute(self, seed: int) -> dict[str, float]:
         """Every figure by its name, from all ranks' samples, the same on all ranks.

@@ -1,0 +1,210 @@
+"""FID, KID and the Inception score against torch-fidelity's own, on random local weights."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import pytest
+import torch
+import torch_fidelity
+from quality import quality, quick_trainer, tiny_module
+from torch import nn
+from torch_fidelity import feature_extractor_inceptionv3 as fidelity
+from torchvision.io import write_png
+
+from attnflow.data import DataSpec, DigitsDataModule, PhotosDataModule, TensorImages
+from attnflow.errors import AttnFlowError
+from attnflow.metrics import Inception
+from attnflow.metrics.inception import FILE_NAMES, hub_paths, read_network
+
+pytestmark = pytest.mark.filterwarnings("ignore:metrics.num_samples")
+IMAGES = 24
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """torch-fidelity's architecture with random weights, in its format."""
+    path = tmp_path_factory.mktemp("weights") / FILE_NAMES[1]
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fidelity, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(fidelity.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        network = fidelity.FeatureExtractorInceptionV3("random", ["2048"])
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)  # or the features would all but vanish
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def measured(
+    cache_dir: Path, weights: Path, real: torch.Tensor, drawn: torch.Tensor
+) -> dict[str, float]:
+    """The callback's figures where the model's samples are ``drawn``, 8-bit images."""
+
+    class Data:
+        spec = DataSpec(image_shape=tuple(real.shape[1:]), num_bins=256)
+
+        def dataset(self, split: str) -> TensorImages:
+            return TensorImages(real)
+
+    left = list(drawn)
+
+    def sample(n: int, *_, **__) -> torch.Tensor:
+        return torch.stack([left.pop(0) for _ in range(n)])
+
+    callback = quality(
+        cache_dir,
+        Inception(str(weights)),
+        num_samples=len(drawn),
+        measures=["frechet", "kernel", "inception_score"],
+        subset_size=len(drawn),
+    )
+    callback.extractor.prepare(Data(), cache_dir)
+    callback.extractor.load(Data(), cache_dir)
+    trainer = SimpleNamespace(world_size=1, datamodule=Data())
+    model = SimpleNamespace(sample=sample, conditioning=None, num_bins=256)
+    module = SimpleNamespace(model=model, device=torch.device("cpu"))
+    return callback.measure(trainer, module, "test", len(drawn), callback.measures)
+
+
+def write_folder(folder: Path, images: torch.Tensor) -> str:
+    """Every image as a PNG file, in order."""
+    folder.mkdir()
+    for number, image in enumerate(images):
+        write_png(image, str(folder / f"{number:04d}.png"))
+    return str(folder)
+
+
+@pytest.mark.slow
+def test_figures_equal_those_of_torch_fidelity(tmp_path, weights) -> None:
+    """On the same two folders of PNG files, the same weights."""
+    images = PhotosDataModule(size=32).dataset("test").fields["image"]
+    real, drawn = images[:IMAGES], images[IMAGES : 2 * IMAGES].flip(2)
+    ours = measured(tmp_path / "cache", weights, real, drawn)
+    theirs = torch_fidelity.calculate_metrics(
+        input1=write_folder(tmp_path / "drawn", drawn),
+        input2=write_folder(tmp_path / "real", real),
+        feature_extractor_weights_path=str(weights),
+        fid=True,
+        kid=True,
+        isc=True,
+        kid_subset_size=IMAGES,
+        kid_subsets=2,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+        batch_size=16,
+    )
+    assert theirs["frechet_inception_distance"] > 0
+    assert ours["fid"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+    # A subset of all images leaves nothing to chance.
+    mean = theirs["kernel_inception_distance_mean"]
+    assert ours["kid_mean"] == pytest.approx(mean, rel=1e-2)
+    # The split into ten parts is random, and its spread ours to n - 1, theirs to n.
+    score, spread = theirs["inception_score_mean"], theirs["inception_score_std"]
+    assert ours["inception_score"] == pytest.approx(score, abs=3 * spread)
+
+
+def test_grey_images_are_repeated_in_three_channels(tmp_path, weights) -> None:
+    extractor = Inception(str(weights))
+    extractor.load(DigitsDataModule(), tmp_path)
+    grey = torch.arange(2 * 64, dtype=torch.uint8).view(2, 1, 8, 8)
+    features = extractor(grey)
+    assert features.shape == (2, 2048)
+    torch.testing.assert_close(features, extractor(grey.repeat(1, 3, 1, 1)))
+
+
+def test_the_network_is_loaded_without_disturbing_the_generator(weights) -> None:
+    before = torch.get_rng_state()
+    network = read_network(weights)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(p.requires_grad for p in network.parameters())
+    assert not network.training
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path) -> list[str]:
+    """An empty torch hub folder and a network that is down; holds the addresses asked for."""
+    asked = []
+
+    def fail(url: str, *_, **__) -> None:
+        asked.append(url)
+        raise URLError("Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    return asked
+
+
+def test_no_file_and_no_network_is_one_sentence_before_any_step(tmp_path, no_network) -> None:
+    trainer = quick_trainer(tmp_path, quality(tmp_path / "cache", Inception()))
+    module = tiny_module()
+    with pytest.raises(AttnFlowError) as failure:
+        trainer.fit(module, DigitsDataModule())
+    assert trainer.global_step == 0
+    assert not module.model.flow.initialized
+    assert len(no_network) == 1
+    for part in (str(hub_paths()[0]), FILE_NAMES[0], "weights_path", "Name or service not known"):
+        assert part in str(failure.value)
+
+
+@pytest.mark.parametrize("name", FILE_NAMES)
+def test_the_hub_folder_is_looked_at_first(weights, no_network, name) -> None:
+    folder = hub_paths()[0].parent
+    folder.mkdir(parents=True)
+    shutil.copy(weights, folder / name)
+    extractor = Inception()
+    extractor.prepare(DigitsDataModule(), folder)
+    extractor.load(DigitsDataModule(), folder)
+    assert not no_network
+    assert extractor.fingerprint
+
+
+def test_a_download_happens_once_and_is_used(weights, no_network, monkeypatch, tmp_path) -> None:
+    fetched = []
+
+    def fetch(url: str, path: str, **_) -> None:
+        fetched.append(url)
+        shutil.copy(weights, path)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    for _ in range(2):
+        extractor = Inception()
+        extractor.prepare(DigitsDataModule(), tmp_path)
+        extractor.load(DigitsDataModule(), tmp_path)
+    assert len(fetched) == 1
+
+
+def test_a_missing_file_is_named(tmp_path) -> None:
+    path = tmp_path / "nowhere.pth"
+    with pytest.raises(AttnFlowError, match=f"{path}, which does not exist"):
+        Inception(str(path)).prepare(DigitsDataModule(), tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "another network", "a list"])
+def test_a_damaged_file_is_named(tmp_path, weights, damage) -> None:
+    path = tmp_path / "weights.pth"
+    if damage == "truncated":
+        path.write_bytes(weights.read_bytes()[:100_000])
+    elif damage == "text":
+        path.write_text("<html>404</html>")
+    elif damage == "another network":
+        torch.save(nn.Linear(2, 2).state_dict(), path)
+    else:
+        torch.save([1, 2], path)
+    extractor = Inception(str(path))
+    trainer = quick_trainer(tmp_path, quality(tmp_path / "cache", extractor))
+    with pytest.raises(AttnFlowError, match=f"weights {path} cannot be read"):
+        trainer.fit(tiny_module(), DigitsDataModule())
+    assert trainer.global_step == 0
+
+
+def test_images_of_two_channels_are_refused(tmp_path, weights) -> None:
+    data = SimpleNamespace(spec=DataSpec(image_shape=(2, 8, 8), num_bins=16))
+    with pytest.raises(AttnFlowError, match="2 channels"):
+        Inception(str(weights)).prepare(data, tmp_path)
