@@ -7,13 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import ROOT
+from hydra.utils import instantiate
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from omegaconf import OmegaConf
 from quality import PixelFeatures, figures_of, quality, quick_trainer, tiny_module
 from torch import nn
 
 from attnflow.data import DigitsDataModule
 from attnflow.errors import AttnFlowError
 from attnflow.image_model import ImageModel
+from attnflow.metrics import DomainClassifier
 from attnflow.metrics import callback as callback_file
 from attnflow.metrics.images import batches, to_uint8
 
@@ -215,9 +219,9 @@ def test_measuring_leaves_the_global_generator_alone(tmp_path) -> None:
     ("options", "sentence"),
     [
         ({"num_samples": 1, "measures": ("frechet",)}, "num_samples is 1; 2 or more"),
-        ({"num_samples": 99}, "num_samples is 99; 100 or more"),
+        ({"num_samples": 99}, "num_samples is 99, fewer than the 100"),
         ({"num_samples_val": 1}, "num_samples_val is 1; 2 or more"),
-        ({"max_kernel_samples": 50}, "max_kernel_samples is 50; 100 or more"),
+        ({"max_kernel_samples": 50}, "max_kernel_samples is 50, fewer than the 100"),
         ({"every_n_epochs": 0}, "every_n_epochs is 0; 1 or more"),
         ({"batch_size": 0}, "batch_size is 0; 1 or more"),
         ({"measures": ("fid",)}, "'fid'; accepted are frechet, kernel"),
@@ -226,6 +230,16 @@ def test_measuring_leaves_the_global_generator_alone(tmp_path) -> None:
 def test_bad_arguments_are_named(tmp_path, options, sentence) -> None:
     with pytest.raises(AttnFlowError, match=sentence):
         quality(tmp_path, **options)
+
+
+@pytest.mark.parametrize(("option", "classifier"), [("inception", False), ("domain", True)])
+def test_configs_make_the_callback(tmp_path, option, classifier) -> None:
+    config = OmegaConf.load(ROOT / "conf" / "metrics" / f"{option}.yaml")
+    run = OmegaConf.create({"paths": {"data_dir": str(tmp_path)}, "seed": 3, "metrics": config})
+    callback = instantiate(run.metrics)
+    assert isinstance(callback.extractor, DomainClassifier) == classifier
+    assert callback.cache_dir == tmp_path / "reference_statistics"
+    assert callback.seed == 3
 
 
 def test_few_samples_are_warned_of(tmp_path) -> None:

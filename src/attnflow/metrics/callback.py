@@ -85,9 +85,10 @@ class ImageQuality(Callback):
         for measure in self.measures:
             check_choice("a measure of metrics.measures", measure, self.extractor.names)
         check_at_least(2, "subset_size", self.subset_size)
-        smallest = self.subset_size if "kernel" in self.measures else 2
-        check_at_least(smallest, "num_samples", self.num_samples)
-        check_at_least(smallest, "max_kernel_samples", self.max_kernel_samples)
+        check_at_least(2, "num_samples", self.num_samples)
+        if "kernel" in self.measures:
+            self._check_subset("num_samples", self.num_samples)
+            self._check_subset("max_kernel_samples", self.max_kernel_samples)
         if self.num_samples_val is not None:
             check_at_least(2, "num_samples_val", self.num_samples_val)
         for name in ("num_samples", "num_samples_val"):
@@ -98,6 +99,14 @@ class ImageQuality(Callback):
                     "compared: the Frechet distance is biased upwards, and comparable only "
                     "between runs with as many samples."
                 )
+
+    def _check_subset(self, name: str, value: int) -> None:
+        if value < self.subset_size:
+            raise AttnFlowError(
+                f"metrics.{name} is {value}, fewer than the {self.subset_size} samples of a subset "
+                f"of the kernel distance (metrics.subset_size); {self.subset_size} or more is "
+                "accepted."
+            )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Everything that can fail for want of data, weights or a network fails here."""
@@ -135,15 +144,13 @@ class ImageQuality(Callback):
             return
         if due or trainer.state.fn != "fit":
             split, count = self.val_split, self.num_samples_val
-            log_figures(
-                pl_module, "val", self.measure(trainer, pl_module, split, count, ("frechet",))
-            )
+            figures = self.measure(trainer, pl_module, split, count, ("frechet",))
+            log_figures(pl_module, "val", figures)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         split, count = self.test_split, self.num_samples
-        log_figures(
-            pl_module, "test", self.measure(trainer, pl_module, split, count, self.measures)
-        )
+        figures = self.measure(trainer, pl_module, split, count, self.measures)
+        log_figures(pl_module, "test", figures)
 
     @torch.no_grad()
     def measure(
