@@ -32,6 +32,7 @@ class PixelFeatures(FeatureExtractor):
         self.names = {
             "frechet": (f"{prefix}fd",),
             "kernel": (f"{prefix}kd_mean", f"{prefix}kd_std"),
+            "inception_score": (f"{prefix}score",),
         }
         self.fingerprint = str(seed)
         generator = torch.Generator().manual_seed(seed)
@@ -47,6 +48,9 @@ class PixelFeatures(FeatureExtractor):
     def forward(self, images: Tensor) -> Tensor:
         self.images_seen += len(images)
         return (images.flatten(1).float() / 255) @ self.weight
+
+    def class_scores(self) -> nn.Module:
+        return nn.Identity()
 
 
 def tiny_module(conditioning: nn.Module | None = None) -> FlowModule:

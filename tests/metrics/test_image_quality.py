@@ -157,6 +157,7 @@ def test_two_processes_equal_one(tmp_path) -> None:
     module, data = tiny_module(), DigitsDataModule()
     # As many kept images as a subset has leave the kernel distance no choice.
     options = {"max_kernel_samples": 100, "subset_size": 100}
+    options["measures"] = ("frechet", "kernel", "inception_score")
     alone = figures_of(tmp_path, quality(tmp_path / "one", **options), module, data)
     new, kept = PixelFeatures(), PixelFeatures(prefix="kept_")
     pair = [quality(tmp_path / "two", extractor, **options) for extractor in (new, kept)]
@@ -164,6 +165,8 @@ def test_two_processes_equal_one(tmp_path) -> None:
     for name in ("fd", "kd_mean"):
         assert together[f"test/{name}"] == pytest.approx(alone[f"test/{name}"], rel=1e-4)
         assert together[f"test/kept_{name}"] == together[f"test/{name}"]
+    # Its ten parts are drawn from samples in another order.
+    assert together["test/score"] == pytest.approx(alone["test/score"], rel=0.05)
     assert len(list((tmp_path / "two").glob("*.pt"))) == 1
 
 
@@ -224,7 +227,7 @@ def test_measuring_leaves_the_global_generator_alone(tmp_path) -> None:
         ({"max_kernel_samples": 50}, "max_kernel_samples is 50, fewer than the 100"),
         ({"every_n_epochs": 0}, "every_n_epochs is 0; 1 or more"),
         ({"batch_size": 0}, "batch_size is 0; 1 or more"),
-        ({"measures": ("fid",)}, "'fid'; accepted are frechet, kernel"),
+        ({"measures": ("fid",)}, "'fid'; accepted are frechet, kernel, inception_score"),
     ],
 )
 def test_bad_arguments_are_named(tmp_path, options, sentence) -> None:

@@ -111,11 +111,16 @@ class Measures:
 
 
 def join_buffers(metric: Metric) -> None:
-    """One tensor a buffer: torchmetrics gathers them one by one, and hangs or errs where ranks
-    hold different numbers of them."""
+    """One tensor a buffer.
+
+    torchmetrics gathers a buffer's tensors one by one, which goes wrong where ranks hold
+    different numbers of them. Logits become float64, as in the reference code: a confident
+    classifier's probabilities underflow float32, and the Inception score is NaN.
+    """
     for name in ("real_features", "fake_features", "features"):
         if isinstance(getattr(metric, name, None), list):
-            setattr(metric, name, [torch.cat(getattr(metric, name))])
+            joined = torch.cat(getattr(metric, name))
+            setattr(metric, name, [joined.double() if name == "features" else joined])
 
 
 def frechet(given: Given, reference: Reference) -> FrechetInceptionDistance:
