@@ -50,7 +50,7 @@ def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
         context_channels=conditioning.context_channels if conditioning else 0,
     )
     dequantizer = parts["dequantization"](spec.num_bins, image_shape=spec.image_shape)
-    return ImageModel(flow, dequantizer, conditioning)
+    return ImageModel(flow, dequantizer, conditioning, spec.unpadded_shape)
 
 
 def check_arguments(group: str, part: object) -> None:

@@ -39,8 +39,7 @@ def load(path: str | Path) -> Flow:
 def load_model(checkpoint: Mapping, path: str | Path) -> ImageModel:
     """The whole model of a checkpoint (flow, dequantizer, conditioning), in eval mode."""
     held = checkpoint[KEY]
-    spec = held["data_spec"] | {"image_shape": tuple(held["data_spec"]["image_shape"])}
-    model = build_model(held["config"], DataSpec(**spec))
+    model = build_model(held["config"], DataSpec.from_dict(held["data_spec"]))
     state = model_state(checkpoint)
     check_same_architecture(model, state, path)
     model.load_state_dict(state)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from attnflow.bits import bits_per_dim
+from attnflow.bits import bits_per_dim, num_dimensions
 from attnflow.context import Context
 from attnflow.flow import Flow
 
@@ -26,15 +26,22 @@ class ImageModel(nn.Module):
         flow: the density of continuous values.
         dequantizer: takes integers to continuous values.
         conditioning: makes a context of a batch, or None for an unconditional model.
+        unpadded_shape: (C, H, W) of the images before padding, whose dimensions bits/dim are
+            counted in; None where images are not padded.
     """
 
     def __init__(
-        self, flow: Flow, dequantizer: nn.Module, conditioning: nn.Module | None = None
+        self,
+        flow: Flow,
+        dequantizer: nn.Module,
+        conditioning: nn.Module | None = None,
+        unpadded_shape: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         self.flow = flow
         self.dequantizer = dequantizer
         self.conditioning = conditioning
+        self.unpadded_shape = unpadded_shape
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -77,7 +84,11 @@ class ImageModel(nn.Module):
         return self.flow.log_prob(y, self.context(batch)) - log_q
 
     def _bits(self, log_weight: Tensor) -> Tensor:
-        return bits_per_dim(log_weight, self.image_shape, self.num_bins)
+        bits = bits_per_dim(log_weight, self.image_shape, self.num_bins)
+        if self.unpadded_shape is None:
+            return bits
+        # The bits of the padding are the model's to pay: it could know that they are zeros.
+        return bits * num_dimensions(self.image_shape) / num_dimensions(self.unpadded_shape)
 
     def context(self, batch: Batch) -> Context | None:
         """What the flow is conditioned on; None for an unconditional model."""

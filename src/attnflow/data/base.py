@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from attnflow.data.augmentation import Augmented, EpochSampler
 from attnflow.errors import AttnFlowError
 
 __all__ = ["SPLITS", "DataSpec", "ImageDataModule", "TensorImages"]
@@ -26,22 +27,31 @@ class DataSpec:
         num_bins: the number of grey values; images hold 0 .. num_bins - 1.
         num_classes: of the labels, or None.
         condition_shape: (C, H, W) of the condition images, or None.
+        condition_bins: the number of grey values of the condition images, or None.
+        unpadded_shape: (C, H, W) of the original images, where the data set pads them:
+            bits/dim are those of the original's dimensions. None: they are not padded.
     """
 
     image_shape: tuple[int, int, int]
     num_bins: int
     num_classes: int | None = None
     condition_shape: tuple[int, int, int] | None = None
+    condition_bins: int | None = None
+    unpadded_shape: tuple[int, int, int] | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, as a checkpoint holds them."""
-        shape = self.condition_shape
         return {
-            "image_shape": list(self.image_shape),
-            "num_bins": self.num_bins,
-            "num_classes": self.num_classes,
-            "condition_shape": None if shape is None else list(shape),
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> DataSpec:
+        """The inverse of :meth:`as_dict`."""
+        return cls(
+            **{n: tuple(v) if isinstance(v, (list, tuple)) else v for n, v in values.items()}
+        )
 
 
 class TensorImages(Dataset):
@@ -83,14 +93,23 @@ class ImageDataModule(LightningDataModule):
     Args:
         batch_size: images a batch and rank.
         num_workers: processes that read; 0 reads in the training process.
-        seed: of the training order.
+        seed: of the training order and of the augmentation.
+        augment: torchvision v2 transforms of the training images, and the same ones of their
+            condition images; they keep the shape.
     """
 
-    def __init__(self, batch_size: int = 64, num_workers: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+        augment: Sequence[Callable] = (),
+    ) -> None:
         super().__init__()
         if batch_size < 1:
             raise AttnFlowError(f"data.batch_size is {batch_size}; 1 or more is accepted.")
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.augment = tuple(augment)
         self.datasets: dict[str, Dataset] = {}
 
     @property
@@ -130,9 +149,10 @@ class ImageDataModule(LightningDataModule):
             )
         # Lightning tells the sampler the epoch, so the order is a function of (seed, epoch)
         # and a resumed run sees the same batches.
-        sampler = DistributedSampler(
-            dataset, ranks, rank, shuffle=True, seed=self.seed, drop_last=True
-        )
+        kind = DistributedSampler
+        if self.augment:
+            dataset, kind = Augmented(dataset, self.augment, self.seed), EpochSampler
+        sampler = kind(dataset, ranks, rank, shuffle=True, seed=self.seed, drop_last=True)
         return self._loader(dataset, sampler, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
