@@ -76,6 +76,17 @@ ATTENTIONS = {
         partial(ITrans, patch_size=1, position_embedding="relative"),
         EVEN_SHAPES + ODD_SHAPES,
     ),
+    "itrans_coarse": (partial(ITrans, mask="coarse", patch_size=1), EVEN_SHAPES),
+    "itrans_p2_coarse": (partial(ITrans, mask="coarse"), EVEN_SHAPES),
+    "imap_coarse": (partial(IMap, mask="coarse"), EVEN_SHAPES),
+    "itrans_reading": (
+        partial(ITrans, patch_size=1, read_values=True, position_embedding=True),
+        EVEN_SHAPES + ODD_SHAPES,
+    ),
+    "linear_reading": (
+        partial(ITrans, variant="linear", mask="coarse", read_values=True),
+        EVEN_SHAPES,
+    ),
     "causal_p1": (
         partial(ITrans, variant="causal", patch_size=1, position_embedding=True),
         EVEN_SHAPES + ODD_SHAPES,

@@ -8,8 +8,8 @@ from exactness import randomise
 
 from attnflow import AttnFlowError
 from attnflow.transforms import ITrans
-from attnflow.transforms.attention.itrans import pairwise_offsets
 from attnflow.transforms.attention.masks import attention_mask
+from attnflow.transforms.attention.reading import pairwise_offsets
 
 VARIANTS = [
     {"patch_size": 1},

@@ -38,7 +38,7 @@ class IMap(Transform):
     Args:
         num_channels: C.
         parity: 0 or 1; alternate it from one attention to the next.
-        mask: ``checkerboard``, ``channel`` or ``spatial``.
+        mask: ``checkerboard``, ``coarse``, ``channel`` or ``spatial``.
         kernel_size: odd side of the convolution that computes the map.
         global_context: add a function of the pooled masked half to the map.
         context_channels: width of the condition that the map may read; 0 for none.

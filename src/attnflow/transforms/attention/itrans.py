@@ -13,6 +13,7 @@ from attnflow.errors import AttnFlowError, check_choice
 from attnflow.transforms.attention.layout import TokenLayout, token_layout
 from attnflow.transforms.attention.masks import attention_mask, check_mask
 from attnflow.transforms.attention.mixing import MIXINGS, Mixing
+from attnflow.transforms.attention.reading import MaskedReading, pairwise_offsets
 from attnflow.transforms.base import Transform, full_precision
 
 __all__ = ["ITrans"]
@@ -43,7 +44,7 @@ class ITrans(Transform):
     Args:
         num_channels: C.
         parity: 0 or 1; alternate it from one attention to the next.
-        mask: ``checkerboard``, ``channel`` or ``spatial``.
+        mask: ``checkerboard``, ``coarse``, ``channel`` or ``spatial``.
         patch_size: p, a divisor of both sides of the feature map.
         num_heads: h, at most the number of transformed entries of a patch.
         variant: how tokens are mixed. ``dense``: every token attends to all, O(T^3).
@@ -57,7 +58,12 @@ class ITrans(Transform):
             every 2-D offset between tokens, and the embedding in g alone; the shortest way to
             a fixed offset, and no choice for ``linear``, which has no logit of a pair of
             tokens. True: all of these that the variant can hold.
-        image_size: (H, W) of the feature map; needed with the position embedding.
+        read_values: also add to the transformed half what attention reads in the values of
+            the masked half (:class:`~attnflow.transforms.attention.reading.MaskedReading`):
+            ``z = W v + (1 - M) shift(M * h)``. A shift that depends on the masked half alone
+            leaves the Jacobian as it is.
+        image_size: (H, W) of the feature map; needed with the position embedding and with
+            ``read_values``.
         key_channels: width of Q and K at a position and head; the default is C / h,
             at least 4.
         rank: of S with ``linear``, which maps Q and K to that many features; no other
@@ -75,6 +81,7 @@ class ITrans(Transform):
         variant: str = "dense",
         signed: bool = True,
         position_embedding: bool | str = False,
+        read_values: bool = False,
         image_size: tuple[int, int] | None = None,
         key_channels: int | None = None,
         rank: int = 16,
@@ -109,16 +116,16 @@ class ITrans(Transform):
         self.position = self.offset_bias = None
         if position_embedding:
             self._add_positions(position_embedding, image_size, 2 * key_width + 1)
+        self.reading = None
+        if read_values:
+            check_image_size("read_values", image_size)
+            self.reading = MaskedReading(num_channels, image_size, context_channels)
 
     def _add_positions(
         self, kind: bool | str, image_size: tuple[int, int] | None, width: int
     ) -> None:
         """The parameters of a position embedding over ``width`` = Q, K and g."""
-        if image_size is None:
-            raise AttnFlowError(
-                "ITrans with a position_embedding needs image_size, the (height, width) of "
-                "its feature map; None was given."
-            )
+        check_image_size("a position_embedding", image_size)
         biased = kind != "absolute" and not MIXINGS[self.variant].low_rank
         if kind == "relative" and not biased:
             raise AttnFlowError(
@@ -141,18 +148,26 @@ class ITrans(Transform):
             mixing = self._mixing(x, layout, context)
             z = layout.replace(x, mixing.apply(layout.values(x)))
             log_det = (mixing.log_det() * layout.entries).sum((1, 2))
-        return z, log_det
+            return z + self._shift(x, context), log_det
 
     def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
         layout = self._layout(z)
         with full_precision(z):
             mixing = self._mixing(z, layout, context)
+            z = z - self._shift(z, context)
             return layout.replace(z, mixing.solve(layout.values(z)))
 
     def attention_weights(self, x: Tensor, context: Context | None = None) -> Tensor:
         """S of every group and head: (B, G, h, n, n), rows sum to 1."""
         with full_precision(x):
             return self._mixing(x, self._layout(x), context).weights()
+
+    def _shift(self, x: Tensor, context: Context | None) -> Tensor | float:
+        """What is added to the transformed half, (B, C, H, W); it reads the masked half alone."""
+        if self.reading is None:
+            return 0.0
+        mask = attention_mask(self.mask, self.parity, x.shape[1:], x.device)
+        return self.reading(x * mask, context) * ~mask
 
     def _layout(self, x: Tensor) -> TokenLayout:
         return token_layout(
@@ -208,10 +223,10 @@ class ITrans(Transform):
         )
 
 
-def pairwise_offsets(rows: int, columns: int) -> Tensor:
-    """The number of the 2-D offset between every two tokens of a grid: int64, (T, T)."""
-    row = torch.arange(rows).repeat_interleave(columns)
-    column = torch.arange(columns).repeat(rows)
-    down = row[:, None] - row[None, :] + rows - 1
-    right = column[:, None] - column[None, :] + columns - 1
-    return down * (2 * columns - 1) + right
+def check_image_size(option: str, image_size: tuple[int, int] | None) -> None:
+    """Raise :class:`AttnFlowError` where ``option`` needs an image size that was not given."""
+    if image_size is None:
+        raise AttnFlowError(
+            f"ITrans with {option} needs image_size, the (height, width) of its feature map; "
+            "None was given."
+        )

@@ -11,7 +11,8 @@ from attnflow.errors import AttnFlowError, check_choice
 
 __all__ = ["MASKS", "attention_mask"]
 
-MASKS = ("checkerboard", "channel", "spatial")
+MASKS = ("checkerboard", "coarse", "channel", "spatial")
+COARSE_FIELD = 2  # side of a field of the coarse checkerboard
 
 
 def attention_mask(
@@ -20,6 +21,9 @@ def attention_mask(
     """The mask M of one image: True where the attention reads, False where it transforms.
 
     - ``checkerboard``: ``M[c, i, j] = (c + i + j + parity) mod 2``;
+    - ``coarse``: a checkerboard with fields of 2 x 2 positions in every channel,
+      ``M[c, i, j] = (c + i // 2 + j // 2 + parity) mod 2``, which parts positions whose
+      distance is even;
     - ``channel``: half of the channels, the first half for parity 0;
     - ``spatial``: the checkerboard of channel 0 in every channel.
 
@@ -58,7 +62,9 @@ def _mask(mask: str, parity: int, shape: tuple[int, int, int], device: str) -> T
         if mask == "channel":
             read = ((c < channels // 2) ^ bool(parity)).expand(shape)
         else:
-            channel = c if mask == "checkerboard" else torch.zeros_like(c)
+            channel = torch.zeros_like(c) if mask == "spatial" else c
+            if mask == "coarse":
+                i, j = i // COARSE_FIELD, j // COARSE_FIELD
             read = ((channel + i + j + parity) % 2 == 1).expand(shape)
         read = read.contiguous()
     if not read.any() or read.all():
