@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from conftest import ROOT, SHORT, results
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+
+from attnflow.assembly import MODEL_GROUPS, build_model
 
 CONF = ROOT / "conf"
 # Options that another test covers, or that need a device this machine may lack.
@@ -60,6 +63,20 @@ def test_data_module_knows_its_images_before_any_download(option) -> None:
     spec = instantiate(config.data).spec
     assert len(spec.image_shape) == 3
     assert spec.num_bins >= 2
+
+
+@pytest.mark.parametrize("recipe", options("experiment"))
+def test_recipe_builds_its_model(recipe) -> None:
+    """The whole model, at its full size, gives the bits/dim of an image of its data set."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [recipe, "paths.root_dir=/nowhere", "paths.output_dir=/nowhere"])
+    data = instantiate(config.data)
+    plain = OmegaConf.to_container(OmegaConf.masked_copy(config, MODEL_GROUPS), resolve=True)
+    model = build_model(plain, data.spec).eval()
+    batch = {"image": torch.randint(data.spec.num_bins, (2, *data.spec.image_shape))}
+    with torch.no_grad():
+        bits = model(batch, torch.rand(batch["image"].shape))
+    assert torch.isfinite(bits).all()
 
 
 def test_placements_of_a_list(train) -> None:

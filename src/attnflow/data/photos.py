@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 from sklearn.datasets import load_sample_images
@@ -30,7 +32,7 @@ class PhotosDataModule(ImageDataModule):
     Args:
         size: side of a patch; at most the width of the narrowest region, 96.
         num_bits: bits of a grey value, 1 to 8.
-        batch_size, num_workers, seed: as for every data module.
+        batch_size, num_workers, seed, augment: as for every data module.
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class PhotosDataModule(ImageDataModule):
         batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
+        augment: Sequence[Callable] = (),
     ) -> None:
-        super().__init__(batch_size, num_workers, seed)
+        super().__init__(batch_size, num_workers, seed, augment)
         self.num_bits = check_num_bits(num_bits)
         if not 2 <= size <= 96:
             raise AttnFlowError(

@@ -44,7 +44,12 @@ def evaluate(config: DictConfig) -> float:
     datamodule = instantiate(held["data"] | dict(config.data))
     module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
     with quiet_warnings():
-        trainer = instantiate(config.trainer, logger=False, enable_checkpointing=False)
+        trainer = instantiate(
+            config.trainer,
+            callbacks=[instantiate(config.metrics)] if config.metrics else [],
+            logger=False,
+            enable_checkpointing=False,
+        )
         tested = time.perf_counter()
         trainer.test(module, datamodule, verbose=False)
     test_images = len(datamodule.dataset("test"))
@@ -53,6 +58,8 @@ def evaluate(config: DictConfig) -> float:
         "params": count_parameters(module),
         "images_per_second": test_images / (time.perf_counter() - tested),
     }
+    if datamodule.entropy is not None:
+        results["data/entropy_bpd"] = datamodule.entropy
     output_dir = Path(config.paths.output_dir)
     if trainer.is_global_zero:
         pictures = draw(module, datamodule.dataset("test"), output_dir / "samples", config.eval)

@@ -68,7 +68,8 @@ def train(config: DictConfig) -> float:
         if config.test:
             load_best(module, trainer)
             trainer.test(module, datamodule, verbose=False)
-            results["test/bpd"] = float(trainer.callback_metrics["test/bpd"])
+            figures = trainer.callback_metrics.items()
+            results |= {name: float(v) for name, v in figures if name.startswith("test/")}
     if datamodule.entropy is not None:
         results["data/entropy_bpd"] = datamodule.entropy
     results |= {
@@ -84,8 +85,12 @@ def train(config: DictConfig) -> float:
 
 
 def make_trainer(config: DictConfig) -> Trainer:
-    """The Lightning trainer with the config's callbacks and loggers; null ones are left out."""
-    callbacks: list[Callback] = [instantiate(c) for c in config.callbacks.values() if c]
+    """The Lightning trainer with the config's callbacks and loggers; null ones are left out.
+
+    Metrics come first, before the weight averaging takes the averaged weights away again.
+    """
+    entries = (config.metrics, *config.callbacks.values())
+    callbacks: list[Callback] = [instantiate(c) for c in entries if c]
     loggers: list[Logger] = [instantiate(c) for c in config.logger.values() if c]
     return instantiate(config.trainer, callbacks=callbacks, logger=loggers)
 

@@ -1,0 +1,148 @@
+"""Downsampled ImageNet, from its batch files."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from attnflow.data.base import DataSpec, ImageDataModule
+from attnflow.data.bit_depth import check_num_bits, reduce_bits
+from attnflow.errors import AttnFlowError, check_choice
+
+__all__ = ["DownsampledImageNetDataModule"]
+
+NUM_VAL = 10_000
+TEST_FILES = ("val_data",)
+TRAIN_FILES = tuple(f"train_data_batch_{number}" for number in range(1, 11))
+
+
+class DownsampledImageNetDataModule(ImageDataModule):
+    """ImageNet at 32 x 32 or 64 x 64 (Chrabaszcz et al., 2017): colour images, 1,000 classes.
+
+    Reads the pickled batch files ``train_data_batch_1`` to ``10`` and ``val_data``, which need
+    an account at image-net.org and so are never downloaded. ``prepare_data`` writes them once
+    as .npy files, which are then mapped and not loaded: memory stays bounded.
+
+    Fixed split: ``val_data`` tests (50,000 images); of the training images, shuffled once with
+    seed 0, the last 10,000 (at most a tenth) validate.
+
+    Args:
+        data_dir: the folder of the batch files.
+        size: 32 or 64.
+        num_bits: bits of a grey value, 1 to 8.
+        batch_size, num_workers, seed, augment: as for every data module.
+    """
+
+    def __init__(
+        self,
+        data_dir: str,
+        size: int = 32,
+        num_bits: int = 8,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+        augment: Sequence[Callable] = (),
+    ) -> None:
+        super().__init__(batch_size, num_workers, seed, augment)
+        check_choice("data.size", size, (32, 64))
+        self.data_dir, self.size, self.num_bits = Path(data_dir), size, check_num_bits(num_bits)
+
+    @property
+    def spec(self) -> DataSpec:
+        return DataSpec((3, self.size, self.size), 2**self.num_bits, num_classes=1_000)
+
+    def prepare_data(self) -> None:
+        for name, files in (("train", TRAIN_FILES), ("test", TEST_FILES)):
+            if self._array(name, "labels").is_file():
+                continue
+            missing = [file for file in files if not (self.data_dir / file).is_file()]
+            if missing:
+                raise AttnFlowError(
+                    f"downsampled ImageNet lacks {', '.join(missing)} in {self.data_dir}; the "
+                    f"batch files of the {self.size} x {self.size} release from image-net.org "
+                    "are accepted."
+                )
+            self._convert(name, [self.data_dir / file for file in files])
+
+    def read(self, split: str) -> Dataset:
+        self.prepare_data()
+        name = "test" if split == "test" else "train"
+        images = np.load(self._array(name, "images"), mmap_mode="r")
+        labels = torch.from_numpy(np.load(self._array(name, "labels")))
+        rows = np.arange(len(labels))
+        if split != "test":
+            num_val = min(NUM_VAL, len(labels) // 10)
+            rows = np.random.default_rng(0).permutation(len(labels))
+            rows = rows[:-num_val] if split == "train" else rows[-num_val:]
+        return MappedImages(images, labels, rows, self.num_bits)
+
+    def _array(self, name: str, kind: str) -> Path:
+        return self.data_dir / f"{name}_{self.size}_{kind}.npy"
+
+    def _convert(self, name: str, files: Sequence[Path]) -> None:
+        """Batch files to two .npy files; one batch at a time, renamed when complete."""
+        labels = [read_batch(file, self.size)[1] for file in files]
+        shape = (sum(map(len, labels)), 3, self.size, self.size)
+        temporary = self._array(name, "images.tmp")
+        images = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        start = 0
+        for file in files:
+            batch, _ = read_batch(file, self.size)
+            images[start : start + len(batch)] = batch
+            start += len(batch)
+        images.flush()
+        del images
+        temporary.replace(self._array(name, "images"))
+        # The labels come last: where they are, all is.
+        np.save(self._array(name, "labels.tmp"), np.concatenate(labels))
+        self._array(name, "labels.tmp").replace(self._array(name, "labels"))
+
+
+class MappedImages(Dataset):
+    """Some rows of images that lie on disk, (N, 3, H, W) uint8, with their labels."""
+
+    def __init__(self, images: np.ndarray, labels: Tensor, rows: np.ndarray, num_bits: int) -> None:
+        self.images, self.labels, self.rows, self.num_bits = images, labels, rows, num_bits
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        rows = self.rows[list(indices)]
+        images = torch.from_numpy(self.images[rows])
+        return {
+            "image": reduce_bits(images, self.num_bits),
+            "label": self.labels[rows],
+            "index": torch.as_tensor(indices),
+        }
+
+
+def read_batch(file: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 3, size, size), uint8, and labels (N,) from 0, of one batch file.
+
+    Raises:
+        AttnFlowError: a file that is damaged, or of another size.
+    """
+    try:
+        with file.open("rb") as opened:
+            batch = pickle.load(opened)
+        rows, labels = np.asarray(batch["data"]), np.asarray(batch["labels"], dtype=np.int64)
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise AttnFlowError(
+            f"{file} cannot be read ({error}); a batch file of downsampled ImageNet is accepted."
+        ) from error
+    if rows.ndim != 2 or rows.shape[1] != 3 * size**2:
+        raise AttnFlowError(
+            f"{file} holds rows of shape {rows.shape[1:]}, not the {3 * size**2} values of a "
+            f"{size} x {size} colour image; data.size or the file is another."
+        )
+    return rows.astype(np.uint8).reshape(-1, 3, size, size), labels - 1

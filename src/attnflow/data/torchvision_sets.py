@@ -1,0 +1,162 @@
+"""The small public data sets that torchvision reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+from torchvision import datasets
+
+from attnflow.data.base import DataSpec, ImageDataModule, TensorImages
+from attnflow.data.bit_depth import check_num_bits, reduce_bits
+from attnflow.errors import AttnFlowError
+
+__all__ = [
+    "CIFAR10DataModule",
+    "CIFAR100DataModule",
+    "FashionMNISTDataModule",
+    "MNISTDataModule",
+    "SVHNDataModule",
+    "TorchvisionDataModule",
+]
+
+
+class TorchvisionDataModule(ImageDataModule):
+    """A data set that torchvision downloads and reads, held in memory as 8-bit images.
+
+    Fixed split: the official test set tests; the official training set is shuffled once with
+    seed 0, and its last ``num_val`` images validate.
+
+    Args:
+        data_dir: where the files are, or where ``prepare_data`` downloads them to.
+        num_bits: bits of a grey value, 1 to 8.
+        padding: zero pixels to add on every side; bits/dim stay those of the original's
+            dimensions.
+        download: whether missing files may be downloaded.
+        batch_size, num_workers, seed, augment: as for every data module.
+    """
+
+    source: ClassVar[type]
+    files: ClassVar[str]
+    shape: ClassVar[tuple[int, int, int]]
+    num_classes: ClassVar[int] = 10
+    num_val: ClassVar[int] = 5_000
+
+    def __init__(
+        self,
+        data_dir: str,
+        num_bits: int = 8,
+        padding: int = 0,
+        download: bool = True,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+        augment: Sequence[Callable] = (),
+    ) -> None:
+        super().__init__(batch_size, num_workers, seed, augment)
+        if padding < 0:
+            raise AttnFlowError(f"data.padding is {padding}; 0 or more is accepted.")
+        self.data_dir, self.num_bits = Path(data_dir), check_num_bits(num_bits)
+        self.padding, self.download = padding, download
+
+    @property
+    def spec(self) -> DataSpec:
+        channels, height, width = self.shape
+        return DataSpec(
+            image_shape=(channels, height + 2 * self.padding, width + 2 * self.padding),
+            num_bins=2**self.num_bits,
+            num_classes=self.num_classes,
+            unpadded_shape=self.shape if self.padding else None,
+        )
+
+    def prepare_data(self) -> None:
+        for official in ("train", "test"):
+            try:
+                self.open(official, download=self.download)
+            except (URLError, OSError, RuntimeError) as error:
+                raise self._missing(error) from error
+
+    def read(self, split: str) -> Dataset:
+        try:
+            official = self.open("test" if split == "test" else "train", download=False)
+        except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+            raise self._missing(error) from error
+        images, labels = self.arrays(official)
+        if split != "test":
+            order = np.random.default_rng(0).permutation(len(labels))
+            order = order[: -self.num_val] if split == "train" else order[-self.num_val :]
+            images, labels = images[order], labels[order]
+        images = F.pad(reduce_bits(images, self.num_bits), (self.padding,) * 4)
+        return TensorImages(images, label=labels)
+
+    def open(self, official: str, download: bool) -> Dataset:
+        """torchvision's own data set of the official ``train`` or ``test`` images."""
+        return self.source(str(self.data_dir), train=official == "train", download=download)
+
+    def arrays(self, official: Dataset) -> tuple[Tensor, Tensor]:
+        """Images (N, C, H, W), uint8, and labels (N,), of torchvision's data set."""
+        images, labels = torch.as_tensor(official.data), torch.as_tensor(official.targets)
+        return images[:, None] if images.ndim == 3 else images.movedim(3, 1), labels
+
+    def _missing(self, error: Exception) -> AttnFlowError:
+        reason = str(error).strip().split("\n")[0]
+        return AttnFlowError(
+            f"{type(self).__name__} cannot be read from {self.data_dir} nor downloaded "
+            f"({reason}); {self.files} of the official release in that folder are accepted."
+        )
+
+
+class MNISTDataModule(TorchvisionDataModule):
+    """MNIST: 55,000 + 5,000 + 10,000 grey images of 28 x 28 handwritten digits."""
+
+    source = datasets.MNIST
+    files = (
+        "MNIST/raw/train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
+        "t10k-labels-idx1-ubyte"
+    )
+    shape = (1, 28, 28)
+
+
+class FashionMNISTDataModule(MNISTDataModule):
+    """Fashion-MNIST: 55,000 + 5,000 + 10,000 grey images of 28 x 28 pieces of clothing."""
+
+    source = datasets.FashionMNIST
+    files = MNISTDataModule.files.replace("MNIST/raw", "FashionMNIST/raw")
+
+
+class CIFAR10DataModule(TorchvisionDataModule):
+    """CIFAR-10: 45,000 + 5,000 + 10,000 colour images of 32 x 32 in ten classes."""
+
+    source = datasets.CIFAR10
+    files = "cifar-10-batches-py/ (data_batch_1 to 5, test_batch, batches.meta)"
+    shape = (3, 32, 32)
+
+
+class CIFAR100DataModule(TorchvisionDataModule):
+    """CIFAR-100: 45,000 + 5,000 + 10,000 colour images of 32 x 32 in a hundred classes."""
+
+    source = datasets.CIFAR100
+    files = "cifar-100-python/ (train, test, meta)"
+    shape = (3, 32, 32)
+    num_classes = 100
+
+
+class SVHNDataModule(TorchvisionDataModule):
+    """SVHN, cropped: 68,257 + 5,000 + 26,032 colour images of 32 x 32 house-number digits."""
+
+    source = datasets.SVHN
+    files = "train_32x32.mat and test_32x32.mat"
+    shape = (3, 32, 32)
+
+    def open(self, official: str, download: bool) -> Dataset:
+        return datasets.SVHN(str(self.data_dir), split=official, download=download)
+
+    def arrays(self, official: Dataset) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(official.data), torch.from_numpy(official.labels).long()

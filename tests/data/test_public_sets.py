@@ -1,0 +1,253 @@
+"""Public data sets, from small files in their official formats."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+from torchvision.datasets import cifar, svhn, utils
+from torchvision.transforms import v2
+
+from attnflow import AttnFlowError
+from attnflow.data import (
+    CIFAR10DataModule,
+    CIFAR100DataModule,
+    DigitsInpaintDataModule,
+    DownsampledImageNetDataModule,
+    FashionMNISTDataModule,
+    MNISTDataModule,
+    PhotosColorizeDataModule,
+    SVHNDataModule,
+)
+
+RNG = np.random.default_rng(0)
+
+
+def pixels(*shape: int) -> np.ndarray:
+    return RNG.integers(0, 256, shape, dtype=np.uint8)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """The format of MNIST: a magic number with the rank, the sizes, the bytes."""
+    header = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
+    path.write_bytes(header + array.tobytes())
+
+
+def write_mnist(root: Path, name: str) -> np.ndarray:
+    raw = root / name / "raw"
+    raw.mkdir(parents=True)
+    test = pixels(7, 28, 28)
+    for prefix, images in (("train", pixels(20, 28, 28)), ("t10k", test)):
+        write_idx(raw / f"{prefix}-images-idx3-ubyte", images)
+        write_idx(raw / f"{prefix}-labels-idx1-ubyte", np.arange(len(images), dtype=np.uint8) % 10)
+    return test
+
+
+def write_pickle(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content))
+
+
+def write_cifar10(root: Path) -> np.ndarray:
+    folder = root / "cifar-10-batches-py"
+    test = pixels(6, 3072)
+    for number in range(1, 6):
+        write_pickle(
+            folder / f"data_batch_{number}", {"data": pixels(4, 3072), "labels": [1, 2, 3, 4]}
+        )
+    write_pickle(folder / "test_batch", {"data": test, "labels": [5] * 6})
+    write_pickle(folder / "batches.meta", {"label_names": list("abcdefghij")})
+    return test
+
+
+def write_cifar100(root: Path) -> np.ndarray:
+    folder = root / "cifar-100-python"
+    test = pixels(6, 3072)
+    write_pickle(folder / "train", {"data": pixels(20, 3072), "fine_labels": [99] * 20})
+    write_pickle(folder / "test", {"data": test, "fine_labels": [5] * 6})
+    write_pickle(folder / "meta", {"fine_label_names": [str(n) for n in range(100)]})
+    return test
+
+
+def write_svhn(root: Path) -> np.ndarray:
+    test = pixels(32, 32, 3, 6)
+    for name, images in (("train", pixels(32, 32, 3, 20)), ("test", test)):
+        labels = np.full((images.shape[-1], 1), 10, dtype=np.uint8)  # the digit 0
+        savemat(root / f"{name}_32x32.mat", {"X": images, "y": labels})
+    return test.transpose(3, 2, 0, 1)
+
+
+def write_imagenet32(root: Path) -> np.ndarray:
+    test = pixels(6, 3072)
+    for number in range(1, 11):
+        write_pickle(
+            root / f"train_data_batch_{number}",
+            {"data": pixels(4, 3072), "labels": [1, 2, 3, 1000]},
+        )
+    write_pickle(root / "val_data", {"data": test, "labels": [7] * 6})
+    return test
+
+
+SETS = {
+    "mnist": (MNISTDataModule, lambda root: write_mnist(root, "MNIST")),
+    "fashion_mnist": (FashionMNISTDataModule, lambda root: write_mnist(root, "FashionMNIST")),
+    "cifar10": (CIFAR10DataModule, write_cifar10),
+    "cifar100": (CIFAR100DataModule, write_cifar100),
+    "svhn": (SVHNDataModule, write_svhn),
+    "imagenet32": (DownsampledImageNetDataModule, write_imagenet32),
+}
+
+
+@pytest.fixture(autouse=True)
+def _any_checksum(monkeypatch) -> None:
+    """Small files have other checksums than the official ones; nothing else is replaced."""
+    for module in (cifar, svhn, utils):
+        monkeypatch.setattr(module, "check_integrity", lambda path, md5=None: Path(path).is_file())
+    for module in (MNISTDataModule, CIFAR10DataModule, CIFAR100DataModule, SVHNDataModule):
+        monkeypatch.setattr(module, "num_val", 5)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_official_files_are_read(name, tmp_path) -> None:
+    make, write = SETS[name]
+    test = write(tmp_path)
+    data = make(str(tmp_path), batch_size=4)
+    data.prepare_data()
+    data.setup()
+    images = torch.cat([batch["image"] for batch in data.test_dataloader()])
+    np.testing.assert_array_equal(images.flatten(1).numpy(), test.reshape(len(test), -1))
+    assert images.shape[1:] == data.spec.image_shape
+    assert images.dtype == torch.uint8
+    batch = next(iter(data.train_dataloader()))
+    assert batch["label"].min() >= 0
+    assert batch["label"].max() < data.spec.num_classes
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_splits_are_disjoint_and_whole(name, tmp_path) -> None:
+    make, write = SETS[name]
+    write(tmp_path)
+    data = make(str(tmp_path), num_bits=8)
+    data.prepare_data()
+    train, val = (
+        {image.numpy().tobytes() for image in data.dataset(s).__getitems__(range(4))["image"]}
+        for s in ("train", "val")
+    )
+    assert not train & val
+    whole = 40 if name == "imagenet32" else 20
+    assert len(data.dataset("train")) + len(data.dataset("val")) == whole
+
+
+@pytest.mark.parametrize("name", [n for n in SETS if n != "imagenet32"])
+def test_missing_files_are_named_with_their_place(name, tmp_path) -> None:
+    data = SETS[name][0](str(tmp_path / "empty"), download=False)
+    with pytest.raises(AttnFlowError, match=str(tmp_path / "empty")) as raised:
+        data.prepare_data()
+    assert data.files in str(raised.value)
+
+
+def test_missing_imagenet_batches_are_named(tmp_path) -> None:
+    write_imagenet32(tmp_path)
+    (tmp_path / "train_data_batch_7").unlink()
+    with pytest.raises(AttnFlowError, match="lacks train_data_batch_7 in"):
+        DownsampledImageNetDataModule(str(tmp_path)).prepare_data()
+
+
+def test_imagenet_of_another_size_and_damaged_batches_are_named(tmp_path) -> None:
+    write_imagenet32(tmp_path)
+    with pytest.raises(AttnFlowError, match="train_data_batch_1 holds rows"):
+        DownsampledImageNetDataModule(str(tmp_path), size=64).prepare_data()
+    whole = (tmp_path / "val_data").read_bytes()
+    (tmp_path / "val_data").write_bytes(whole[:100])
+    data = DownsampledImageNetDataModule(str(tmp_path))
+    with pytest.raises(AttnFlowError, match="val_data cannot be read"):
+        data.prepare_data()
+    (tmp_path / "val_data").write_bytes(whole)
+    data.prepare_data()
+    assert len(data.dataset("test")) == 6
+
+
+def test_a_truncated_file_is_an_error_that_names_the_folder(tmp_path) -> None:
+    write_mnist(tmp_path, "MNIST")
+    file = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(AttnFlowError, match="MNISTDataModule cannot be read"):
+        MNISTDataModule(str(tmp_path)).prepare_data()
+
+
+def test_padding_is_zeros_and_is_known_to_the_spec(tmp_path) -> None:
+    write_mnist(tmp_path, "MNIST")
+    data = MNISTDataModule(str(tmp_path), padding=2)
+    assert data.spec.image_shape == (1, 32, 32)
+    assert data.spec.unpadded_shape == (1, 28, 28)
+    images = data.dataset("test").fields["image"]
+    assert images[:, :, 2:-2, 2:-2].sum() == images.sum() > 0
+
+
+def test_reduced_bits(tmp_path) -> None:
+    test = write_cifar10(tmp_path)
+    data = CIFAR10DataModule(str(tmp_path), num_bits=5)
+    assert data.spec.num_bins == 32
+    images = data.dataset("test").fields["image"]
+    np.testing.assert_array_equal(images.flatten(1).numpy(), test // 8)
+
+
+AUGMENT = (v2.RandomCrop(32, padding=3), v2.RandomHorizontalFlip())
+
+
+def epochs_of(data: PhotosColorizeDataModule, number: int) -> list[list[dict]]:
+    """The batches of some epochs of training."""
+    loader = data.train_dataloader()
+    epochs = []
+    for epoch in range(number):
+        loader.sampler.set_epoch(epoch)
+        epochs.append(list(loader))
+    return epochs
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_sample() -> None:
+    """Not of workers or batch size; validation keeps its images."""
+    collected = []
+    for options in ({"batch_size": 8}, {"batch_size": 5, "num_workers": 2}):
+        data = PhotosColorizeDataModule(size=32, augment=AUGMENT, **options)
+        data.datasets["train"] = torch.utils.data.Subset(data.dataset("train"), range(40))
+        epochs = epochs_of(data, 2)
+        by_index = [
+            {int(i): x for b in epoch for i, x in zip(b["index"], b["image"], strict=True)}
+            for epoch in epochs
+        ]
+        collected.append(by_index)
+    first, second = collected
+    assert first[0].keys() == set(range(40))
+    assert all(torch.equal(first[e][i], second[e][i]) for e in (0, 1) for i in range(40))
+    assert sum(not torch.equal(first[0][i], first[1][i]) for i in range(40)) > 30
+    plain = PhotosColorizeDataModule(size=32).dataset("val").fields["image"]
+    batch = next(iter(data.val_dataloader()))
+    assert torch.equal(batch["image"], plain[batch["index"]])
+
+
+def test_a_pair_shares_its_augmentation() -> None:
+    data = PhotosColorizeDataModule(size=32, augment=AUGMENT, batch_size=8)
+    batch = next(iter(data.train_dataloader()))
+    luma = torch.tensor([0.299, 0.587, 0.114])
+    grey = torch.einsum("nchw,c->nhw", batch["image"].float(), luma).round()
+    assert (grey - batch["condition"][:, 0].float()).abs().max() <= 1
+
+
+def test_augmentation_must_keep_the_shape() -> None:
+    data = PhotosColorizeDataModule(size=32, augment=(v2.CenterCrop(8),))
+    with pytest.raises(AttnFlowError, match=r"data\.augment makes an image of shape \(3, 8, 8\)"):
+        next(iter(data.train_dataloader()))
+
+
+def test_digits_inpaint_is_one_digit_in_two_halves() -> None:
+    data = DigitsInpaintDataModule()
+    fields = data.dataset("test").fields
+    assert fields["image"].shape[1:] == data.spec.image_shape == (1, 8, 4)
+    assert fields["condition"].shape[1:] == data.spec.condition_shape
+    assert data.spec.condition_bins == 17
