@@ -59,7 +59,7 @@ def make_ours(experiment: str, data: Data, spec: object) -> tuple[nn.Module, Rec
     parts = {
         key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         for key in config
-        if key not in ("paths", "hydra", "callbacks", "logger", "trainer")
+        if key not in ("paths", "hydra", "callbacks", "logger", "trainer", "data")
         for value in [config[key]]
     }
     model = build_model(parts, spec)

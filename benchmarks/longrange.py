@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import matplotlib.pyplot as plt
 import torch
 from density import our_bits
 from loop import Data, Outcome, Recipe, train_for
+from pool import each
 from tables import RESULTS, save_table, standard_error
 
 from attnflow.data import LongRangeDataModule
@@ -105,12 +105,9 @@ def main() -> None:
         for attention in arguments.attentions
     ]
     outcomes: dict[tuple[str, str], list[Outcome]] = {}
-    # Steps are counted, not seconds, so trainings may share the machine.
-    with ProcessPoolExecutor(arguments.processes) as pool:
-        for job, outcome in zip(jobs, pool.map(run, jobs), strict=True):
-            coupling, attention, seed, _ = job
-            outcomes.setdefault((coupling, attention), []).append(outcome)
-            print(f"{coupling}, {attention}, seed {seed}: {outcome.test_bpd:.3f}", flush=True)
+    for (coupling, attention, seed, _), outcome in each(run, jobs, arguments.processes):
+        outcomes.setdefault((coupling, attention), []).append(outcome)
+        print(f"{coupling}, {attention}, seed {seed}: {outcome.test_bpd:.3f}", flush=True)
     module = LongRangeDataModule()
     title = (
         f"Bits/dim above the entropy ({module.entropy:.3f}): {arguments.steps} steps, mean of "

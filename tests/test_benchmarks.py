@@ -42,12 +42,24 @@ def test_longrange_measures_the_gap(benchmarks, monkeypatch) -> None:
     assert "| affine | itrans, signed |" in (benchmarks / "longrange.md").read_text()
 
 
+def test_attention_is_compared_with_none(benchmarks, monkeypatch) -> None:
+    import attention
+
+    arguments = ["--data", "digits", "--steps", "2", "--seeds", "1"]
+    monkeypatch.setattr(sys, "argv", ["attention.py", *arguments])
+    attention.main()
+    lines = (benchmarks / "attention_digits.md").read_text()
+    assert "| digits | none |" in lines
+    assert "| digits | itrans |" in lines
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
         ("density", ["--budget", "0"], "budget is 0"),
         ("density", ["--seeds", "0"], "seeds are 0"),
-        ("longrange", ["--steps", "0"], "steps are 0"),
+        ("longrange", ["--steps", "0"], "steps is 0"),
+        ("attention", ["--seeds", "0"], "seeds is 0"),
     ],
 )
 def test_empty_budgets_are_refused(
