@@ -41,13 +41,17 @@ def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
     for group, part in parts.items():
         check_arguments(group, part)
     conditioning = parts["conditioning"](spec) if parts["conditioning"] else None
+    conditional = {}
+    if conditioning:
+        conditional["context_channels"] = conditioning.context_channels
+        conditional["conditions"] = conditioning.conditions
     flow = parts["model"](
         spec.image_shape,
         attention=parts["attention"],
         placement=parts["placement"],
         coupling=parts["coupling"],
         prior=parts["prior"],
-        context_channels=conditioning.context_channels if conditioning else 0,
+        **conditional,
     )
     dequantizer = parts["dequantization"](spec.num_bins, image_shape=spec.image_shape)
     return ImageModel(flow, dequantizer, conditioning, spec.unpadded_shape)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, check_choice
 from attnflow.placement import STEP_POSITIONS, Placement
 from attnflow.priors import SplitGaussianPrior
 from attnflow.transforms import (
@@ -22,7 +22,10 @@ from attnflow.transforms import (
 )
 from attnflow.transforms.base import zero_log_det
 
-__all__ = ["Flow", "Level"]
+__all__ = ["CONDITIONABLE", "Flow", "Level"]
+
+# What can read a condition.
+CONDITIONABLE = ("actnorm", "conv1x1", "coupling", "attention", "prior")
 
 TransformFactory = Callable[..., Transform]
 
@@ -37,13 +40,21 @@ class Level(nn.Module):
         transforms: squeeze, steps and what follows them, on (C, H, W).
         prior: a transform of the latent, which finds the kept half in its context.
         kept_channels: how many channels go on to the next level; 0 at the last level.
+        conditional_prior: whether the prior reads the flow's context beside the kept half.
     """
 
-    def __init__(self, transforms: Composition, prior: Transform, kept_channels: int) -> None:
+    def __init__(
+        self,
+        transforms: Composition,
+        prior: Transform,
+        kept_channels: int,
+        conditional_prior: bool = True,
+    ) -> None:
         super().__init__()
         self.transforms = transforms
         self.prior = prior
         self.kept_channels = kept_channels
+        self.conditional_prior = conditional_prior
 
     def forward(
         self, x: Tensor, context: Context | None = None
@@ -51,21 +62,21 @@ class Level(nn.Module):
         """x -> (kept half or None, latent, log_det); the latent's base is N(0, I)."""
         x, log_det = self.transforms(x, context)
         kept, latent = self._split(x)
-        latent, prior_log_det = self.prior(latent, _with_kept(context, kept))
+        latent, prior_log_det = self.prior(latent, self._prior_context(context, kept))
         return kept, latent, log_det + prior_log_det
 
     def inverse(
         self, kept: Tensor | None, latent: Tensor, context: Context | None = None
     ) -> Tensor:
         """(kept half or None, latent) -> x."""
-        latent = self.prior.inverse(latent, _with_kept(context, kept))
+        latent = self.prior.inverse(latent, self._prior_context(context, kept))
         x = latent if kept is None else torch.cat([kept, latent], 1)
         return self.transforms.inverse(x, context)
 
     def initialize(self, x: Tensor, context: Context | None = None) -> Tensor | None:
         """Data-dependent initialisation; returns the kept half."""
         kept, latent = self._split(self.transforms.initialize(x, context))
-        self.prior.initialize(latent, _with_kept(context, kept))
+        self.prior.initialize(latent, self._prior_context(context, kept))
         return kept
 
     def _split(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
@@ -73,11 +84,10 @@ class Level(nn.Module):
             return None, x
         return x[:, : self.kept_channels], x[:, self.kept_channels :]
 
-
-def _with_kept(context: Context | None, kept: Tensor | None) -> Context | None:
-    if kept is None:
-        return context
-    return (context or Context()).extended(kept)
+    def _prior_context(self, context: Context | None, kept: Tensor | None) -> Context | None:
+        if not self.conditional_prior:
+            context = None
+        return context if kept is None else (context or Context()).extended(kept)
 
 
 class Flow(nn.Module):
@@ -104,6 +114,7 @@ class Flow(nn.Module):
             of a position, or several placements.
         coupling, prior, actnorm, conv1x1: make the other transforms.
         context_channels: width of the condition; 0 for an unconditional flow.
+        conditions: which transforms read the condition, of :data:`CONDITIONABLE`.
 
     Raises:
         AttnFlowError: sizes, placement or attention that do not fit the images.
@@ -121,15 +132,21 @@ class Flow(nn.Module):
         actnorm: TransformFactory = ActNorm,
         conv1x1: TransformFactory = InvertibleConv1x1,
         context_channels: int = 0,
+        conditions: Sequence[str] = CONDITIONABLE,
     ) -> None:
         super().__init__()
+        for name in conditions:
+            check_choice("a transform of conditions", name, CONDITIONABLE)
         self.image_shape = tuple(image_shape)
         self.context_channels = context_channels
         self._check_sizes(levels, steps)
         placements = _as_placements(placement)
         for each in placements:
             each.check_levels(levels)
-        conditional = {"context_channels": context_channels}
+        widths = {
+            name: {"context_channels": context_channels if name in conditions else 0}
+            for name in CONDITIONABLE
+        }
         channels, height, width = self.image_shape
         sites = 0
 
@@ -142,7 +159,9 @@ class Flow(nn.Module):
                 return {}
             sites += 1
             # Parities alternate, so that both halves get transformed.
-            made = attention(channels, parity=sites % 2, image_size=(height, width), **conditional)
+            made = attention(
+                channels, parity=sites % 2, image_size=(height, width), **widths["attention"]
+            )
             return {f"attention_{position}": made}
 
         self.levels = nn.ModuleList()
@@ -155,17 +174,19 @@ class Flow(nn.Module):
                 )
                 transforms[f"step_{step}"] = Composition(
                     before
-                    | {"actnorm": actnorm(channels, **conditional)}
+                    | {"actnorm": actnorm(channels, **widths["actnorm"])}
                     | normed
-                    | {"conv1x1": conv1x1(channels, **conditional)}
+                    | {"conv1x1": conv1x1(channels, **widths["conv1x1"])}
                     | mixed
-                    | {"coupling": coupling(channels, **conditional)}
+                    | {"coupling": coupling(channels, **widths["coupling"])}
                     | coupled
                 )
             transforms |= attentions("level_end", level, steps)
             kept = channels // 2 if level < levels - 1 else 0
-            level_prior = prior(channels - kept, kept_channels=kept, **conditional)
-            self.levels.append(Level(Composition(transforms), level_prior, kept))
+            level_prior = prior(channels - kept, kept_channels=kept, **widths["prior"])
+            self.levels.append(
+                Level(Composition(transforms), level_prior, kept, "prior" in conditions)
+            )
             channels = kept
         self.register_buffer("initialized", torch.tensor(False))
 

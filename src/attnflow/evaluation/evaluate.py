@@ -11,14 +11,25 @@ from lightning import seed_everything
 from omegaconf import DictConfig
 
 from attnflow.checkpoint import KEY, load_model, read_checkpoint
+from attnflow.conditioning import ClassConditioning
+from attnflow.data.base import ImageDataModule
 from attnflow.errors import AttnFlowError
+from attnflow.evaluation.conditions import (
+    bayes_rule,
+    chosen_conditions,
+    fidelity_to_truth,
+    shuffled_bits_per_dim,
+)
 from attnflow.evaluation.pictures import (
+    condition_rows,
     image_grid,
     interpolation,
     save_picture,
     temperature_rows,
+    transfer,
 )
 from attnflow.evaluation.results import print_table, write_results
+from attnflow.image_model import ImageModel
 from attnflow.training.module import FlowModule
 from attnflow.training.train import count_parameters, quiet_warnings
 
@@ -62,18 +73,57 @@ def evaluate(config: DictConfig) -> float:
         results["data/entropy_bpd"] = datamodule.entropy
     output_dir = Path(config.paths.output_dir)
     if trainer.is_global_zero:
-        pictures = draw(module, datamodule.dataset("test"), output_dir / "samples", config.eval)
+        results |= conditional_figures(module, datamodule, config.eval)
+        dataset = datamodule.dataset("test")
+        drawn = draw_conditional if model.conditioning else draw
+        pictures = drawn(module.model.eval(), dataset, output_dir / "samples", config.eval)
         results["wall_seconds"] = time.perf_counter() - started
         path = write_results(output_dir, {**results, **held["choices"]})
         print_table(results, {"results": path} | {p.stem: p for p in pictures})
     return results["test/bpd"]
 
 
+@torch.no_grad()
+def conditional_figures(
+    module: FlowModule, datamodule: ImageDataModule, options: DictConfig
+) -> dict[str, float]:
+    """What a conditional model is measured by, beside its bits/dim; nothing of any other."""
+    model = module.model.eval()
+    if model.conditioning is None:
+        return {}
+    batches = list(datamodule.test_dataloader())
+    figures = {"test/bpd_shuffled_condition": shuffled_bits_per_dim(module, batches)}
+    if isinstance(model.conditioning, ClassConditioning):
+        labels = datamodule.dataset("train").fields["label"]
+        frequencies = torch.bincount(labels, minlength=model.conditioning.num_classes)
+        figures["test/bayes_accuracy"] = bayes_rule(module, batches, frequencies / len(labels))
+    else:
+        batch = {name: value.to(module.device) for name, value in batches[0].items()}
+        fidelity = fidelity_to_truth(model, batch, options.samples_per_condition, 1.0)
+        figures |= {f"test/{name}": value for name, value in fidelity.items()}
+    return figures
+
+
+def draw_conditional(
+    model: ImageModel, test_images: torch.utils.data.Dataset, folder: Path, options: DictConfig
+) -> list[Path]:
+    """The pictures of a conditional model: samples for conditions, and content transfer.
+
+    Of an image model, ``conditions`` has rows of condition, samples by temperature, truth.
+    """
+    number, conditions = chosen_conditions(model, test_images, options.num_samples)
+    grids = {"samples": image_grid(model.sample(number, conditions), model.num_bins)}
+    first = [test_images[row] for row in range(8)]
+    if not isinstance(model.conditioning, ClassConditioning):
+        grids["conditions"] = condition_rows(model, first, tuple(options.temperatures))
+    grids["transfer"] = image_grid(transfer(model, first), model.num_bins, len(first))
+    return [save_picture(grid, folder / f"{name}.png") for name, grid in grids.items()]
+
+
 def draw(
-    module: FlowModule, test_images: torch.utils.data.Dataset, folder: Path, options: DictConfig
+    model: ImageModel, test_images: torch.utils.data.Dataset, folder: Path, options: DictConfig
 ) -> list[Path]:
     """The pictures of an evaluation: samples, temperatures and interpolations."""
-    model = module.model.eval()
     samples = model.sample(options.num_samples)
     temperatures = temperature_rows(model, tuple(options.temperatures))
     rows = range(options.num_interpolations)

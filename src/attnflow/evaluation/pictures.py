@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import default_collate
 from torchvision.utils import make_grid, save_image
 
-from attnflow.image_model import ImageModel
+from attnflow.image_model import Batch, ImageModel
 
-__all__ = ["image_grid", "interpolation", "save_picture", "temperature_rows"]
+__all__ = [
+    "condition_rows",
+    "image_grid",
+    "interpolation",
+    "save_picture",
+    "temperature_rows",
+    "transfer",
+]
 
 # Small images are enlarged, pixel by pixel, until a side has this many pixels.
 READABLE_SIDE = 48
@@ -67,6 +76,54 @@ def interpolation(model: ImageModel, first: Tensor, second: Tensor, columns: int
     steps = torch.linspace(0, 1, columns, device=device)
     latents = [_slerp(a, b, steps) for a, b in zip(*ends, strict=True)]
     return model.dequantizer.quantize(model.flow.decode(latents))
+
+
+@torch.no_grad()
+def condition_rows(
+    model: ImageModel, rows: Sequence[Mapping[str, Tensor]], temperatures: tuple[float, ...]
+) -> Tensor:
+    """One row a sample: its condition, a sample at each temperature, the truth.
+
+    Args:
+        rows: samples of a data set, each with ``image`` and ``condition``.
+
+    Returns:
+        A picture, (3, H', W') in [0, 1].
+    """
+    batch = _batch_of(model, rows)
+    samples = [model.sample(len(rows), batch, temperature) for temperature in temperatures]
+    columns = [_as_colours(batch["condition"] / (model.conditioning.num_bins - 1))]
+    columns += [_as_colours(images / (model.num_bins - 1)) for images in [*samples, batch["image"]]]
+    return image_grid(torch.stack(columns, 1).flatten(0, 1), 2, len(columns))
+
+
+def _as_colours(images: Tensor) -> Tensor:
+    """Three channels: grey repeated; of more (one-hot labels) the number of the label as grey."""
+    if images.shape[1] > 3:
+        images = images.argmax(1, keepdim=True) / (images.shape[1] - 1)
+    return images.expand(-1, 3, -1, -1)
+
+
+@torch.no_grad()
+def transfer(model: ImageModel, rows: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """Content transfer: each sample's latents (a row) under the condition of each (a column).
+
+    Returns:
+        Integer images, (R * R, C, H, W); the diagonal holds the samples themselves.
+    """
+    count, batch = len(rows), _batch_of(model, rows)
+    context = model.context(batch)
+    half = torch.full(batch["image"].shape, 0.5, device=batch["image"].device)
+    latents = model.flow.encode(model.dequantizer(batch["image"], half)[0], context)
+    content = [latent.repeat_interleave(count, 0) for latent in latents]
+    under = context.index(torch.arange(count).repeat(count))
+    return model.dequantizer.quantize(model.flow.decode(content, under))
+
+
+def _batch_of(model: ImageModel, rows: Sequence[Mapping[str, Tensor]]) -> Batch:
+    """Samples of a data set as a batch, where the model is."""
+    device = next(model.parameters()).device
+    return {name: values.to(device) for name, values in default_collate(list(rows)).items()}
 
 
 def _slerp(a: Tensor, b: Tensor, steps: Tensor) -> Tensor:

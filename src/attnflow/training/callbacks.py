@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from attnflow.errors import AttnFlowError
+from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.pictures import image_grid, save_picture
 from attnflow.training.diagnosis import first_non_finite
 
@@ -44,7 +45,9 @@ class SamplePictures(Callback):
         if not due or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
         generator = torch.Generator(pl_module.device).manual_seed(self.seed)
-        images = pl_module.model.sample(self.num_samples, generator=generator)
+        dataset = trainer.datamodule.dataset("val")
+        number, conditions = chosen_conditions(pl_module.model, dataset, self.num_samples)
+        images = pl_module.model.sample(number, conditions, generator=generator)
         picture = image_grid(images, pl_module.model.num_bins)
         save_picture(picture, self.directory / f"epoch_{epoch:04d}.png")
         for logger in trainer.loggers:

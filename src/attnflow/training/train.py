@@ -20,6 +20,7 @@ from attnflow.assembly import build_model
 from attnflow.checkpoint import describe, model_state, read_checkpoint
 from attnflow.commands import plain_config
 from attnflow.errors import AttnFlowError
+from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.pictures import image_grid, save_picture
 from attnflow.evaluation.results import print_table, write_results
 from attnflow.training.callbacks import ImagesPerSecond
@@ -135,8 +136,10 @@ def finish(
 ) -> None:
     """Draw the final samples, write results.json and print both."""
     model = module.model.eval()
+    number, conditions = chosen_conditions(model, trainer.datamodule.dataset("val"), 64)
     picture = save_picture(
-        image_grid(model.sample(64), model.num_bins), run_dir / "samples" / "final.png"
+        image_grid(model.sample(number, conditions), model.num_bins),
+        run_dir / "samples" / "final.png",
     )
     path = write_results(run_dir, {**results, "seed": plain["seed"], **plain["choices"]})
     notes = {

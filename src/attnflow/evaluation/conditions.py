@@ -1,0 +1,133 @@
+"""What conditional models are asked: which conditions to draw, and how well they are used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+
+from attnflow.conditioning import ClassConditioning, Conditioning
+from attnflow.image_model import Batch, ImageModel
+from attnflow.training.module import FlowModule
+
+__all__ = ["bayes_rule", "chosen_conditions", "fidelity_to_truth", "shuffled_bits_per_dim"]
+
+COLUMNS = 8
+MOST_CLASSES = 10  # in a picture
+LARGEST_WINDOW = 7  # of SSIM, in pixels
+
+
+def chosen_conditions(model: ImageModel, dataset: Dataset, n: int) -> tuple[int, Batch | None]:
+    """How many samples a picture holds, and their conditions.
+
+    A class model has one row of eight for each of the first ten classes, an image model the
+    first ``n`` conditions of ``dataset``, an unconditional one ``n`` samples of none.
+    """
+    conditioning = model.conditioning
+    if conditioning is None:
+        return n, None
+    device = next(model.parameters()).device
+    if isinstance(conditioning, ClassConditioning):
+        classes = torch.arange(min(conditioning.num_classes, MOST_CLASSES), device=device)
+        return COLUMNS * len(classes), {"label": classes.repeat_interleave(COLUMNS)}
+    n = min(n, len(dataset))
+    return n, conditions_of([dataset[row] for row in range(n)], conditioning, device)
+
+
+def conditions_of(
+    samples: list[Mapping[str, Tensor]], conditioning: Conditioning, device: torch.device
+) -> Batch:
+    """The entry of the samples that the model is conditioned on, as a batch."""
+    field = conditioning.field
+    return {field: default_collate([sample[field] for sample in samples]).to(device)}
+
+
+@torch.no_grad()
+def bayes_rule(module: FlowModule, batches: list[Batch], frequencies: Tensor) -> float:
+    """Accuracy of ``argmax_y p(x | y) p(y)``, every class with the same noise.
+
+    Args:
+        module: of a class model.
+        batches: with ``image``, ``label`` and ``index``.
+        frequencies: p(y), (num_classes,).
+    """
+    num_classes = module.model.conditioning.num_classes
+    accuracy = MulticlassAccuracy(num_classes, average="micro").to(module.device)
+    nats_a_bit = math.log(2) * math.prod(module.model.unpadded_shape or module.model.image_shape)
+    for batch in batches:
+        batch = {name: value.to(module.device) for name, value in batch.items()}
+        scores = []
+        for label in range(num_classes):
+            asked = batch | {"label": torch.full_like(batch["label"], label)}
+            scores.append(-module.bits_per_dim(asked) * nats_a_bit)
+        scores = torch.stack(scores, 1) + frequencies.to(module.device).log()
+        accuracy.update(scores.argmax(1), batch["label"])
+    return float(accuracy.compute())
+
+
+@torch.no_grad()
+def shuffled_bits_per_dim(module: FlowModule, batches: list[Batch]) -> float:
+    """Mean bits/dim when every image has the condition of the next one: is it used at all?"""
+    field = module.model.conditioning.field
+    conditions = torch.cat([batch[field] for batch in batches]).roll(1, 0)
+    values, start = [], 0
+    for batch in batches:
+        rows = slice(start, start + len(batch["image"]))
+        swapped = batch | {field: conditions[rows]}
+        swapped = {name: value.to(module.device) for name, value in swapped.items()}
+        values.append(module.bits_per_dim(swapped))
+        start = rows.stop
+    return float(torch.cat(values).mean())
+
+
+@torch.no_grad()
+def fidelity_to_truth(
+    model: ImageModel, batch: Batch, num_samples: int, temperature: float
+) -> dict[str, float]:
+    """How near samples for a condition come to the true image, and to each other.
+
+    PSNR (dB) and SSIM of ``num_samples`` samples a condition: their mean, and the best; and
+    ``diversity``, 1 - SSIM between samples of the same condition (0: all alike).
+    """
+    truth = batch["image"]
+    samples = [
+        model.sample(len(truth), batch, temperature).float() for _ in range(max(2, num_samples))
+    ]
+    psnr = torch.stack([_psnr(s, truth.float(), model.num_bins) for s in samples])
+    ssim = torch.stack([_ssim(s, truth.float(), model.num_bins) for s in samples])
+    between = _ssim(samples[0], samples[1], model.num_bins)
+    return {
+        "psnr_mean": float(psnr.mean()),
+        "psnr_best": float(psnr.amax(0).mean()),
+        "ssim_mean": float(ssim.mean()),
+        "ssim_best": float(ssim.amax(0).mean()),
+        "diversity": float(1 - between.mean()),
+    }
+
+
+def _psnr(images: Tensor, truth: Tensor, num_bins: int) -> Tensor:
+    """Of every image: (B,)."""
+    return peak_signal_noise_ratio(
+        images, truth, data_range=num_bins - 1.0, dim=(1, 2, 3), reduction="none"
+    ).clamp_max(100.0)  # an exact hit would be infinite
+
+
+def _ssim(images: Tensor, truth: Tensor, num_bins: int) -> Tensor:
+    """Of every image, over uniform windows that fit it: (B,)."""
+    side = min(LARGEST_WINDOW, *images.shape[2:])
+    return structural_similarity_index_measure(
+        images,
+        truth,
+        gaussian_kernel=False,
+        kernel_size=side - 1 + side % 2,
+        data_range=num_bins - 1.0,
+        reduction="none",
+    )
