@@ -1,0 +1,52 @@
+"""CelebA faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from attnflow.data.base import SPLITS
+from attnflow.data.bit_depth import reduce_bits
+from attnflow.data.decoding import decode, fit
+from attnflow.data.folders import ImageFolderDataModule
+from attnflow.errors import AttnFlowError
+
+__all__ = ["CelebADataModule"]
+
+CROP = 140  # pixels of the aligned 178 x 218 images, the usual centre crop
+PARTITION = "list_eval_partition.txt"
+IMAGES = "img_align_celeba"
+
+
+class CelebADataModule(ImageFolderDataModule):
+    """Aligned CelebA: 162,770 + 19,867 + 19,962 faces, the official split.
+
+    Not downloaded: ``img_align_celeba/`` and ``list_eval_partition.txt`` of the official
+    release lie in ``data_dir``. Arguments are those of :class:`ImageFolderDataModule`.
+    """
+
+    def prepare_data(self) -> None:
+        for name in (PARTITION, IMAGES):
+            if not (self.data_dir / name).exists():
+                raise AttnFlowError(
+                    f"CelebA lacks {name} in {self.data_dir}; {IMAGES}/ and {PARTITION} of the "
+                    "official release are accepted."
+                )
+
+    def files(self, split: str) -> list[Path]:
+        self.prepare_data()
+        number = str(SPLITS.index(split))  # 0 train, 1 val, 2 test, as in the file
+        lines = [line.split() for line in (self.data_dir / PARTITION).read_text().splitlines()]
+        names = [line[0] for line in lines if len(line) == 2 and line[1] == number]
+        if not names:
+            raise AttnFlowError(
+                f"{self.data_dir / PARTITION} names no image of the {split} split; lines of a "
+                "file name and 0, 1 or 2 are accepted."
+            )
+        return [self.data_dir / IMAGES / name for name in names]
+
+    def sample(self, file: Path) -> dict[str, Tensor]:
+        face = F.center_crop(decode(file, self.channels, self.convert), [CROP, CROP])
+        return {"image": reduce_bits(fit(face, (self.size, self.size)), self.num_bits)}

@@ -1,0 +1,119 @@
+"""Cityscapes: street scenes and their labels, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import Dataset
+from torchvision.transforms import InterpolationMode
+
+from attnflow.data.base import DataSpec, ImageDataModule
+from attnflow.data.bit_depth import check_num_bits, reduce_bits
+from attnflow.data.decoding import decode, fit, load
+from attnflow.errors import AttnFlowError, check_choice
+
+__all__ = ["CityscapesDataModule"]
+
+NUM_LABELS = 35  # ids 0 to 33, and one for every other id
+PHOTO, LABEL_IDS, LABEL_COLOURS = "leftImg8bit", "gtFine_labelIds", "gtFine_color"
+
+
+class CityscapesDataModule(ImageDataModule):
+    """Photographs of streets and their fine labels (Cordts et al., 2016), 2,975 + 500 pairs.
+
+    Not downloaded (it needs an account): ``leftImg8bit/`` and ``gtFine/`` of the official
+    release lie in ``data_dir``. Fixed split: the official validation set tests, as the labels
+    of the official test set are not public; the last training city by name validates.
+
+    Args:
+        data_dir: the folder of ``leftImg8bit`` and ``gtFine``.
+        direction: ``label2photo`` or ``photo2label``, condition first.
+        labels: ``one_hot`` (35 channels of 0 and 1; as a condition only) or ``color``.
+        size: (height, width).
+        num_bits: bits of a grey value of the image, 1 to 8.
+        in_memory: decode once and keep all, or decode at every read.
+        batch_size, num_workers, seed, augment: as for every data module.
+    """
+
+    def __init__(
+        self,
+        data_dir: str,
+        direction: str = "label2photo",
+        labels: str = "one_hot",
+        size: Sequence[int] = (128, 256),
+        num_bits: int = 8,
+        in_memory: bool = False,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        seed: int = 0,
+        augment: Sequence[Callable] = (),
+    ) -> None:
+        super().__init__(batch_size, num_workers, seed, augment)
+        check_choice("data.direction", direction, ("label2photo", "photo2label"))
+        check_choice("data.labels", labels, ("one_hot", "color"))
+        if direction == "photo2label" and labels == "one_hot":
+            raise AttnFlowError(
+                "data.labels is one_hot with direction photo2label, but a density of images "
+                "needs grey values; labels=color is accepted."
+            )
+        self.data_dir, self.direction, self.labels = Path(data_dir), direction, labels
+        self.size, self.num_bits = tuple(size), check_num_bits(num_bits)
+        self.in_memory = in_memory
+
+    @property
+    def spec(self) -> DataSpec:
+        one_hot = self.labels == "one_hot"
+        return DataSpec(
+            image_shape=(3, *self.size),
+            num_bins=2**self.num_bits,
+            condition_shape=(NUM_LABELS if one_hot else 3, *self.size),
+            condition_bins=2 if one_hot else 256,
+        )
+
+    def read(self, split: str) -> Dataset:
+        readers = [partial(self.sample, photo) for photo in self.photos(split)]
+        return load(readers, self.in_memory, skip_corrupt=False)
+
+    def photos(self, split: str) -> list[Path]:
+        """The photographs of a split, each of which has a label file."""
+        folder = self.data_dir / PHOTO / ("val" if split == "test" else "train")
+        found = sorted(folder.glob(f"*/*_{PHOTO}.png"))
+        cities = sorted({photo.parent.name for photo in found})
+        if not found or (split != "test" and len(cities) < 2):
+            raise AttnFlowError(
+                f"Cityscapes has {len(found)} photographs of {len(cities)} cities in {folder}; "
+                "leftImg8bit/ and gtFine/ of the official release are accepted (two cities or "
+                "more to train)."
+            )
+        for photo in found:
+            if not self.partner(photo).is_file():
+                raise AttnFlowError(
+                    f"{photo} has no label file {self.partner(photo)}; gtFine/ of the official "
+                    "release is accepted."
+                )
+        if split == "test":
+            return found
+        return [p for p in found if (p.parent.name == cities[-1]) == (split == "val")]
+
+    def partner(self, photo: Path) -> Path:
+        """The label file of a photograph."""
+        kind = LABEL_IDS if self.labels == "one_hot" else LABEL_COLOURS
+        name = photo.name.replace(PHOTO, kind)
+        return self.data_dir / "gtFine" / photo.parts[-3] / photo.parts[-2] / name
+
+    def sample(self, file: Path) -> dict[str, Tensor]:
+        """``image`` and ``condition`` of one photograph."""
+        photo = fit(decode(file, 3), self.size)
+        one_hot = self.labels == "one_hot"
+        label = decode(self.partner(file), 1 if one_hot else 3, convert=not one_hot)
+        label = fit(label, self.size, InterpolationMode.NEAREST_EXACT)
+        if one_hot:
+            ids = label[0].long().clamp_max(NUM_LABELS - 1)
+            label = functional.one_hot(ids, NUM_LABELS).permute(2, 0, 1).to(torch.uint8)
+        image, condition = (photo, label) if self.direction == "label2photo" else (label, photo)
+        return {"image": reduce_bits(image, self.num_bits), "condition": condition.contiguous()}
