@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 ARGS ?=
 
-.PHONY: train test setup lint bench-density clean
+.PHONY: train test setup lint bench-density bench-longrange bench-attention bench-data clean
 
 train: setup
 	$(BIN)/python train.py $(ARGS)
@@ -29,6 +29,15 @@ lint: setup
 bench-density: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/density.py $(ARGS)
+
+bench-longrange: setup
+	$(BIN)/python benchmarks/longrange.py $(ARGS)
+
+bench-attention: setup
+	$(BIN)/python benchmarks/attention.py $(ARGS)
+
+bench-data: setup
+	$(BIN)/python benchmarks/data.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info

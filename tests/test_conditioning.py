@@ -14,7 +14,12 @@ from attnflow.assembly import build_model
 from attnflow.conditioning import ClassConditioning, ImageConditioning
 from attnflow.data import DataSpec
 from attnflow.dequantization import UniformDequantizer
-from attnflow.evaluation.conditions import bayes_rule, fidelity_to_truth, shuffled_bits_per_dim
+from attnflow.evaluation.conditions import (
+    agreement_with_labels,
+    bayes_rule,
+    fidelity_to_truth,
+    shuffled_bits_per_dim,
+)
 from attnflow.flow import CONDITIONABLE
 from attnflow.image_model import ImageModel
 from attnflow.priors import GaussianPrior
@@ -134,6 +139,21 @@ def test_fidelity_of_the_truth_itself_is_perfect(monkeypatch) -> None:
     assert figures["psnr_mean"] == figures["psnr_best"] == 100
     assert figures["ssim_best"] == pytest.approx(1)
     assert figures["diversity"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_perfect_segmenter_finds_all_labels_again(monkeypatch) -> None:
+    model = model_of("image", CONDITIONABLE)
+    labels = torch.randint(2, (6, 4, 4))
+    batch = {"condition": torch.stack([1 - labels, labels], 1)}
+    monkeypatch.setattr(model, "sample", lambda *_: 16 * labels[:, None])
+    figures = agreement_with_labels(model, batch, lambda images: images[:, 0] > 0.5)
+    assert figures == {"pixel_accuracy": 1, "mean_iou": 1}
+    figures = agreement_with_labels(model, batch, lambda images: images[:, 0] < 0.5)
+    assert figures == {"pixel_accuracy": 0, "mean_iou": 0}
+    with pytest.raises(AttnFlowError, match=r"classes of shape \(6, 1, 4, 4\)"):
+        agreement_with_labels(model, batch, lambda images: images > 0.5)
+    with pytest.raises(AttnFlowError, match="not one-hot"):
+        agreement_with_labels(model, {"condition": 2 * batch["condition"]}, lambda images: images)
 
 
 @pytest.mark.parametrize(

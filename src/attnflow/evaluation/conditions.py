@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
     structural_similarity_index_measure,
 )
 
 from attnflow.conditioning import ClassConditioning, Conditioning
+from attnflow.errors import AttnFlowError
 from attnflow.image_model import Batch, ImageModel
 from attnflow.training.module import FlowModule
 
-__all__ = ["bayes_rule", "chosen_conditions", "fidelity_to_truth", "shuffled_bits_per_dim"]
+__all__ = [
+    "agreement_with_labels",
+    "bayes_rule",
+    "chosen_conditions",
+    "fidelity_to_truth",
+    "shuffled_bits_per_dim",
+]
 
 COLUMNS = 8
 MOST_CLASSES = 10  # in a picture
@@ -110,6 +117,42 @@ def fidelity_to_truth(
         "ssim_mean": float(ssim.mean()),
         "ssim_best": float(ssim.amax(0).mean()),
         "diversity": float(1 - between.mean()),
+    }
+
+
+@torch.no_grad()
+def agreement_with_labels(
+    model: ImageModel, batch: Batch, segmenter: Callable[[Tensor], Tensor]
+) -> dict[str, float]:
+    """Whether a segmentation network finds the labels again in images drawn for them.
+
+    Args:
+        model: of images given one-hot labels.
+        batch: with ``condition`` (B, classes, H, W), one-hot.
+        segmenter: takes images (B, C, H, W) in [0, 1] to class numbers (B, H, W).
+
+    Returns:
+        ``pixel_accuracy``, the mean over classes, and ``mean_iou``.
+    """
+    labels = batch["condition"]
+    classes = labels.shape[1]
+    if classes < 2 or not (labels.sum(1) == 1).all():
+        raise AttnFlowError(
+            f"eval.segmenter is set, but the condition (of {classes} channels) is not one-hot "
+            "labels; data.labels=one_hot is accepted."
+        )
+    images = model.sample(len(labels), batch) / (model.num_bins - 1)
+    found, truth = segmenter(images).long().cpu(), labels.argmax(1).cpu()
+    if found.shape != truth.shape:
+        raise AttnFlowError(
+            f"eval.segmenter gave classes of shape {tuple(found.shape)}; {tuple(truth.shape)}, a "
+            "class number for every pixel, is accepted."
+        )
+    accuracy = MulticlassAccuracy(classes, average="macro")
+    iou = MulticlassJaccardIndex(classes, average="macro")
+    return {
+        "pixel_accuracy": float(accuracy(found, truth)),
+        "mean_iou": float(iou(found, truth)),
     }
 
 

@@ -15,6 +15,7 @@ from attnflow.conditioning import ClassConditioning
 from attnflow.data.base import ImageDataModule
 from attnflow.errors import AttnFlowError
 from attnflow.evaluation.conditions import (
+    agreement_with_labels,
     bayes_rule,
     chosen_conditions,
     fidelity_to_truth,
@@ -100,6 +101,9 @@ def conditional_figures(
     else:
         batch = {name: value.to(module.device) for name, value in batches[0].items()}
         fidelity = fidelity_to_truth(model, batch, options.samples_per_condition, 1.0)
+        if options.segmenter:
+            segmenter = instantiate(options.segmenter)
+            fidelity |= agreement_with_labels(model, batch, segmenter)
         figures |= {f"test/{name}": value for name, value in fidelity.items()}
     return figures
 
