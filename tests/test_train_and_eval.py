@@ -40,6 +40,13 @@ def test_a_run_leaves_everything_behind(train) -> None:
         assert pixels.float().std() > 10  # not blank
 
 
+def test_a_placement_of_nothing_is_told(train) -> None:
+    told = (train("debug=fast", "placement=level_end", "attention=none") / "train.log").read_text()
+    assert "placement=level_end has no effect with attention=none" in told
+    run_dir = train("debug=fast", "placement=level_end")
+    assert "has no effect" not in (run_dir / "train.log").read_text()
+
+
 def test_training_learns(train) -> None:
     start = results(train("trainer.max_epochs=1", "trainer.limit_train_batches=1"))
     later = results(train("trainer.max_epochs=4", "trainer.limit_train_batches=1.0"))

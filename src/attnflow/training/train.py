@@ -30,6 +30,9 @@ from attnflow.training.resume import check_resumable, find_checkpoint
 
 __all__ = ["train"]
 
+log = logging.getLogger(__name__)
+DEFAULT_PLACEMENT = "after_coupling"  # as in conf/train.yaml
+
 
 def train(config: DictConfig) -> float:
     """Train, test and write the run directory.
@@ -44,6 +47,7 @@ def train(config: DictConfig) -> float:
     plain = plain_config(config)
     run_dir = Path(config.paths.output_dir)
     seed_everything(config.seed, workers=True, verbose=False)
+    warn_of_placed_nothing(plain)
     datamodule: LightningDataModule = instantiate(config.data)
     model = build_model(plain, datamodule.spec)
     checkpoint = find_checkpoint(config.resume, run_dir)
@@ -83,6 +87,17 @@ def train(config: DictConfig) -> float:
     if trainer.is_global_zero:
         finish(module, run_dir, results, plain, trainer)
     return results["val/bpd"]
+
+
+def warn_of_placed_nothing(plain: Mapping) -> None:
+    """Say so where a placement was chosen, but no attention to place."""
+    placement = plain["choices"].get("placement")
+    if plain["attention"] is None and placement not in (DEFAULT_PLACEMENT, "none"):
+        log.warning(
+            "placement=%s has no effect with attention=none; attention=imap or another attention "
+            "is accepted.",
+            placement,
+        )
 
 
 def make_trainer(config: DictConfig) -> Trainer:
