@@ -40,6 +40,15 @@ def test_a_run_leaves_everything_behind(train) -> None:
         assert pixels.float().std() > 10  # not blank
 
 
+def test_the_known_entropy_stands_beside_every_figure(train, command) -> None:
+    run_dir = train("debug=fast", "data=longrange", "data.num_train=256")
+    evaluation = command("eval", f"ckpt_path={run_dir}/checkpoints/best.ckpt")
+    for directory in (run_dir, evaluation):
+        figures = results(directory)
+        assert figures["data/entropy_bpd"] == pytest.approx(2.408, abs=1e-3)
+        assert figures["test/bpd"] > figures["data/entropy_bpd"]
+
+
 def test_a_placement_of_nothing_is_told(train) -> None:
     told = (train("debug=fast", "placement=level_end", "attention=none") / "train.log").read_text()
     assert "placement=level_end has no effect with attention=none" in told
