@@ -135,11 +135,20 @@ def save(outcomes: dict[tuple[str, str], list[Outcome]], entropy: float, title: 
             ]
         )
     save_table("longrange", title, COLUMNS, rows)
-    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    labels = [f"{attention}\n{coupling}" for coupling, attention in outcomes]
-    axes.bar(labels, [mean - entropy for mean in means.values()], color="tab:blue")
-    axes.set(ylabel="bits/dim above the entropy", title=title)
-    axes.tick_params(axis="x", labelsize=6)
+    draw({key: mean - entropy for key, mean in means.items()}, title)
+
+
+def draw(gaps: dict[tuple[str, str], float], title: str) -> None:
+    """Bars of bits/dim above the entropy, by (coupling, attention), as PNG."""
+    figure, axes = plt.subplots(figsize=(8, 0.3 * len(gaps) + 1.2), layout="constrained")
+    couplings = list(dict.fromkeys(coupling for coupling, _ in gaps))
+    colours = [f"C{couplings.index(coupling)}" for coupling, _ in gaps]
+    labels = [f"{attention} ({coupling})" for coupling, attention in gaps]
+    bars = axes.barh(labels, list(gaps.values()), color=colours)
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.margins(x=0.1)
+    axes.invert_yaxis()
+    axes.set(xlabel="bits/dim above the entropy", title=title)
     figure.savefig(RESULTS / "longrange.png", dpi=110)
 
 
