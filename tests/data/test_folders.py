@@ -18,6 +18,7 @@ from attnflow.data import (
     ImageFolderDataModule,
     PairedFolderDataModule,
 )
+from attnflow.data.decoding import decode, image_files
 
 RNG = np.random.default_rng(0)
 
@@ -81,20 +82,110 @@ def test_missing_and_empty_folders_are_named(tmp_path) -> None:
         ImageFolderDataModule(str(tmp_path / "few")).setup()
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
 @pytest.mark.parametrize("damage", ["truncated", "not an image"])
-def test_corrupt_images_are_named_and_skipped_only_on_request(tree, damage, caplog) -> None:
-    data = ImageFolderDataModule(str(tree), size=8)
+def test_corrupt_images_stop_before_training_unless_skipped(
+    tree, damage, in_memory, caplog
+) -> None:
+    data = ImageFolderDataModule(str(tree), size=8, in_memory=in_memory)
     victim = data.files("train")[3]
     whole = victim.read_bytes()
     victim.write_bytes(whole[: len(whole) // 2] if damage == "truncated" else b"hello")
     with pytest.raises(AttnFlowError, match=f"{victim.name} is no readable image"):
         data.setup()
-    data = ImageFolderDataModule(str(tree), size=8, skip_corrupt=True)
+    data = ImageFolderDataModule(
+        str(tree), size=8, skip_corrupt=True, in_memory=in_memory, batch_size=15
+    )
     data.setup()
     assert len(data.dataset("train")) == 15
     assert "skipped 1 of 16 images" in caplog.text
-    with pytest.raises(AttnFlowError, match=r"in_memory=true is accepted"):
-        ImageFolderDataModule(str(tree), skip_corrupt=True, in_memory=False)
+    indices = next(iter(data.train_dataloader()))["index"]
+    assert sorted(indices.tolist()) == list(range(15))
+
+
+def test_a_split_of_corrupt_images_alone_is_refused(tmp_path) -> None:
+    for split in ("train", "val", "test"):
+        write_image(tmp_path / split / "0.png", 8, 8, 3)
+    (tmp_path / "val" / "0.png").write_bytes(b"hello")
+    with pytest.raises(AttnFlowError, match="all of the 1 images of a split are corrupt"):
+        ImageFolderDataModule(str(tmp_path), size=8, skip_corrupt=True).setup()
+
+
+def test_a_header_of_a_huge_image_is_damage(tmp_path) -> None:
+    write_image(tmp_path / "0.bmp", 8, 8, 3)
+    header = bytearray((tmp_path / "0.bmp").read_bytes())
+    header[18:22] = (2**30).to_bytes(4, "little")  # the width
+    (tmp_path / "0.bmp").write_bytes(header)
+    with pytest.raises(AttnFlowError, match=r"0\.bmp is no readable image"):
+        decode(tmp_path / "0.bmp", 3)
+
+
+def test_more_than_8_bits_are_refused_and_not_cut(tmp_path) -> None:
+    write_twin(tmp_path / "deep.png", np.full((8, 8), 30_000, dtype=np.uint16))
+    with pytest.raises(AttnFlowError, match=r"deep\.png has more than 8 bits a grey value"):
+        decode(tmp_path / "deep.png", 1, convert=True)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "webp", "bmp", "PNG"])
+def test_formats(tmp_path, suffix) -> None:
+    pixels = np.full((8, 8, 3), 100, dtype=np.uint8)
+    write_twin(tmp_path / f"0.{suffix}", pixels)
+    (tmp_path / "notes.txt").write_text("no image")
+    assert [f.name for f in image_files(tmp_path)] == [f"0.{suffix}"]
+    assert (decode(tmp_path / f"0.{suffix}", 3).int() - 100).abs().max() <= 2
+
+
+def test_size_null_takes_images_as_they_are_and_names_the_first_other(tmp_path) -> None:
+    for number in range(10):
+        pixels = write_image(tmp_path / f"{number}.png", 6, 10, 3)
+    data = ImageFolderDataModule(str(tmp_path), size=None)
+    assert data.spec.image_shape == (3, 6, 10)
+    data.setup()
+    for split in ("train", "val", "test"):
+        if tmp_path / "9.png" in data.files(split):
+            image = data.dataset(split)[data.files(split).index(tmp_path / "9.png")]["image"]
+    np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), pixels)
+    write_image(tmp_path / "7.png", 6, 12, 3)
+    message = r"7\.png has size \(6, 12\) .*, unlike the \(6, 10\) of the first file"
+    with pytest.raises(AttnFlowError, match=message):
+        ImageFolderDataModule(str(tmp_path), size=None).setup()
+    with pytest.raises(AttnFlowError, match="nowhere does not exist"):
+        _ = ImageFolderDataModule(str(tmp_path / "nowhere"), size=None).spec
+
+
+def test_size_null_of_a_pair_is_that_of_a_half(tmp_path) -> None:
+    for number in range(10):
+        write_image(tmp_path / f"{number}.png", 6, 20, 3)
+    data = PairedFolderDataModule(str(tmp_path), size=None)
+    assert data.spec.image_shape == data.spec.condition_shape == (3, 6, 10)
+    assert data.dataset("train")[0]["image"].shape == (3, 6, 10)
+
+
+@pytest.mark.parametrize(
+    ("folders", "numbers"),
+    [
+        ({"train": 20, "val": 3, "test": 2}, [20, 3, 2]),
+        ({"train": 20, "val": 3}, [18, 2, 3]),
+        ({"train": 20, "test": 3}, [18, 2, 3]),
+        ({"train": 20}, [16, 2, 2]),
+    ],
+)
+def test_what_tests_is_never_trained_on(tmp_path, folders, numbers) -> None:
+    for folder, number in folders.items():
+        for row in range(number):
+            write_image(tmp_path / folder / f"{row}.png", 4, 4, 3)
+    data = ImageFolderDataModule(str(tmp_path), size=4)
+    splits = [set(data.files(split)) for split in ("train", "val", "test")]
+    assert [len(files) for files in splits] == numbers
+    assert len(set.union(*splits)) == sum(numbers)
+    if len(folders) == 2:
+        assert {f.parent.name for f in splits[0] | splits[1]} == {"train"}
+
+
+def test_a_test_folder_needs_one_to_train_on(tmp_path) -> None:
+    write_image(tmp_path / "test" / "0.png", 4, 4, 3)
+    with pytest.raises(AttnFlowError, match="has a folder test but no folder train"):
+        ImageFolderDataModule(str(tmp_path), size=4).setup()
 
 
 def test_grey_and_colour_are_not_mixed_up(tree) -> None:
@@ -118,6 +209,25 @@ def test_class_folders_are_labels(tmp_path) -> None:
         assert labels == [int(f.parent.name == "bee") for f in data.files(split)]
     with pytest.raises(AttnFlowError, match=r"num_classes is 3, but .* has 2 class folders"):
         ClassFolderDataModule(str(tmp_path), num_classes=3).setup()
+    assert ClassFolderDataModule(str(tmp_path)).spec.num_classes == 2
+    with pytest.raises(AttnFlowError, match="nowhere does not exist"):
+        _ = ClassFolderDataModule(str(tmp_path / "nowhere")).spec
+    write_image(tmp_path / "stray.png", 8, 8, 3)
+    with pytest.raises(AttnFlowError, match=r"stray\.png lies in no class folder"):
+        _ = ClassFolderDataModule(str(tmp_path)).spec
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_classes_are_the_same_in_every_split_folder(tmp_path, num_workers) -> None:
+    """The validation set lacks a class, and files lie deeper than their class folder."""
+    for name in ("train/ant", "train/bee/striped", "val/bee", "test/ant", "test/bee"):
+        write_image(tmp_path / name / "0.png", 8, 8, 3)
+    data = ClassFolderDataModule(
+        str(tmp_path), size=8, batch_size=2, in_memory=False, num_workers=num_workers
+    )
+    assert data.classes == ["ant", "bee"]
+    assert next(iter(data.test_dataloader()))["label"].tolist() == [0, 1]
+    assert next(iter(data.val_dataloader()))["label"].tolist() == [1]
 
 
 @pytest.mark.parametrize("condition", ["left", "right"])
@@ -165,6 +275,15 @@ def test_mismatched_pairs_are_named(two_folders) -> None:
     (two_folders / "maps" / "4.bmp").unlink()
     with pytest.raises(AttnFlowError, match=r"4 is in .*photos but has no partner in .*maps"):
         paired(two_folders).setup()
+    write_image(two_folders / "maps" / "4.bmp", 8, 8, 3)
+    (two_folders / "photos" / "7.png").unlink()
+    with pytest.raises(AttnFlowError, match=r"7 is in .*maps but has no partner in .*photos"):
+        paired(two_folders).setup()
+    write_image(two_folders / "photos" / "7.png", 8, 8, 3)
+    write_image(two_folders / "photos" / "7.bmp", 8, 8, 3)
+    with pytest.raises(AttnFlowError, match=r"7\.bmp and .*7\.png differ in their suffix alone"):
+        paired(two_folders).setup()
+    (two_folders / "photos" / "7.bmp").unlink()
     write_image(two_folders / "maps" / "4.bmp", 8, 6, 3)
     with pytest.raises(AttnFlowError, match=r"has sizes \(8, 8\) and \(8, 6\)"):
         paired(two_folders).setup()
@@ -189,6 +308,10 @@ def test_celeba_has_its_official_split(tmp_path) -> None:
     data = CelebADataModule(str(tmp_path), size=16)
     assert [f.stem for f in data.files("val")] == ["000002", "000003"]
     assert data.dataset("test").fields["image"].shape == (2, 3, 16, 16)
+    whole = CelebADataModule(str(tmp_path), size=None)
+    assert whole.spec.image_shape == (3, 140, 140)
+    face = np.array(Image.open(whole.files("test")[0]))[39:179, 19:159]
+    np.testing.assert_array_equal(whole.dataset("test")[0]["image"].permute(1, 2, 0), face)
     partition.unlink()
     with pytest.raises(AttnFlowError, match=r"CelebA lacks list_eval_partition\.txt in"):
         data.prepare_data()
@@ -207,10 +330,18 @@ def cityscapes(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("direction", ["label2photo", "photo2label"])
-def test_cityscapes_in_both_directions(cityscapes, direction) -> None:
+def test_cityscapes_in_both_directions(cityscapes, direction, num_workers, in_memory) -> None:
     data = CityscapesDataModule(
-        str(cityscapes), direction=direction, labels="color", size=(16, 32), batch_size=2
+        str(cityscapes),
+        direction=direction,
+        labels="color",
+        size=(16, 32),
+        in_memory=in_memory,
+        batch_size=2,
+        num_workers=num_workers,
     )
     data.setup()
     assert {p.parent.name for p in data.photos("train")} == {"aachen"}
@@ -240,3 +371,5 @@ def test_cityscapes_says_what_is_missing(cityscapes, tmp_path) -> None:
         CityscapesDataModule(str(cityscapes)).setup()
     with pytest.raises(AttnFlowError, match="labels=color is accepted"):
         CityscapesDataModule(str(cityscapes), direction="photo2label")
+    with pytest.raises(AttnFlowError, match=r"data\.size is \[128\]"):
+        CityscapesDataModule(str(cityscapes), size=[128])

@@ -8,8 +8,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from attnflow.data.base import SPLITS
-from attnflow.data.bit_depth import reduce_bits
-from attnflow.data.decoding import decode, fit
+from attnflow.data.decoding import decode
 from attnflow.data.folders import ImageFolderDataModule
 from attnflow.errors import AttnFlowError
 
@@ -24,7 +23,8 @@ class CelebADataModule(ImageFolderDataModule):
     """Aligned CelebA: 162,770 + 19,867 + 19,962 faces, the official split.
 
     Not downloaded: ``img_align_celeba/`` and ``list_eval_partition.txt`` of the official
-    release lie in ``data_dir``. Arguments are those of :class:`ImageFolderDataModule`.
+    release lie in ``data_dir``. The faces are the centres of 140 x 140 pixels, then scaled to
+    ``size``. Arguments are those of :class:`ImageFolderDataModule`.
     """
 
     def prepare_data(self) -> None:
@@ -47,6 +47,9 @@ class CelebADataModule(ImageFolderDataModule):
             )
         return [self.data_dir / IMAGES / name for name in names]
 
+    def size_of(self, file: Path) -> tuple[int, int]:
+        return CROP, CROP
+
     def sample(self, file: Path) -> dict[str, Tensor]:
         face = F.center_crop(decode(file, self.channels, self.convert), [CROP, CROP])
-        return {"image": reduce_bits(fit(face, (self.size, self.size)), self.num_bits)}
+        return {"image": self.fitted(face, file)}

@@ -14,7 +14,7 @@ from torchvision.transforms import InterpolationMode
 
 from attnflow.data.base import DataSpec, ImageDataModule
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
-from attnflow.data.decoding import decode, fit, load
+from attnflow.data.decoding import LazySamples, decode, fit, load
 from attnflow.errors import AttnFlowError, check_choice
 
 __all__ = ["CityscapesDataModule"]
@@ -36,7 +36,8 @@ class CityscapesDataModule(ImageDataModule):
         labels: ``one_hot`` (35 channels of 0 and 1; as a condition only) or ``color``.
         size: (height, width).
         num_bits: bits of a grey value of the image, 1 to 8.
-        in_memory: decode once and keep all, or decode at every read.
+        in_memory: decode once and keep all; False decodes at every read, and so meets a damaged
+            file only there.
         batch_size, num_workers, seed, augment: as for every data module.
     """
 
@@ -61,6 +62,10 @@ class CityscapesDataModule(ImageDataModule):
                 "data.labels is one_hot with direction photo2label, but a density of images "
                 "needs grey values; labels=color is accepted."
             )
+        if len(size) != 2 or min(size) < 2:
+            raise AttnFlowError(
+                f"data.size is {list(size)}; a height and a width of 2 or more are accepted."
+            )
         self.data_dir, self.direction, self.labels = Path(data_dir), direction, labels
         self.size, self.num_bits = tuple(size), check_num_bits(num_bits)
         self.in_memory = in_memory
@@ -77,7 +82,10 @@ class CityscapesDataModule(ImageDataModule):
 
     def read(self, split: str) -> Dataset:
         readers = [partial(self.sample, photo) for photo in self.photos(split)]
-        return load(readers, self.in_memory, skip_corrupt=False)
+        # The 2-megapixel files are many minutes' work, so they are not all checked first.
+        if not self.in_memory:
+            return LazySamples(readers)
+        return load(readers, in_memory=True, skip_corrupt=False)
 
     def photos(self, split: str) -> list[Path]:
         """The photographs of a split, each of which has a label file."""

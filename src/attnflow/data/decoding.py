@@ -16,12 +16,14 @@ from torchvision.transforms.v2 import functional as F
 from attnflow.data.base import TensorImages
 from attnflow.errors import AttnFlowError
 
-__all__ = ["CorruptImage", "LazySamples", "decode", "fit", "image_files", "load"]
+__all__ = ["CorruptImage", "LazySamples", "decode", "fit", "image_files", "load", "size_of"]
 
 log = logging.getLogger(__name__)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MODES = {1: "L", 3: "RGB"}
 NAMES = {1: "grey", 3: "colour"}
+# What Pillow raises for damaged files; a damaged header may also announce a huge image.
+DAMAGED = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
 
 # Reads one sample: "image" (C, H, W), and what goes with it.
 Reader = Callable[[], Mapping[str, Tensor]]
@@ -47,25 +49,38 @@ class LazySamples(Dataset):
 def load(readers: Sequence[Reader], in_memory: bool, skip_corrupt: bool) -> Dataset:
     """The samples of ``readers``, decoded once and held in memory, or at every read.
 
+    All are decoded here once in either case, so that a bad file stops a run at its start.
+
     Raises:
         AttnFlowError: a corrupt image, unless they are to be skipped; all of them corrupt.
     """
-    if not in_memory:
-        return LazySamples(readers)
-    samples, skipped = [], 0
+    rows: dict[str, Tensor] = {}
+    readable: list[Reader] = []
     for reader in readers:
         try:
-            samples.append(reader())
+            sample = reader()
         except CorruptImage as error:
             if not skip_corrupt:
                 raise
-            skipped += 1
             log.warning("skipped: %s", error)
-    if skipped:
+            continue
+        if in_memory:
+            # Filled in place: a list to stack would need the memory twice.
+            for name, value in sample.items():
+                rows.setdefault(name, value.new_empty(len(readers), *value.shape))
+                rows[name][len(readable)] = value
+        readable.append(reader)
+    if len(readable) < len(readers):
+        skipped = len(readers) - len(readable)
         log.warning("skipped %d of %d images, which are corrupt", skipped, len(readers))
-    if not samples:
-        raise AttnFlowError(f"all of the {skipped} images of a split are corrupt.")
-    return TensorImages(**{name: torch.stack([s[name] for s in samples]) for name in samples[0]})
+    if not readable:
+        raise AttnFlowError(
+            f"all of the {len(readers)} images of a split are corrupt; one readable image or more "
+            "is accepted."
+        )
+    if not in_memory:
+        return LazySamples(readable)
+    return TensorImages(**{name: values[: len(readable)] for name, values in rows.items()})
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -93,24 +108,44 @@ def decode(file: Path, channels: int, convert: bool = False) -> Tensor:
 
     Raises:
         CorruptImage: the file is damaged or truncated.
-        AttnFlowError: grey where colour is expected, or the other way round.
+        AttnFlowError: grey where colour is expected, or the other way round; a file of more
+            than 8 bits a grey value, which would lose its brighter values.
     """
     try:
         with Image.open(file) as image:
             image.load()
-            found = 1 if image.mode in ("1", "L", "I", "I;16", "LA") else 3
-            if found != channels and not convert:
-                raise AttnFlowError(
-                    f"{file} is a {NAMES[found]} image where {NAMES[channels]} is expected; "
-                    f"data.channels={found}, or data.convert=true to convert, is accepted."
-                )
-            return F.pil_to_tensor(image.convert(MODES[channels]))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        reason = str(error).split("\n")[0]
-        raise CorruptImage(
-            f"{file} is no readable image ({reason}); it is damaged or truncated "
-            "(data.skip_corrupt=true leaves such files out)."
-        ) from error
+    except DAMAGED as error:
+        raise unreadable(file, error) from error
+    if image.mode.startswith("I") or image.mode == "F":
+        raise AttnFlowError(
+            f"{file} has more than 8 bits a grey value (mode {image.mode}); 8-bit images are "
+            "accepted."
+        )
+    found = 1 if image.mode in ("1", "L", "LA") else 3
+    if found != channels and not convert:
+        raise AttnFlowError(
+            f"{file} is a {NAMES[found]} image where {NAMES[channels]} is expected; "
+            f"data.channels={found}, or data.convert=true to convert, is accepted."
+        )
+    return F.pil_to_tensor(image.convert(MODES[channels]))
+
+
+def size_of(file: Path) -> tuple[int, int]:
+    """(height, width) of an image file, from its header alone."""
+    try:
+        with Image.open(file) as image:
+            return image.height, image.width
+    except DAMAGED as error:
+        raise unreadable(file, error) from error
+
+
+def unreadable(file: Path, error: Exception) -> CorruptImage:
+    """The error of a file that ``error`` stopped from being decoded."""
+    reason = str(error).split("\n")[0]
+    return CorruptImage(
+        f"{file} is no readable image ({reason}); it is damaged or truncated "
+        "(data.skip_corrupt=true leaves such files out)."
+    )
 
 
 def fit(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,36 +14,39 @@ from torch.utils.data import Dataset
 
 from attnflow.data.base import SPLITS, DataSpec, ImageDataModule
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
-from attnflow.data.decoding import decode, fit, image_files, load
+from attnflow.data.decoding import decode, fit, image_files, load, size_of
 from attnflow.errors import AttnFlowError, check_choice
 
 __all__ = ["ClassFolderDataModule", "ImageFolderDataModule", "PairedFolderDataModule"]
 
-TRAIN_SHARE, VAL_SHARE = 0.8, 0.1
+# Shares of a folder that is cut into splits, as (start, end) of its shuffled files.
+WHOLE = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
+WITHOUT_TEST = {"train": (0.0, 0.9), "val": (0.9, 1.0)}
 
 
 class ImageFolderDataModule(ImageDataModule):
     """Any tree of image files, scaled and centre-cropped to squares.
 
-    Fixed split: the subfolders ``train``, ``val`` and ``test`` where there are such; where only
-    ``train`` and ``val`` are, val tests and a tenth of train validates; else the files, sorted
-    by path and shuffled once with seed 0, are cut 80 : 10 : 10.
+    Fixed split: the subfolders ``train``, ``val`` and ``test`` where there are such; where
+    ``train`` and one of the others are, that one tests and a tenth of train validates; else the
+    files, sorted by path and shuffled once with seed 0, are cut 80 : 10 : 10.
 
     Args:
         data_dir: the folder.
-        size: side of the images.
+        size: side of the images; None takes them as they are, if all have the same size.
         channels: 3 for colour, 1 for grey.
         num_bits: bits of a grey value, 1 to 8.
         convert: turn grey into colour, or colour into grey, instead of refusing it.
-        in_memory: decode once and keep all, or decode at every read.
-        skip_corrupt: leave files out that cannot be decoded, with a warning; in memory only.
+        in_memory: decode once and keep all; False decodes at every read, after one that checks
+            every file.
+        skip_corrupt: leave files out that cannot be decoded, with a warning.
         batch_size, num_workers, seed, augment: as for every data module.
     """
 
     def __init__(
         self,
         data_dir: str,
-        size: int = 32,
+        size: int | None = 32,
         channels: int = 3,
         num_bits: int = 8,
         convert: bool = False,
@@ -55,20 +59,26 @@ class ImageFolderDataModule(ImageDataModule):
     ) -> None:
         super().__init__(batch_size, num_workers, seed, augment)
         check_choice("data.channels", channels, (1, 3))
-        if size < 2:
-            raise AttnFlowError(f"data.size is {size}; 2 or more is accepted.")
-        if skip_corrupt and not in_memory:
-            raise AttnFlowError(
-                "data.skip_corrupt is true with data.in_memory=false, where files are not read "
-                "before training; in_memory=true is accepted."
-            )
+        if size is not None and size < 2:
+            raise AttnFlowError(f"data.size is {size}; 2 or more, or null, is accepted.")
         self.data_dir, self.size, self.channels = Path(data_dir), size, channels
         self.num_bits, self.convert = check_num_bits(num_bits), convert
         self.in_memory, self.skip_corrupt = in_memory, skip_corrupt
 
     @property
     def spec(self) -> DataSpec:
-        return DataSpec((self.channels, self.size, self.size), 2**self.num_bits)
+        return DataSpec((self.channels, *self.image_size), 2**self.num_bits)
+
+    @cached_property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width); of the first training file where ``size`` is None."""
+        if self.size is None:
+            return self.size_of(self.files("train")[0])
+        return self.size, self.size
+
+    def size_of(self, file: Path) -> tuple[int, int]:
+        """(height, width) of the image in a file."""
+        return size_of(file)
 
     def read(self, split: str) -> Dataset:
         readers = [partial(self.sample, file) for file in self.files(split)]
@@ -76,12 +86,21 @@ class ImageFolderDataModule(ImageDataModule):
 
     def sample(self, file: Path) -> dict[str, Tensor]:
         """What is read of one file: ``image``, and in subclasses what goes with it."""
-        image = fit(decode(file, self.channels, self.convert), (self.size, self.size))
-        return {"image": reduce_bits(image, self.num_bits)}
+        return {"image": self.fitted(decode(file, self.channels, self.convert), file)}
+
+    def fitted(self, image: Tensor, file: Path) -> Tensor:
+        """An image of ``file`` at the size and bit depth of the data set."""
+        if self.size is None and tuple(image.shape[1:]) != self.image_size:
+            raise AttnFlowError(
+                f"{file} has size {tuple(image.shape[1:])} (height, width), unlike the "
+                f"{self.image_size} of the first file; equal sizes, or a data.size to scale to, "
+                "are accepted."
+            )
+        return reduce_bits(fit(image, self.image_size), self.num_bits)
 
     def files(self, split: str) -> list[Path]:
         """The files of a split, in a fixed order."""
-        return split_files(self.data_dir, split, image_files)
+        return split_files(self.data_dir, split)
 
 
 class ClassFolderDataModule(ImageFolderDataModule):
@@ -91,21 +110,37 @@ class ClassFolderDataModule(ImageFolderDataModule):
     within ``train``, ``val`` and ``test`` where there are such), and
 
     Args:
-        num_classes: how many class folders there are.
+        num_classes: how many class folders there are; None counts them, which needs the files
+            before the model is made.
     """
 
-    def __init__(self, data_dir: str, num_classes: int, **options: object) -> None:
+    def __init__(self, data_dir: str, num_classes: int | None = None, **options: object) -> None:
         super().__init__(data_dir, **options)
         self.num_classes = num_classes
 
     @property
     def spec(self) -> DataSpec:
-        shape = (self.channels, self.size, self.size)
-        return DataSpec(shape, 2**self.num_bits, num_classes=self.num_classes)
+        number = len(self.classes) if self.num_classes is None else self.num_classes
+        return replace(super().spec, num_classes=number)
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The names of the class folders, in the order of their labels."""
+        return sorted({self.class_of(file) for file in image_files(self.data_dir)})
+
+    def class_of(self, file: Path) -> str:
+        """The name of the class folder that a file lies in, however deep."""
+        folders = file.relative_to(self.data_dir).parts[:-1]
+        if split_folders(self.data_dir):
+            folders = folders[1:]
+        if not folders:
+            raise AttnFlowError(
+                f"{file} lies in no class folder; images in one folder a class are accepted."
+            )
+        return folders[0]
 
     def read(self, split: str) -> Dataset:
-        self.classes = sorted({file.parent.name for file in image_files(self.data_dir)})
-        if len(self.classes) != self.num_classes:
+        if self.num_classes not in (None, len(self.classes)):
             raise AttnFlowError(
                 f"data.num_classes is {self.num_classes}, but {self.data_dir} has "
                 f"{len(self.classes)} class folders ({', '.join(self.classes[:5])}, ...); their "
@@ -114,7 +149,7 @@ class ClassFolderDataModule(ImageFolderDataModule):
         return super().read(split)
 
     def sample(self, file: Path) -> dict[str, Tensor]:
-        label = self.classes.index(file.parent.name)
+        label = self.classes.index(self.class_of(file))
         return super().sample(file) | {"label": torch.tensor(label)}
 
 
@@ -148,8 +183,12 @@ class PairedFolderDataModule(ImageFolderDataModule):
 
     @property
     def spec(self) -> DataSpec:
-        shape, bins = (self.channels, self.size, self.size), 2**self.num_bits
-        return DataSpec(shape, bins, condition_shape=shape, condition_bins=bins)
+        spec = super().spec
+        return replace(spec, condition_shape=spec.image_shape, condition_bins=spec.num_bins)
+
+    def size_of(self, file: Path) -> tuple[int, int]:
+        height, width = size_of(file)
+        return height, width // 2 if self.image_dir is None else width
 
     def files(self, split: str) -> list[Path]:
         if self.image_dir is None:
@@ -166,7 +205,7 @@ class PairedFolderDataModule(ImageFolderDataModule):
                 "are accepted."
             )
         self.partners = {file: conditions[name] for name, file in images.items()}
-        return split_files(self.data_dir / self.image_dir, split, image_files)
+        return split_files(self.data_dir / self.image_dir, split)
 
     def sample(self, file: Path) -> dict[str, Tensor]:
         if self.image_dir is not None:
@@ -187,33 +226,53 @@ class PairedFolderDataModule(ImageFolderDataModule):
                 f"the pair of {file} has sizes {tuple(image.shape[1:])} and "
                 f"{tuple(condition.shape[1:])} (height, width); equal sizes are accepted."
             )
-        size = (self.size, self.size)
         both = {"image": image, "condition": condition}
-        return {name: reduce_bits(fit(x, size), self.num_bits) for name, x in both.items()}
+        return {name: self.fitted(x, file) for name, x in both.items()}
 
     def _by_name(self, folder: str) -> dict[str, Path]:
-        root = self.data_dir / folder
-        return {str(file.relative_to(root).with_suffix("")): file for file in image_files(root)}
+        """The files of a folder by their paths in it, without suffix."""
+        root, named = self.data_dir / folder, {}
+        for file in image_files(root):
+            name = str(file.relative_to(root).with_suffix(""))
+            if name in named:
+                raise AttnFlowError(
+                    f"{named[name]} and {file} differ in their suffix alone; one file a name is "
+                    "accepted for pairs."
+                )
+            named[name] = file
+        return named
 
 
-def split_files(folder: Path, split: str, find: Callable[[Path], list[Path]]) -> list[Path]:
-    """The files of one split of ``folder``, which ``find`` lists in a fixed order."""
+def split_folders(folder: Path) -> list[str]:
+    """Those of the folders ``train``, ``val`` and ``test`` that ``folder`` is split into.
+
+    Raises:
+        AttnFlowError: there is a folder to test or validate on, but none to train on.
+    """
     there = [name for name in SPLITS if (folder / name).is_dir()]
+    if there and "train" not in there:
+        raise AttnFlowError(
+            f"{folder} has a folder {' and '.join(there)} but no folder train; train with val, "
+            "test or both, or none of them, is accepted."
+        )
+    return there
+
+
+def split_files(folder: Path, split: str) -> list[Path]:
+    """The image files of one split of ``folder``, in a fixed order."""
+    there = split_folders(folder)
     if len(there) == len(SPLITS):
-        return find(folder / split)
-    if there == ["train", "val"]:
-        if split == "test":
-            return find(folder / "val")
-        return _shares(find(folder / "train"), {"train": (0, 0.9), "val": (0.9, 1)}[split])
-    ends = {
-        "train": (0, TRAIN_SHARE),
-        "val": (TRAIN_SHARE, TRAIN_SHARE + VAL_SHARE),
-        "test": (TRAIN_SHARE + VAL_SHARE, 1),
-    }
-    return _shares(find(folder), ends[split])
+        return image_files(folder / split)
+    if len(there) == 1:
+        return _share(image_files(folder / "train"), WHOLE[split])
+    if not there:
+        return _share(image_files(folder), WHOLE[split])
+    if split == "test":
+        return image_files(folder / there[1])
+    return _share(image_files(folder / "train"), WITHOUT_TEST[split])
 
 
-def _shares(files: list[Path], ends: tuple[float, float]) -> list[Path]:
+def _share(files: list[Path], ends: tuple[float, float]) -> list[Path]:
     """A part of the files, shuffled once with seed 0; ends are shares of their number."""
     if len(files) < 10:
         raise AttnFlowError(
