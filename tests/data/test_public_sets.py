@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pickle
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy.io import savemat
+from official_files import SETS, write_cifar10, write_imagenet32, write_mnist, write_pickle
 from torchvision.datasets import cifar, svhn, utils
 from torchvision.transforms import v2
 
@@ -19,88 +18,10 @@ from attnflow.data import (
     CIFAR100DataModule,
     DigitsInpaintDataModule,
     DownsampledImageNetDataModule,
-    FashionMNISTDataModule,
     MNISTDataModule,
     PhotosColorizeDataModule,
     SVHNDataModule,
 )
-
-RNG = np.random.default_rng(0)
-
-
-def pixels(*shape: int) -> np.ndarray:
-    return RNG.integers(0, 256, shape, dtype=np.uint8)
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    """The format of MNIST: a magic number with the rank, the sizes, the bytes."""
-    header = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
-    path.write_bytes(header + array.tobytes())
-
-
-def write_mnist(root: Path, name: str) -> np.ndarray:
-    raw = root / name / "raw"
-    raw.mkdir(parents=True)
-    test = pixels(7, 28, 28)
-    for prefix, images in (("train", pixels(20, 28, 28)), ("t10k", test)):
-        write_idx(raw / f"{prefix}-images-idx3-ubyte", images)
-        write_idx(raw / f"{prefix}-labels-idx1-ubyte", np.arange(len(images), dtype=np.uint8) % 10)
-    return test
-
-
-def write_pickle(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(pickle.dumps(content))
-
-
-def write_cifar10(root: Path) -> np.ndarray:
-    folder = root / "cifar-10-batches-py"
-    test = pixels(6, 3072)
-    for number in range(1, 6):
-        write_pickle(
-            folder / f"data_batch_{number}", {"data": pixels(4, 3072), "labels": [1, 2, 3, 4]}
-        )
-    write_pickle(folder / "test_batch", {"data": test, "labels": [5] * 6})
-    write_pickle(folder / "batches.meta", {"label_names": list("abcdefghij")})
-    return test
-
-
-def write_cifar100(root: Path) -> np.ndarray:
-    folder = root / "cifar-100-python"
-    test = pixels(6, 3072)
-    write_pickle(folder / "train", {"data": pixels(20, 3072), "fine_labels": [99] * 20})
-    write_pickle(folder / "test", {"data": test, "fine_labels": [5] * 6})
-    write_pickle(folder / "meta", {"fine_label_names": [str(n) for n in range(100)]})
-    return test
-
-
-def write_svhn(root: Path) -> np.ndarray:
-    test = pixels(32, 32, 3, 6)
-    for name, images in (("train", pixels(32, 32, 3, 20)), ("test", test)):
-        labels = np.full((images.shape[-1], 1), 10, dtype=np.uint8)  # the digit 0
-        savemat(root / f"{name}_32x32.mat", {"X": images, "y": labels})
-    return test.transpose(3, 2, 0, 1)
-
-
-def write_imagenet32(root: Path) -> np.ndarray:
-    test = pixels(6, 3072)
-    for number in range(1, 11):
-        write_pickle(
-            root / f"train_data_batch_{number}",
-            {"data": pixels(4, 3072), "labels": [1, 2, 3, 1000]},
-        )
-    write_pickle(root / "val_data", {"data": test, "labels": [7] * 6})
-    return test
-
-
-SETS = {
-    "mnist": (MNISTDataModule, lambda root: write_mnist(root, "MNIST")),
-    "fashion_mnist": (FashionMNISTDataModule, lambda root: write_mnist(root, "FashionMNIST")),
-    "cifar10": (CIFAR10DataModule, write_cifar10),
-    "cifar100": (CIFAR100DataModule, write_cifar100),
-    "svhn": (SVHNDataModule, write_svhn),
-    "imagenet32": (DownsampledImageNetDataModule, write_imagenet32),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -112,11 +33,12 @@ def _any_checksum(monkeypatch) -> None:
         monkeypatch.setattr(module, "num_val", 5)
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("name", SETS)
-def test_official_files_are_read(name, tmp_path) -> None:
+def test_official_files_are_read(name, num_workers, tmp_path) -> None:
     make, write = SETS[name]
     test = write(tmp_path)
-    data = make(str(tmp_path), batch_size=4)
+    data = make(str(tmp_path), batch_size=4, num_workers=num_workers)
     data.prepare_data()
     data.setup()
     images = torch.cat([batch["image"] for batch in data.test_dataloader()])
@@ -148,13 +70,41 @@ def test_missing_files_are_named_with_their_place(name, tmp_path) -> None:
     data = SETS[name][0](str(tmp_path / "empty"), download=False)
     with pytest.raises(AttnFlowError, match=str(tmp_path / "empty")) as raised:
         data.prepare_data()
-    assert data.files in str(raised.value)
+    assert ", ".join(data.files) in str(raised.value)
+
+
+def test_compressed_mnist_files_are_unpacked(tmp_path) -> None:
+    test = write_mnist(tmp_path, "MNIST", ".gz")
+    data = MNISTDataModule(str(tmp_path))
+    data.prepare_data()
+    np.testing.assert_array_equal(data.dataset("test").fields["image"][:, 0], test)
 
 
 def test_missing_imagenet_batches_are_named(tmp_path) -> None:
     write_imagenet32(tmp_path)
-    (tmp_path / "train_data_batch_7").unlink()
-    with pytest.raises(AttnFlowError, match="lacks train_data_batch_7 in"):
+    for name in ("train_data_batch_7", "val_data"):
+        (tmp_path / name).unlink()
+    with pytest.raises(AttnFlowError, match="lacks train_data_batch_7, val_data in"):
+        DownsampledImageNetDataModule(str(tmp_path)).prepare_data()
+
+
+def test_imagenet_is_mapped_and_not_copied_to_workers(tmp_path) -> None:
+    write_imagenet32(tmp_path)
+    data = DownsampledImageNetDataModule(str(tmp_path))
+    dataset = data.dataset("train")
+    before = dataset[3]
+    assert isinstance(dataset.images, np.memmap)
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < dataset.images.nbytes / 10
+    assert torch.equal(pickle.loads(pickled)[3]["image"], before["image"])
+    assert not list(tmp_path.glob("*.tmp*"))
+
+
+@pytest.mark.parametrize("labels", [[0] * 6, [1001] * 6, [1] * 5])
+def test_imagenet_labels_are_checked(tmp_path, labels) -> None:
+    write_imagenet32(tmp_path)
+    write_pickle(tmp_path / "val_data", {"data": np.zeros((6, 3072), np.uint8), "labels": labels})
+    with pytest.raises(AttnFlowError, match="val_data holds 6 images"):
         DownsampledImageNetDataModule(str(tmp_path)).prepare_data()
 
 
@@ -172,12 +122,15 @@ def test_imagenet_of_another_size_and_damaged_batches_are_named(tmp_path) -> Non
     assert len(data.dataset("test")) == 6
 
 
-def test_a_truncated_file_is_an_error_that_names_the_folder(tmp_path) -> None:
+@pytest.mark.parametrize("length", [0, 3, 6, 2000])
+@pytest.mark.parametrize("prepare", [True, False])
+def test_a_truncated_file_is_named(tmp_path, length, prepare) -> None:
     write_mnist(tmp_path, "MNIST")
     file = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
-    file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(AttnFlowError, match="MNISTDataModule cannot be read"):
-        MNISTDataModule(str(tmp_path)).prepare_data()
+    file.write_bytes(file.read_bytes()[:length])
+    data = MNISTDataModule(str(tmp_path))
+    with pytest.raises(AttnFlowError, match=r"holds damaged MNIST/raw/t10k-images-idx3-ubyte;"):
+        data.prepare_data() if prepare else data.dataset("test")
 
 
 def test_padding_is_zeros_and_is_known_to_the_spec(tmp_path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,20 @@ from attnflow.errors import AttnFlowError, check_choice
 __all__ = ["DownsampledImageNetDataModule"]
 
 NUM_VAL = 10_000
-TEST_FILES = ("val_data",)
-TRAIN_FILES = tuple(f"train_data_batch_{number}" for number in range(1, 11))
+FILES = {
+    "train": tuple(f"train_data_batch_{number}" for number in range(1, 11)),
+    "test": ("val_data",),
+}
+# What pickle raises for damaged files, and what content of another kind leads to.
+DAMAGED = (
+    pickle.UnpicklingError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ImportError,
+)
 
 
 class DownsampledImageNetDataModule(ImageDataModule):
@@ -58,29 +71,27 @@ class DownsampledImageNetDataModule(ImageDataModule):
         return DataSpec((3, self.size, self.size), 2**self.num_bits, num_classes=1_000)
 
     def prepare_data(self) -> None:
-        for name, files in (("train", TRAIN_FILES), ("test", TEST_FILES)):
-            if self._array(name, "labels").is_file():
-                continue
-            missing = [file for file in files if not (self.data_dir / file).is_file()]
-            if missing:
-                raise AttnFlowError(
-                    f"downsampled ImageNet lacks {', '.join(missing)} in {self.data_dir}; the "
-                    f"batch files of the {self.size} x {self.size} release from image-net.org "
-                    "are accepted."
-                )
-            self._convert(name, [self.data_dir / file for file in files])
+        wanted = {n: f for n, f in FILES.items() if not self._array(n, "labels").is_file()}
+        files = [file for listed in wanted.values() for file in listed]
+        missing = [file for file in files if not (self.data_dir / file).is_file()]
+        if missing:
+            raise AttnFlowError(
+                f"downsampled ImageNet lacks {', '.join(missing)} in {self.data_dir}; the batch "
+                f"files of the {self.size} x {self.size} release from image-net.org are accepted."
+            )
+        for name, listed in wanted.items():
+            self._convert(name, [self.data_dir / file for file in listed])
 
     def read(self, split: str) -> Dataset:
         self.prepare_data()
         name = "test" if split == "test" else "train"
-        images = np.load(self._array(name, "images"), mmap_mode="r")
         labels = torch.from_numpy(np.load(self._array(name, "labels")))
         rows = np.arange(len(labels))
         if split != "test":
             num_val = min(NUM_VAL, len(labels) // 10)
             rows = np.random.default_rng(0).permutation(len(labels))
             rows = rows[:-num_val] if split == "train" else rows[-num_val:]
-        return MappedImages(images, labels, rows, self.num_bits)
+        return MappedImages(self._array(name, "images"), labels, rows, self.num_bits)
 
     def _array(self, name: str, kind: str) -> Path:
         return self.data_dir / f"{name}_{self.size}_{kind}.npy"
@@ -105,10 +116,19 @@ class DownsampledImageNetDataModule(ImageDataModule):
 
 
 class MappedImages(Dataset):
-    """Some rows of images that lie on disk, (N, 3, H, W) uint8, with their labels."""
+    """Some rows of images that lie in a .npy file, (N, 3, H, W) uint8, with their labels."""
 
-    def __init__(self, images: np.ndarray, labels: Tensor, rows: np.ndarray, num_bits: int) -> None:
-        self.images, self.labels, self.rows, self.num_bits = images, labels, rows, num_bits
+    def __init__(self, file: Path, labels: Tensor, rows: np.ndarray, num_bits: int) -> None:
+        self.file, self.labels, self.rows, self.num_bits = file, labels, rows, num_bits
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """All images of the file, mapped: only what is read comes into memory."""
+        return np.load(self.file, mmap_mode="r")
+
+    def __getstate__(self) -> dict[str, object]:
+        # A worker that is not forked maps the file itself: pickled, the images would be copied.
+        return {name: value for name, value in vars(self).items() if name != "images"}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -130,13 +150,13 @@ def read_batch(file: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, 3, size, size), uint8, and labels (N,) from 0, of one batch file.
 
     Raises:
-        AttnFlowError: a file that is damaged, or of another size.
+        AttnFlowError: a file that is damaged, or of another size, or of other labels.
     """
     try:
         with file.open("rb") as opened:
             batch = pickle.load(opened)
         rows, labels = np.asarray(batch["data"]), np.asarray(batch["labels"], dtype=np.int64)
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+    except DAMAGED as error:
         raise AttnFlowError(
             f"{file} cannot be read ({error}); a batch file of downsampled ImageNet is accepted."
         ) from error
@@ -145,4 +165,9 @@ def read_batch(file: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
             f"{file} holds rows of shape {rows.shape[1:]}, not the {3 * size**2} values of a "
             f"{size} x {size} colour image; data.size or the file is another."
         )
-    return rows.astype(np.uint8).reshape(-1, 3, size, size), labels - 1
+    if len(labels) != len(rows) or len(labels) == 0 or labels.min() < 1 or labels.max() > 1000:
+        raise AttnFlowError(
+            f"{file} holds {len(rows)} images with {len(labels)} labels; a label from 1 to 1000 "
+            "for each is accepted."
+        )
+    return rows.astype(np.uint8, copy=False).reshape(-1, 3, size, size), labels - 1

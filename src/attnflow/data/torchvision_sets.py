@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import pickle
+import struct
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import ClassVar
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -13,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision import datasets
+from torchvision.datasets.utils import check_integrity
 
 from attnflow.data.base import DataSpec, ImageDataModule, TensorImages
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
@@ -26,6 +31,25 @@ __all__ = [
     "SVHNDataModule",
     "TorchvisionDataModule",
 ]
+
+# What torchvision raises without a network (URLError is an OSError) and for damaged files.
+FAILURES = (
+    OSError,
+    HTTPException,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    LookupError,
+    AssertionError,
+    tarfile.TarError,
+    pickle.UnpicklingError,
+)
+IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
 class TorchvisionDataModule(ImageDataModule):
@@ -41,10 +65,16 @@ class TorchvisionDataModule(ImageDataModule):
             dimensions.
         download: whether missing files may be downloaded.
         batch_size, num_workers, seed, augment: as for every data module.
+
+    Attributes:
+        source: torchvision's class.
+        files: the official files' paths below ``data_dir``, with their MD5 sums where known.
+        shape: (C, H, W) without padding.
+        num_val: training images that validate.
     """
 
     source: ClassVar[type]
-    files: ClassVar[str]
+    files: ClassVar[Mapping[str, str | None]]
     shape: ClassVar[tuple[int, int, int]]
     num_classes: ClassVar[int] = 10
     num_val: ClassVar[int] = 5_000
@@ -80,14 +110,14 @@ class TorchvisionDataModule(ImageDataModule):
         for official in ("train", "test"):
             try:
                 self.open(official, download=self.download)
-            except (URLError, OSError, RuntimeError) as error:
-                raise self._missing(error) from error
+            except FAILURES as error:
+                raise self._unreadable(error) from error
 
     def read(self, split: str) -> Dataset:
         try:
             official = self.open("test" if split == "test" else "train", download=False)
-        except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-            raise self._missing(error) from error
+        except FAILURES as error:
+            raise self._unreadable(error) from error
         images, labels = self.arrays(official)
         if split != "test":
             order = np.random.default_rng(0).permutation(len(labels))
@@ -105,37 +135,64 @@ class TorchvisionDataModule(ImageDataModule):
         images, labels = torch.as_tensor(official.data), torch.as_tensor(official.targets)
         return images[:, None] if images.ndim == 3 else images.movedim(3, 1), labels
 
-    def _missing(self, error: Exception) -> AttnFlowError:
+    def is_whole(self, file: Path, checksum: str | None) -> bool:
+        """Whether an official file is as it was published."""
+        return check_integrity(str(file), checksum)
+
+    def _unreadable(self, error: Exception) -> AttnFlowError:
+        """The error that names the files to put into the folder: those missing or damaged."""
+        missing = [name for name in self.files if not (self.data_dir / name).is_file()]
+        damaged = [
+            name
+            for name, checksum in self.files.items()
+            if name not in missing and not self.is_whole(self.data_dir / name, checksum)
+        ]
+        states = {"lacks": missing, "holds damaged": damaged}
+        found = " and ".join(f"{s} {', '.join(names)}" for s, names in states.items() if names)
         reason = str(error).strip().split("\n")[0]
         return AttnFlowError(
-            f"{type(self).__name__} cannot be read from {self.data_dir} nor downloaded "
-            f"({reason}); {self.files} of the official release in that folder are accepted."
+            f"{type(self).__name__} cannot be read nor downloaded ({reason}): {self.data_dir} "
+            f"{found or 'holds other files than ' + ', '.join(self.files)}; these files of the "
+            "official release are accepted there."
         )
+
+
+def cifar_files(source: type[datasets.CIFAR10]) -> dict[str, str]:
+    """The official files of a CIFAR data set, with their MD5 sums."""
+    meta = (source.meta["filename"], source.meta["md5"])
+    listed = (*source.train_list, *source.test_list, meta)
+    return {f"{source.base_folder}/{name}": checksum for name, checksum in listed}
 
 
 class MNISTDataModule(TorchvisionDataModule):
     """MNIST: 55,000 + 5,000 + 10,000 grey images of 28 x 28 handwritten digits."""
 
     source = datasets.MNIST
-    files = (
-        "MNIST/raw/train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
-        "t10k-labels-idx1-ubyte"
-    )
+    files = dict.fromkeys(f"MNIST/raw/{name}" for name in IDX_FILES)
     shape = (1, 28, 28)
+
+    def is_whole(self, file: Path, checksum: str | None) -> bool:
+        """As long as its header says: checksums are known of the compressed files alone."""
+        content = file.read_bytes()
+        try:
+            sizes = struct.unpack_from(f">{content[3]}I", content, 4)
+        except (IndexError, struct.error):
+            return False
+        return len(content) == 4 + 4 * len(sizes) + math.prod(sizes)
 
 
 class FashionMNISTDataModule(MNISTDataModule):
     """Fashion-MNIST: 55,000 + 5,000 + 10,000 grey images of 28 x 28 pieces of clothing."""
 
     source = datasets.FashionMNIST
-    files = MNISTDataModule.files.replace("MNIST/raw", "FashionMNIST/raw")
+    files = dict.fromkeys(f"FashionMNIST/raw/{name}" for name in IDX_FILES)
 
 
 class CIFAR10DataModule(TorchvisionDataModule):
     """CIFAR-10: 45,000 + 5,000 + 10,000 colour images of 32 x 32 in ten classes."""
 
     source = datasets.CIFAR10
-    files = "cifar-10-batches-py/ (data_batch_1 to 5, test_batch, batches.meta)"
+    files = cifar_files(datasets.CIFAR10)
     shape = (3, 32, 32)
 
 
@@ -143,7 +200,7 @@ class CIFAR100DataModule(TorchvisionDataModule):
     """CIFAR-100: 45,000 + 5,000 + 10,000 colour images of 32 x 32 in a hundred classes."""
 
     source = datasets.CIFAR100
-    files = "cifar-100-python/ (train, test, meta)"
+    files = cifar_files(datasets.CIFAR100)
     shape = (3, 32, 32)
     num_classes = 100
 
@@ -152,7 +209,7 @@ class SVHNDataModule(TorchvisionDataModule):
     """SVHN, cropped: 68,257 + 5,000 + 26,032 colour images of 32 x 32 house-number digits."""
 
     source = datasets.SVHN
-    files = "train_32x32.mat and test_32x32.mat"
+    files: ClassVar = dict(datasets.SVHN.split_list[split][1:] for split in ("train", "test"))
     shape = (3, 32, 32)
 
     def open(self, official: str, download: bool) -> Dataset:
