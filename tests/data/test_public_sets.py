@@ -196,6 +196,30 @@ def test_augmentation_must_keep_the_shape() -> None:
     data = PhotosColorizeDataModule(size=32, augment=(v2.CenterCrop(8),))
     with pytest.raises(AttnFlowError, match=r"data\.augment makes an image of shape \(3, 8, 8\)"):
         next(iter(data.train_dataloader()))
+    data = PhotosColorizeDataModule(size=32, augment=(v2.ToDtype(torch.float32, scale=True),))
+    with pytest.raises(AttnFlowError, match=r"data\.augment makes an image of torch\.float32"):
+        next(iter(data.train_dataloader()))
+
+
+def test_augmentation_leaves_all_generators_alone(monkeypatch) -> None:
+    """Or dropout would repeat itself; accelerators' generators are not seeded at all."""
+
+    def refuse(seed: int) -> None:
+        raise AssertionError("the accelerator's generator was seeded")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
+    data = PhotosColorizeDataModule(size=32, augment=AUGMENT, batch_size=8)
+    batches = iter(data.train_dataloader())
+    before = torch.get_rng_state()
+    next(batches)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_validation_and_test_images_are_not_augmented() -> None:
+    plain, data = (PhotosColorizeDataModule(size=32, augment=a) for a in ((), AUGMENT))
+    for loader in ("val_dataloader", "test_dataloader"):
+        pairs = zip(getattr(plain, loader)(), getattr(data, loader)(), strict=True)
+        assert all(torch.equal(a[n], b[n]) for a, b in pairs for n in ("image", "condition"))
 
 
 def test_digits_inpaint_is_one_digit_in_two_halves() -> None:

@@ -47,7 +47,8 @@ class Augmented(Dataset):
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         epoch, index = divmod(number, len(self.dataset))
         sample = self.dataset[index]
-        torch.manual_seed(int(sample_keys(self.seed, epoch, torch.tensor(index))))
+        # torch.manual_seed would seed the accelerators too, whose noise is none of our business.
+        torch.default_generator.manual_seed(int(sample_keys(self.seed, epoch, torch.tensor(index))))
         pictures = {n: tv_tensors.Image(sample[n]) for n in PICTURES if n in sample}
         changed = {n: p.as_subclass(Tensor) for n, p in self.transform(pictures).items()}
         for name, picture in changed.items():
@@ -55,6 +56,11 @@ class Augmented(Dataset):
                 raise AttnFlowError(
                     f"data.augment makes an {name} of shape {tuple(picture.shape)} out of one of "
                     f"{tuple(sample[name].shape)}; transforms that keep the shape are accepted."
+                )
+            if picture.dtype != sample[name].dtype:
+                raise AttnFlowError(
+                    f"data.augment makes an {name} of {picture.dtype}; transforms that keep "
+                    "whole numbers are accepted."
                 )
         return sample | changed
 
