@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,6 +54,18 @@ def test_any_tree_is_cut_into_fixed_splits(tree, in_memory, num_workers) -> None
     assert batch["image"].shape == (2, *data.spec.image_shape)
     assert batch["image"].dtype == torch.uint8
     assert batch["index"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("make", [ClassFolderDataModule, PairedFolderDataModule])
+def test_workers_that_are_not_forked_read_without_the_trainer(tmp_path, make) -> None:
+    """Such workers are sent a pickled data set; a trainer at work cannot be pickled."""
+    for number in range(20):
+        write_image(tmp_path / "ant" / f"{number}.png", 8, 16, 3)
+    data = make(str(tmp_path), size=8, in_memory=False)
+    data.trainer = SimpleNamespace(world_size=1, global_rank=0, loop=(n for n in range(3)))
+    sent = pickle.loads(pickle.dumps(data.dataset("train")))
+    assert torch.equal(sent[5]["image"], data.dataset("train")[5]["image"])
+    assert data.trainer is not None
 
 
 def test_named_splits_are_kept_and_pixels_are_the_files(tmp_path) -> None:

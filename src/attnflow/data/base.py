@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 
 import torch
@@ -125,6 +126,12 @@ class ImageDataModule(LightningDataModule):
     def read(self, split: str) -> Dataset:
         """One split's images; called once."""
         raise NotImplementedError
+
+    def detached(self) -> ImageDataModule:
+        """A copy without trainer and images: a worker that is not forked is sent nothing else."""
+        alone = copy(self)
+        alone.trainer, alone.datasets = None, {}
+        return alone
 
     def setup(self, stage: str | None = None) -> None:
         """Read the splits that a stage needs; every split is read once."""

@@ -81,7 +81,8 @@ class CityscapesDataModule(ImageDataModule):
         )
 
     def read(self, split: str) -> Dataset:
-        readers = [partial(self.sample, photo) for photo in self.photos(split)]
+        reader = self.detached()
+        readers = [partial(reader.sample, photo) for photo in self.photos(split)]
         # The 2-megapixel files are many minutes' work, so they are not all checked first.
         if not self.in_memory:
             return LazySamples(readers)

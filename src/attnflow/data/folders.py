@@ -81,7 +81,8 @@ class ImageFolderDataModule(ImageDataModule):
         return size_of(file)
 
     def read(self, split: str) -> Dataset:
-        readers = [partial(self.sample, file) for file in self.files(split)]
+        files, reader = self.files(split), self.detached()
+        readers = [partial(reader.sample, file) for file in files]
         return load(readers, self.in_memory, self.skip_corrupt)
 
     def sample(self, file: Path) -> dict[str, Tensor]:
