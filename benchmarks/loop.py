@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from attnflow.noise import sample_keys, uniform_noise
+from attnflow.training.averaging import exponential_average
 
 __all__ = ["Data", "Outcome", "Recipe", "train_for"]
 
@@ -78,7 +79,7 @@ def train_for(
         betas=(0.9, 0.99),
         weight_decay=recipe.weight_decay,
     )
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay))
+    average = AveragedModel(model, multi_avg_fn=exponential_average(recipe.ema_decay))
     best, best_state, curve = math.inf, None, []
     spent, step, epoch, next_look = 0.0, 0, 0, 1 / validations
     fraction = 0.0
