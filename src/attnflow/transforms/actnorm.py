@@ -18,7 +18,8 @@ class ActNorm(Transform):
     Kingma & Dhariwal, Glow (2018), section 3.1. :meth:`initialize` sets both from the
     mean and the standard deviation of a batch over all ranks; until then the map is
     the identity. With a condition, the shift and the scale of a sample also depend
-    (linearly, from zero) on its context, as in Full-Glow.
+    (linearly, from zero) on its context: on a vector in every channel, as in Full-Glow, and
+    on feature maps at every position, as SRFlow's affine injector (Lugmayr et al., 2020).
 
     Args:
         num_channels: C.
@@ -31,19 +32,20 @@ class ActNorm(Transform):
         self.log_scale = nn.Parameter(torch.zeros(num_channels))
         self.conditioner = None
         if context_channels:
-            self.conditioner = nn.Linear(context_channels, 2 * num_channels)
+            self.conditioner = nn.Conv2d(context_channels, 2 * num_channels, 1)
             nn.init.zeros_(self.conditioner.weight)
             nn.init.zeros_(self.conditioner.bias)
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self._shift_and_log_scale(context)
+        shift, log_scale = self._shift_and_log_scale(context, x)
         z = (x + shift) * log_scale.exp()
-        positions = x.shape[2] * x.shape[3]
+        # A scale of all positions counts once for each.
+        positions = x.shape[2:].numel() // log_scale.shape[2:].numel()
         log_det = positions * log_scale.sum((1, 2, 3), dtype=log_det_dtype(x))
         return z, log_det.expand(len(x))
 
     def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
-        shift, log_scale = self._shift_and_log_scale(context)
+        shift, log_scale = self._shift_and_log_scale(context, z)
         return z * (-log_scale).exp() - shift
 
     @torch.no_grad()
@@ -60,13 +62,14 @@ class ActNorm(Transform):
         self.log_scale.copy_(-std.clamp_min(1e-3).log())
         return self(x, context)[0]
 
-    def _shift_and_log_scale(self, context: Context | None) -> tuple[Tensor, Tensor]:
-        """Both of shape (1 or B, C, 1, 1)."""
-        shift, log_scale = self.shift[None], self.log_scale[None]
+    def _shift_and_log_scale(self, context: Context | None, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both of shape (1 or B, C, 1, 1), or (B, C, H, W) where they read feature maps."""
+        shift, log_scale = (p[None, :, None, None] for p in (self.shift, self.log_scale))
         if self.conditioner is not None:
-            moved, scaled = self.conditioner(context.as_vector()).to(shift.dtype).chunk(2, 1)
+            size = x.shape[2:] if context.maps else (1, 1)
+            moved, scaled = self.conditioner(context.as_map(*size)).to(shift.dtype).chunk(2, 1)
             shift, log_scale = shift + moved, log_scale + scaled.tanh()
-        return shift[..., None, None], log_scale[..., None, None]
+        return shift, log_scale
 
     def extra_repr(self) -> str:
         return f"{len(self.shift)}"
