@@ -129,7 +129,7 @@ def modules(root: Path, num_workers: int) -> dict[str, data.ImageDataModule]:
         write_images(root / "folder" / name, ".png", SIZE, SIZE, 3)
     write_images(root / "pairs", ".png", SIZE, 2 * SIZE, 3)
     here, folder, pairs = str(root), str(root / "folder"), str(root / "pairs")
-    common = {"batch_size": BATCH_SIZE, "num_workers": num_workers}
+    common = {"global_batch_size": BATCH_SIZE, "num_workers": num_workers}
     square = {"size": SIZE, **common}
     return {
         "digits": data.DigitsDataModule(**common),

@@ -69,7 +69,7 @@ def make_ours(experiment: str, data: Data, spec: object) -> tuple[nn.Module, Rec
     recipe = Recipe(
         learning_rate=config.optimizer.lr,
         weight_decay=config.optimizer.get("weight_decay", 0.0),
-        batch_size=config.data.batch_size,
+        batch_size=config.data.global_batch_size,
         ema_decay=config.callbacks.ema.decay,
         warmup_steps=config.scheduler.warmup_steps,
     )

@@ -15,7 +15,7 @@ from attnflow.assembly import MODEL_GROUPS, build_model
 
 CONF = ROOT / "conf"
 # Options that another test covers, or that need a device this machine may lack.
-ELSEWHERE = {"logger=wandb", "trainer=gpu"}
+ELSEWHERE = {"logger=wandb", "trainer=gpu", "trainer=ddp", "trainer=ddp_cpu"}
 TRAINABLE_GROUPS = (
     "attention",
     "placement",

@@ -32,7 +32,7 @@ def test_splits() -> None:
 
 
 def test_batches_hold_what_the_model_reads() -> None:
-    batch = next(iter(DigitsDataModule(batch_size=5).val_dataloader()))
+    batch = next(iter(DigitsDataModule(global_batch_size=5).val_dataloader()))
     assert batch["image"].shape == (5, 1, 8, 8)
     assert batch["index"].tolist() == [0, 1, 2, 3, 4]
     assert batch["label"].shape == (5,)
@@ -54,7 +54,7 @@ def test_training_order_depends_on_seed_and_epoch() -> None:
 def test_ranks_share_an_evaluation_without_repeating(split) -> None:
     seen = []
     for rank in range(2):
-        digits = DigitsDataModule(batch_size=32)
+        digits = DigitsDataModule(global_batch_size=32)
         digits.trainer = TwoRanks(rank)
         loader = getattr(digits, f"{split}_dataloader")()
         seen += [index for batch in loader for index in batch["index"].tolist()]
@@ -62,7 +62,7 @@ def test_ranks_share_an_evaluation_without_repeating(split) -> None:
 
 
 def test_bad_batch_sizes_are_named() -> None:
-    with pytest.raises(AttnFlowError, match="batch_size is 0"):
-        DigitsDataModule(batch_size=0)
+    with pytest.raises(AttnFlowError, match="global_batch_size is 0"):
+        DigitsDataModule(global_batch_size=0)
     with pytest.raises(AttnFlowError, match="1200 images"):
-        DigitsDataModule(batch_size=2000).train_dataloader()
+        DigitsDataModule(global_batch_size=2000).train_dataloader()

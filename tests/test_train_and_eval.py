@@ -74,7 +74,7 @@ def test_eval_repeats_the_figure_of_training(train, command) -> None:
 def test_test_figure_does_not_depend_on_the_batch_size(train, command) -> None:
     run_dir = train()
     checkpoint = run_dir / "checkpoints" / "best.ckpt"
-    evaluation = command("eval", f"ckpt_path={checkpoint}", "+data.batch_size=7")
+    evaluation = command("eval", f"ckpt_path={checkpoint}", "+data.global_batch_size=7")
     assert results(evaluation)["test/bpd"] == pytest.approx(results(run_dir)["test/bpd"], abs=1e-5)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from attnflow.errors import AttnFlowError
+from attnflow.errors import expected_error
+from attnflow.ranks import count_ranks, run_ranks
 
 __all__ = ["exit_status", "plain_config", "run"]
 
@@ -23,7 +23,7 @@ _failed_jobs: list[str] = []
 
 
 def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float | None:
-    """Run ``task(config)``; an expected error is told in one sentence.
+    """Run ``task(config)``, in one process a rank; an expected error is told in one sentence.
 
     A single run that fails exits with status 1. A sweep's job that fails leaves
     ``error.txt`` in its folder and counts as infinitely bad; the other jobs go on, and
@@ -31,7 +31,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     """
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
-        return task(config)
+        ranks = count_ranks(config)
+        return run_ranks(task, config, ranks) if ranks else task(config)
     except Exception as error:
         sentence = expected_error(error)
         if not sweeping:
@@ -48,18 +49,6 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
 def exit_status() -> int:
     """1 if a job of this process's sweep failed, else 0."""
     return int(bool(_failed_jobs))
-
-
-def expected_error(error: BaseException | None) -> str | None:
-    """The sentence of the :class:`AttnFlowError` behind ``error``; None for a bug."""
-    outermost = error
-    while error is not None:
-        if isinstance(error, AttnFlowError):
-            return str(error)
-        error = error.__cause__
-    if isinstance(outermost, InstantiationException):
-        return " ".join(str(outermost).split())
-    return None
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:

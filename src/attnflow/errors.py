@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["AttnFlowError", "check_choice"]
+from hydra.errors import InstantiationException
+
+__all__ = ["AttnFlowError", "check_choice", "expected_error"]
 
 
 class AttnFlowError(ValueError):
@@ -20,3 +22,15 @@ def check_choice(name: str, value: object, accepted: Iterable[object]) -> None:
     accepted = tuple(accepted)
     if value not in accepted:
         raise AttnFlowError(f"{name} is {value!r}; accepted are {', '.join(map(str, accepted))}.")
+
+
+def expected_error(error: BaseException | None) -> str | None:
+    """The sentence of the :class:`AttnFlowError` behind ``error``; None for a bug."""
+    outermost = error
+    while error is not None:
+        if isinstance(error, AttnFlowError):
+            return str(error)
+        error = error.__cause__
+    if isinstance(outermost, InstantiationException):
+        return " ".join(str(outermost).split())
+    return None

@@ -44,7 +44,7 @@ def tree(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_any_tree_is_cut_into_fixed_splits(tree, in_memory, num_workers) -> None:
     data = ImageFolderDataModule(
-        str(tree), size=8, in_memory=in_memory, num_workers=num_workers, batch_size=2
+        str(tree), size=8, in_memory=in_memory, num_workers=num_workers, global_batch_size=2
     )
     data.setup()
     splits = [set(data.files(split)) for split in ("train", "val", "test")]
@@ -108,7 +108,7 @@ def test_corrupt_images_stop_before_training_unless_skipped(
     with pytest.raises(AttnFlowError, match=f"{victim.name} is no readable image"):
         data.setup()
     data = ImageFolderDataModule(
-        str(tree), size=8, skip_corrupt=True, in_memory=in_memory, batch_size=15
+        str(tree), size=8, skip_corrupt=True, in_memory=in_memory, global_batch_size=15
     )
     data.setup()
     assert len(data.dataset("train")) == 15
@@ -237,7 +237,7 @@ def test_classes_are_the_same_in_every_split_folder(tmp_path, num_workers) -> No
     for name in ("train/ant", "train/bee/striped", "val/bee", "test/ant", "test/bee"):
         write_image(tmp_path / name / "0.png", 8, 8, 3)
     data = ClassFolderDataModule(
-        str(tmp_path), size=8, batch_size=2, in_memory=False, num_workers=num_workers
+        str(tmp_path), size=8, global_batch_size=2, in_memory=False, num_workers=num_workers
     )
     assert data.classes == ["ant", "bee"]
     assert next(iter(data.test_dataloader()))["label"].tolist() == [0, 1]
@@ -278,7 +278,7 @@ def paired(folder: Path, **options) -> PairedFolderDataModule:
 
 def test_pairs_of_two_folders_share_their_augmentation(two_folders) -> None:
     augment = (v2.RandomHorizontalFlip(), v2.RandomCrop(8, padding=2))
-    data = paired(two_folders, augment=augment, batch_size=8)
+    data = paired(two_folders, augment=augment, global_batch_size=8)
     batch = next(iter(data.train_dataloader()))
     assert torch.equal(batch["image"], batch["condition"])
     stored = data.dataset("train").fields["image"][batch["index"]]
@@ -354,7 +354,7 @@ def test_cityscapes_in_both_directions(cityscapes, direction, num_workers, in_me
         labels="color",
         size=(16, 32),
         in_memory=in_memory,
-        batch_size=2,
+        global_batch_size=2,
         num_workers=num_workers,
     )
     data.setup()

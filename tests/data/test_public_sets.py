@@ -38,7 +38,7 @@ def _any_checksum(monkeypatch) -> None:
 def test_official_files_are_read(name, num_workers, tmp_path) -> None:
     make, write = SETS[name]
     test = write(tmp_path)
-    data = make(str(tmp_path), batch_size=4, num_workers=num_workers)
+    data = make(str(tmp_path), global_batch_size=4, num_workers=num_workers)
     data.prepare_data()
     data.setup()
     images = torch.cat([batch["image"] for batch in data.test_dataloader()])
@@ -166,7 +166,7 @@ def epochs_of(data: PhotosColorizeDataModule, number: int) -> list[list[dict]]:
 def test_augmentation_is_a_function_of_seed_epoch_and_sample() -> None:
     """Not of workers or batch size; validation keeps its images."""
     collected = []
-    for options in ({"batch_size": 8}, {"batch_size": 5, "num_workers": 2}):
+    for options in ({"global_batch_size": 8}, {"global_batch_size": 5, "num_workers": 2}):
         data = PhotosColorizeDataModule(size=32, augment=AUGMENT, **options)
         data.datasets["train"] = torch.utils.data.Subset(data.dataset("train"), range(40))
         epochs = epochs_of(data, 2)
@@ -185,7 +185,7 @@ def test_augmentation_is_a_function_of_seed_epoch_and_sample() -> None:
 
 
 def test_a_pair_shares_its_augmentation() -> None:
-    data = PhotosColorizeDataModule(size=32, augment=AUGMENT, batch_size=8)
+    data = PhotosColorizeDataModule(size=32, augment=AUGMENT, global_batch_size=8)
     batch = next(iter(data.train_dataloader()))
     luma = torch.tensor([0.299, 0.587, 0.114])
     grey = torch.einsum("nchw,c->nhw", batch["image"].float(), luma).round()
@@ -208,7 +208,7 @@ def test_augmentation_leaves_all_generators_alone(monkeypatch) -> None:
         raise AssertionError("the accelerator's generator was seeded")
 
     monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
-    data = PhotosColorizeDataModule(size=32, augment=AUGMENT, batch_size=8)
+    data = PhotosColorizeDataModule(size=32, augment=AUGMENT, global_batch_size=8)
     batches = iter(data.train_dataloader())
     before = torch.get_rng_state()
     next(batches)

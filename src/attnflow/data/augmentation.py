@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler, default_collate
+from torch.utils.data import Dataset, default_collate
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from attnflow.errors import AttnFlowError
 from attnflow.noise import sample_keys
 
-__all__ = ["Augmented", "EpochSampler"]
+__all__ = ["Augmented"]
 
 # What a transform changes, the same way in all of them; labels and indices stay.
 PICTURES = ("image", "condition")
@@ -23,7 +23,8 @@ class Augmented(Dataset):
     """Applies torchvision v2 transforms to each sample, image and condition alike.
 
     Each sample's draw has its own seed, so it does not depend on the batch, the worker or an
-    interruption. Samples are asked for as :class:`EpochSampler` numbers them.
+    interruption. Samples are asked for as
+    :class:`~attnflow.data.order.NumberedEpochSampler` numbers them.
 
     Args:
         dataset: of samples, each a dict.
@@ -63,11 +64,3 @@ class Augmented(Dataset):
                     "whole numbers are accepted."
                 )
         return sample | changed
-
-
-class EpochSampler(DistributedSampler):
-    """Numbers samples epoch * len + index, so that the epoch reaches the workers too."""
-
-    def __iter__(self) -> Iterator[int]:
-        start = self.epoch * len(self.dataset)
-        return (start + index for index in super().__iter__())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
-from attnflow.data.augmentation import Augmented, EpochSampler
+from attnflow.data.augmentation import Augmented
+from attnflow.data.order import EpochSampler, LazyLoader, NumberedEpochSampler
 from attnflow.errors import AttnFlowError
 
 __all__ = ["SPLITS", "DataSpec", "ImageDataModule", "TensorImages"]
@@ -88,11 +90,12 @@ class ImageDataModule(LightningDataModule):
     sample's number in its split; where the data set has them ``label`` (B,) and
     ``condition`` (B, C', H', W').
 
-    Every rank reads its own share. Training shares are equal (the incomplete last batch is
-    left out); validation and test shares are cut without repeating a sample.
+    Every rank reads its own share. Of a training batch the shares are equal (the incomplete last
+    batch is left out), and the batches are the same ones whatever the number of ranks; validation
+    and test sets are shared out without repeating a sample.
 
     Args:
-        batch_size: images a batch and rank.
+        global_batch_size: images a training step sees, over all ranks.
         num_workers: processes that read; 0 reads in the training process.
         seed: of the training order and of the augmentation.
         augment: torchvision v2 transforms of the training images, and the same ones of their
@@ -101,15 +104,17 @@ class ImageDataModule(LightningDataModule):
 
     def __init__(
         self,
-        batch_size: int = 64,
+        global_batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
         augment: Sequence[Callable] = (),
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise AttnFlowError(f"data.batch_size is {batch_size}; 1 or more is accepted.")
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        if global_batch_size < 1:
+            raise AttnFlowError(
+                f"data.global_batch_size is {global_batch_size}; 1 or more is accepted."
+            )
+        self.global_batch_size, self.num_workers, self.seed = global_batch_size, num_workers, seed
         self.augment = tuple(augment)
         self.datasets: dict[str, Dataset] = {}
 
@@ -148,19 +153,22 @@ class ImageDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         dataset = self.dataset("train")
         ranks, rank = self._ranks()
-        if len(dataset) < self.batch_size * ranks:
+        size, left_over = divmod(self.global_batch_size, ranks)
+        if left_over:
+            raise AttnFlowError(
+                f"data.global_batch_size is {self.global_batch_size}, which {ranks} ranks cannot "
+                f"share equally; a multiple of {ranks} is accepted."
+            )
+        if len(dataset) < self.global_batch_size:
             raise AttnFlowError(
                 f"the training split holds {len(dataset)} images, fewer than a batch "
-                f"of {self.batch_size} on each of {ranks} ranks; a smaller data.batch_size is "
-                "accepted."
+                f"of {self.global_batch_size}; a smaller data.global_batch_size is accepted."
             )
-        # Lightning tells the sampler the epoch, so the order is a function of (seed, epoch)
-        # and a resumed run sees the same batches.
-        kind = DistributedSampler
+        kind = EpochSampler
         if self.augment:
-            dataset, kind = Augmented(dataset, self.augment, self.seed), EpochSampler
-        sampler = kind(dataset, ranks, rank, shuffle=True, seed=self.seed, drop_last=True)
-        return self._loader(dataset, sampler, drop_last=True)
+            dataset, kind = Augmented(dataset, self.augment, self.seed), NumberedEpochSampler
+        sampler = kind(dataset, ranks, rank, self.seed, lambda: size * self._batches_done())
+        return self._loader(dataset, sampler, size, drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
         return self._evaluation_loader("val")
@@ -171,14 +179,20 @@ class ImageDataModule(LightningDataModule):
     def _evaluation_loader(self, split: str) -> DataLoader:
         dataset = self.dataset(split)
         ranks, rank = self._ranks()
-        return self._loader(dataset, range(rank, len(dataset), ranks))
+        if len(dataset) < ranks:
+            raise AttnFlowError(
+                f"the {split} split holds {len(dataset)} images, fewer than the {ranks} ranks; at "
+                "most as many ranks as images are accepted."
+            )
+        size = math.ceil(self.global_batch_size / ranks)
+        return self._loader(dataset, range(rank, len(dataset), ranks), size)
 
     def _loader(
-        self, dataset: Dataset, sampler: Sequence[int] | DistributedSampler, drop_last: bool = False
+        self, dataset: Dataset, sampler: Iterable[int], batch_size: int, drop_last: bool = False
     ) -> DataLoader:
-        return DataLoader(
+        return LazyLoader(
             dataset,
-            self.batch_size,
+            batch_size,
             sampler=sampler,
             drop_last=drop_last,
             num_workers=self.num_workers,
@@ -186,6 +200,10 @@ class ImageDataModule(LightningDataModule):
             collate_fn=_as_batch,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def _batches_done(self) -> int:
+        """Batches of this epoch that training has had already, before it was interrupted."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer else 0
 
     def _ranks(self) -> tuple[int, int]:
         """The number of ranks and this process's rank; (1, 0) outside a trainer."""

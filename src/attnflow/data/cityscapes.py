@@ -38,7 +38,7 @@ class CityscapesDataModule(ImageDataModule):
         num_bits: bits of a grey value of the image, 1 to 8.
         in_memory: decode once and keep all; False decodes at every read, and so meets a damaged
             file only there.
-        batch_size, num_workers, seed, augment: as for every data module.
+        global_batch_size, num_workers, seed, augment: as for every data module.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class CityscapesDataModule(ImageDataModule):
         size: Sequence[int] = (128, 256),
         num_bits: int = 8,
         in_memory: bool = False,
-        batch_size: int = 64,
+        global_batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
         augment: Sequence[Callable] = (),
     ) -> None:
-        super().__init__(batch_size, num_workers, seed, augment)
+        super().__init__(global_batch_size, num_workers, seed, augment)
         check_choice("data.direction", direction, ("label2photo", "photo2label"))
         check_choice("data.labels", labels, ("one_hot", "color"))
         if direction == "photo2label" and labels == "one_hot":

@@ -40,7 +40,7 @@ class ImageFolderDataModule(ImageDataModule):
         in_memory: decode once and keep all; False decodes at every read, after one that checks
             every file.
         skip_corrupt: leave files out that cannot be decoded, with a warning.
-        batch_size, num_workers, seed, augment: as for every data module.
+        global_batch_size, num_workers, seed, augment: as for every data module.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class ImageFolderDataModule(ImageDataModule):
         convert: bool = False,
         in_memory: bool = True,
         skip_corrupt: bool = False,
-        batch_size: int = 64,
+        global_batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
         augment: Sequence[Callable] = (),
     ) -> None:
-        super().__init__(batch_size, num_workers, seed, augment)
+        super().__init__(global_batch_size, num_workers, seed, augment)
         check_choice("data.channels", channels, (1, 3))
         if size is not None and size < 2:
             raise AttnFlowError(f"data.size is {size}; 2 or more, or null, is accepted.")

@@ -49,7 +49,7 @@ class DownsampledImageNetDataModule(ImageDataModule):
         data_dir: the folder of the batch files.
         size: 32 or 64.
         num_bits: bits of a grey value, 1 to 8.
-        batch_size, num_workers, seed, augment: as for every data module.
+        global_batch_size, num_workers, seed, augment: as for every data module.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class DownsampledImageNetDataModule(ImageDataModule):
         data_dir: str,
         size: int = 32,
         num_bits: int = 8,
-        batch_size: int = 64,
+        global_batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
         augment: Sequence[Callable] = (),
     ) -> None:
-        super().__init__(batch_size, num_workers, seed, augment)
+        super().__init__(global_batch_size, num_workers, seed, augment)
         check_choice("data.size", size, (32, 64))
         self.data_dir, self.size, self.num_bits = Path(data_dir), size, check_num_bits(num_bits)
 

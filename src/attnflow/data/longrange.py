@@ -27,7 +27,7 @@ class LongRangeDataModule(ImageDataModule):
         replaced: share of the right half's pixels that are drawn anew, 0 to 1.
         offset: rows by which the copy is moved.
         num_train: training images; validation and test have a quarter each.
-        batch_size, num_workers, seed: as for every data module; seed also draws the images.
+        global_batch_size, num_workers, seed: as for every data module; seed also draws the images.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class LongRangeDataModule(ImageDataModule):
         replaced: float = 0.1,
         offset: int = 4,
         num_train: int = 8192,
-        batch_size: int = 64,
+        global_batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed)
+        super().__init__(global_batch_size, num_workers, seed)
         if size < 2 or size % 2:
             raise AttnFlowError(f"data.size is {size}; an even number of 2 or more is accepted.")
         if not 2 <= num_levels <= 256:

@@ -32,19 +32,19 @@ class PhotosDataModule(ImageDataModule):
     Args:
         size: side of a patch; at most the width of the narrowest region, 96.
         num_bits: bits of a grey value, 1 to 8.
-        batch_size, num_workers, seed, augment: as for every data module.
+        global_batch_size, num_workers, seed, augment: as for every data module.
     """
 
     def __init__(
         self,
         size: int = 16,
         num_bits: int = 8,
-        batch_size: int = 64,
+        global_batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
         augment: Sequence[Callable] = (),
     ) -> None:
-        super().__init__(batch_size, num_workers, seed, augment)
+        super().__init__(global_batch_size, num_workers, seed, augment)
         self.num_bits = check_num_bits(num_bits)
         if not 2 <= size <= 96:
             raise AttnFlowError(

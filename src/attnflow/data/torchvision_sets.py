@@ -64,7 +64,7 @@ class TorchvisionDataModule(ImageDataModule):
         padding: zero pixels to add on every side; bits/dim stay those of the original's
             dimensions.
         download: whether missing files may be downloaded.
-        batch_size, num_workers, seed, augment: as for every data module.
+        global_batch_size, num_workers, seed, augment: as for every data module.
 
     Attributes:
         source: torchvision's class.
@@ -85,12 +85,12 @@ class TorchvisionDataModule(ImageDataModule):
         num_bits: int = 8,
         padding: int = 0,
         download: bool = True,
-        batch_size: int = 64,
+        global_batch_size: int = 64,
         num_workers: int = 0,
         seed: int = 0,
         augment: Sequence[Callable] = (),
     ) -> None:
-        super().__init__(batch_size, num_workers, seed, augment)
+        super().__init__(global_batch_size, num_workers, seed, augment)
         if padding < 0:
             raise AttnFlowError(f"data.padding is {padding}; 0 or more is accepted.")
         self.data_dir, self.num_bits = Path(data_dir), check_num_bits(num_bits)

@@ -32,7 +32,8 @@ from attnflow.evaluation.pictures import (
 from attnflow.evaluation.results import print_table, write_results
 from attnflow.image_model import ImageModel
 from attnflow.training.module import FlowModule
-from attnflow.training.train import count_parameters, quiet_warnings
+from attnflow.training.quiet import quiet_warnings
+from attnflow.training.train import count_parameters
 
 __all__ = ["evaluate"]
 

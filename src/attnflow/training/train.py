@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from attnflow.evaluation.results import print_table, write_results
 from attnflow.training.callbacks import ImagesPerSecond
 from attnflow.training.module import FlowModule
 from attnflow.training.provenance import write_environment
+from attnflow.training.quiet import quiet_warnings
 from attnflow.training.resume import check_resumable, find_checkpoint
 
 __all__ = ["train"]
@@ -186,21 +186,3 @@ def finished_wandb() -> Iterator[None]:
     finally:
         if wandb.run is not None:
             wandb.finish(exit_code=int(failed))
-
-
-class quiet_warnings(warnings.catch_warnings):
-    """Silence what Lightning notes at every run, and warns of where we do it on purpose."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-        for message in (
-            ".*does not have many workers.*",
-            ".*outside the 'fit' stage.*",  # testing uses the averaged weights of the file
-            ".*number of training batches.*smaller than the logging interval.*",
-            ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
-            ".*sampler has shuffling enabled.*",
-            ".*treespec, LeafSpec.*",  # Lightning's own use of torch
-            ".*epoch parameter in `scheduler.step.*",  # torch's SequentialLR calls it itself
-        ):
-            warnings.filterwarnings("ignore", message)

@@ -1,0 +1,53 @@
+"""In which order training images come: a function of the seed, the epoch and the position in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+__all__ = ["EpochSampler", "LazyLoader", "NumberedEpochSampler"]
+
+
+class EpochSampler(DistributedSampler):
+    """A rank's share of an epoch, shuffled by (seed, epoch), from where training has come to.
+
+    Lightning tells it the epoch. Shares interleave: the k-th global batch holds the same images
+    whatever the number of ranks.
+
+    Args:
+        dataset: whose samples are numbered.
+        ranks, rank: how many share an epoch, and which of them this is.
+        seed: of the order.
+        done: how many samples of its share this rank has had, asked at the start of an epoch.
+    """
+
+    def __init__(
+        self, dataset: Dataset, ranks: int, rank: int, seed: int, done: Callable[[], int]
+    ) -> None:
+        super().__init__(dataset, ranks, rank, shuffle=True, seed=seed, drop_last=True)
+        self.done = done
+
+    def __iter__(self) -> Iterator[int]:
+        return islice(super().__iter__(), self.done(), None)
+
+
+class NumberedEpochSampler(EpochSampler):
+    """Numbers samples epoch * len + index, so that the epoch reaches the workers too."""
+
+    def __iter__(self) -> Iterator[int]:
+        start = self.epoch * len(self.dataset)
+        return (start + index for index in super().__iter__())
+
+
+class LazyLoader(DataLoader):
+    """Starts an epoch when its first batch is asked for.
+
+    Lightning makes the first iterator before it has restored the epoch and the batch to go on
+    from, and workers would at once read ahead in the wrong ones.
+    """
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        yield from super().__iter__()

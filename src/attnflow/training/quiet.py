@@ -1,0 +1,29 @@
+"""Warnings that are not news."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+__all__ = ["quiet_warnings"]
+
+
+class quiet_warnings(warnings.catch_warnings):
+    """Silence what Lightning notes at every run, and warns of where we do it on purpose."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        for message in (
+            ".*does not have many workers.*",
+            ".*outside the 'fit' stage.*",  # testing uses the averaged weights of the file
+            ".*number of training batches.*smaller than the logging interval.*",
+            ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
+            ".*sampler has shuffling enabled.*",
+            ".*treespec, LeafSpec.*",  # Lightning's own use of torch
+            ".*dataloader is not resumable.*",  # ours asks the trainer where to go on
+            ".*`broadcast_buffers` is deprecated.*",  # its successor is new
+            ".*epoch parameter in `scheduler.step.*",  # torch's SequentialLR calls it itself
+        ):
+            warnings.filterwarnings("ignore", message)
