@@ -8,16 +8,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import default_collate
+from torch.utils.data import Dataset, default_collate
 from torchvision.utils import make_grid, save_image
 
 from attnflow.image_model import Batch, ImageModel
+from attnflow.metrics.images import fetch
 
 __all__ = [
     "condition_rows",
     "image_grid",
     "interpolation",
     "save_picture",
+    "spread_batch",
     "temperature_rows",
     "transfer",
 ]
@@ -39,6 +41,13 @@ def save_picture(picture: Tensor, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_image(picture, path)
     return path
+
+
+def spread_batch(dataset: Dataset, n: int, device: torch.device) -> Batch:
+    """Up to ``n`` samples at equal distances in a data set, as a batch: not only its first ones."""
+    n = min(n, len(dataset))
+    numbers = [row * len(dataset) // n for row in range(n)]
+    return {name: values.to(device) for name, values in fetch(dataset, numbers).items()}
 
 
 @torch.no_grad()

@@ -1,58 +1,19 @@
-"""Lightning callbacks of our own: pictures, speed and the guard against non-finite losses."""
+"""Lightning callbacks of our own: speed and the guard against non-finite losses."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from attnflow.errors import AttnFlowError
-from attnflow.evaluation.conditions import chosen_conditions
-from attnflow.evaluation.pictures import image_grid, save_picture
 from attnflow.training.diagnosis import first_non_finite
 
-__all__ = ["ImagesPerSecond", "NonFiniteGuard", "SamplePictures"]
-
-
-class SamplePictures(Callback):
-    """Draws a grid of samples after validation, as PNG and to W&B.
-
-    List it before the weight averaging: Lightning calls callbacks in order, and the averaged
-    weights are in place only until the averaging's own hook.
-
-    Args:
-        directory: where the PNGs go.
-        every_n_epochs: how often; the last epoch is always drawn.
-        num_samples: images in the grid.
-        seed: of the latents, the same at every epoch, so that pictures can be compared.
-    """
-
-    def __init__(
-        self, directory: str, every_n_epochs: int = 10, num_samples: int = 64, seed: int = 0
-    ) -> None:
-        self.directory = Path(directory)
-        self.every_n_epochs, self.num_samples, self.seed = every_n_epochs, num_samples, seed
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        due = epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs
-        if not due or trainer.state.fn != "fit" or not trainer.is_global_zero:
-            return
-        generator = torch.Generator(pl_module.device).manual_seed(self.seed)
-        dataset = trainer.datamodule.dataset("val")
-        number, conditions = chosen_conditions(pl_module.model, dataset, self.num_samples)
-        images = pl_module.model.sample(number, conditions, generator=generator)
-        picture = image_grid(images, pl_module.model.num_bins)
-        save_picture(picture, self.directory / f"epoch_{epoch:04d}.png")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("samples", [picture.permute(1, 2, 0).numpy()])
+__all__ = ["ImagesPerSecond", "NonFiniteGuard"]
 
 
 class ImagesPerSecond(Callback):

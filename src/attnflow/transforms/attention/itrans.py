@@ -162,6 +162,41 @@ class ITrans(Transform):
         with full_precision(x):
             return self._mixing(x, self._layout(x), context).weights()
 
+    def attention_rows(
+        self, x: Tensor, places: Tensor, context: Context | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Where the tokens at ``places`` look: rows of S, laid out as the grid of tokens.
+
+        Args:
+            x: (B, C, H, W).
+            places: (Q, 2), row and column as fractions of the sides; each stands for the nearest
+                token that is transformed.
+
+        Returns:
+            Weights (B, h, Q, H / p, W / p), NaN at tokens outside the token's group, where the
+            others sum to 1; and the tokens' rows and columns, int64 (Q, 2). Of a token in
+            several groups, the first group's row is given.
+        """
+        layout = self._layout(x)
+        grid = tuple(side // self.patch_size for side in x.shape[2:])
+        valid = torch.ones_like(layout.tokens) if layout.valid is None else layout.valid
+        members = [tokens[real.bool()] for tokens, real in zip(layout.tokens, valid, strict=True)]
+        transformed = torch.cat(members).unique()
+        at = torch.stack([transformed // grid[1], transformed % grid[1]], 1)
+        wanted = places.to(x) * torch.tensor(grid).to(x) - 0.5
+        tokens = transformed[torch.cdist(wanted, at.to(x)).argmin(1)]
+        with full_precision(x):
+            mixing = self._mixing(x, layout, context)
+            found = []
+            for token in tokens:
+                group = next(g for g, held in enumerate(members) if (held == token).any())
+                row = (members[group] == token).nonzero()[0]
+                weights = mixing.weights(row)[:, group, :, 0, : len(members[group])]
+                everywhere = weights.new_full((*weights.shape[:2], grid[0] * grid[1]), torch.nan)
+                everywhere[..., members[group]] = weights
+                found.append(everywhere.unflatten(2, grid))
+        return torch.stack(found, 2), torch.stack([tokens // grid[1], tokens % grid[1]], 1)
+
     def _shift(self, x: Tensor, context: Context | None) -> Tensor | float:
         """What is added to the transformed half, (B, C, H, W); it reads the masked half alone."""
         if self.reading is None:

@@ -60,8 +60,8 @@ class Mixing:
         """``W^-1 v``: (B, G, h, n, m) -> the same."""
         return self._unit_solve(values / self.alpha[..., None])
 
-    def weights(self) -> Tensor:
-        """S itself: (B, G, h, n, n)."""
+    def weights(self, rows: slice | Tensor = slice(None)) -> Tensor:
+        """S itself, or some of its rows: (B, G, h, n, n) or (B, G, h, len(rows), n)."""
         raise NotImplementedError
 
     def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
@@ -84,8 +84,8 @@ class Mixing:
 class DenseMixing(Mixing):
     """``S = softmax(Q K^T / sqrt(d) + bias)``; LU for the determinant and the inverse: O(n^3)."""
 
-    def weights(self) -> Tensor:
-        return self.stochastic
+    def weights(self, rows: slice | Tensor = slice(None)) -> Tensor:
+        return self.stochastic[..., rows, :]
 
     def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
         logits = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
@@ -149,8 +149,8 @@ class LinearMixing(Mixing):
 
     low_rank = True
 
-    def weights(self) -> Tensor:
-        return self.spread @ self.gather
+    def weights(self, rows: slice | Tensor = slice(None)) -> Tensor:
+        return self.spread[..., rows, :] @ self.gather
 
     def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
         if self.valid is not None:

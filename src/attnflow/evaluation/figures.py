@@ -1,0 +1,102 @@
+"""Pictures (3, H, W) with words: sheets of labelled images, and matplotlib's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["as_colours", "enlarged", "sheet", "to_picture"]
+
+DPI = 100
+INK = "#333333"
+FONT_SIZE = 8  # points
+LETTER, LINE = 6.2, 13  # width of a letter and height of a line, in pixels
+CELL_SIDE = 64  # small images are enlarged, pixel by pixel, to about this side
+GAP = 3
+BORDER = 0.6  # grey of the hairline around an image
+
+
+def to_picture(figure: Figure) -> Tensor:
+    """A matplotlib figure as a picture: (3, H, W) in [0, 1]."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+
+def as_colours(images: Tensor, num_bins: int) -> Tensor:
+    """Integer images (N, C, H, W) as colours (N, 3, H, W) in [0, 1], on the CPU.
+
+    One channel is grey; of more than three (one-hot labels), the number of the largest is.
+    """
+    images = images.detach().float().cpu()
+    if images.shape[1] > 3:
+        images, num_bins = images.argmax(1, keepdim=True).float(), images.shape[1]
+    return (images / (num_bins - 1)).clamp(0, 1).expand(-1, 3, -1, -1)
+
+
+def enlarged(images: Tensor, side: int = CELL_SIDE) -> Tensor:
+    """Images (N, C, H, W), each pixel repeated until the shorter side has about ``side``."""
+    factor = max(1, side // min(images.shape[-2:]))
+    return F.interpolate(images, scale_factor=factor, mode="nearest")
+
+
+def sheet(
+    rows: Sequence[Tensor],
+    labels: Sequence[str],
+    notes: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    title: str = "",
+) -> Tensor:
+    """Rows of images with a label each, as one picture.
+
+    Args:
+        rows: colours (N, 3, H, W) in [0, 1], of equal H and W; N may differ.
+        labels: to the left of the rows, of one or several lines.
+        notes: to the right of the rows.
+        columns: above the columns.
+        title: above everything.
+
+    Returns:
+        (3, H', W') in [0, 1].
+    """
+    framed = [F.pad(row, (1, 1, 1, 1), value=BORDER) for row in rows]
+    high, wide = (side + GAP for side in framed[0].shape[2:])
+    left, right = _width(labels) + 12, _width(notes) + 12
+    header = 6 + LINE * (bool(title) + bool(columns))
+    width = round(left + wide * max(len(row) for row in rows) + right)
+    height = header + high * len(rows) + 4
+    figure = Figure((max(width, round(LETTER * len(title)) + 16) / DPI, height / DPI), DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, figure.get_figwidth() * DPI), ylim=(height, 0))
+    axes.set_axis_off()
+    words = {"fontsize": FONT_SIZE, "color": INK}
+    if title:
+        axes.text(8, 4, title, va="top", **words)
+    for number, column in enumerate(columns):
+        middle = left + wide * number + wide / 2
+        axes.text(middle, header - 3, column, ha="center", va="bottom", **words)
+    end = left
+    for number, (row, label, note) in enumerate(zip_longest(framed, labels, notes, fillvalue="")):
+        top = header + high * number
+        strip = torch.cat([F.pad(image, (0, GAP), value=1.0) for image in row], 2)
+        extent = (left, left + strip.shape[2], top + strip.shape[1], top)
+        axes.imshow(strip.permute(1, 2, 0).numpy(), extent=extent, interpolation="nearest")
+        end = max(end, extent[1])
+        middle = top + (high - GAP) / 2
+        axes.text(left - 6, middle, label, ha="right", va="center", **words)
+        axes.text(end + 4, middle, note, ha="left", va="center", **words)
+    axes.set(xlim=(0, figure.get_figwidth() * DPI), ylim=(height, 0), aspect="auto")
+    return to_picture(figure)
+
+
+def _width(words: Sequence[str]) -> float:
+    """Of the longest line, in pixels."""
+    return LETTER * max((len(line) for text in words for line in text.split("\n")), default=0)

@@ -1,0 +1,138 @@
+"""Attention maps: what they hold, and that every kind of flow can draw them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from exactness import randomise
+
+from attnflow import Flow
+from attnflow.conditioning import ClassConditioning, ImageConditioning
+from attnflow.data import DataSpec
+from attnflow.dequantization import UniformDequantizer
+from attnflow.evaluation.attention import MARK, attention_maps, attention_picture
+from attnflow.image_model import ImageModel
+from attnflow.transforms import AffineCoupling, IMap, ITrans
+from attnflow.transforms.attention.masks import attention_mask
+from attnflow.transforms.coupling import ConvNet
+
+COUPLING = partial(AffineCoupling, net=partial(ConvNet, hidden_channels=4))
+KINDS = {"class": ClassConditioning, "image": ImageConditioning}
+
+
+def model_of(shape, attention, conditioning=None, **options) -> ImageModel:
+    spec = DataSpec(shape, 17, num_classes=3, condition_shape=shape, condition_bins=17)
+    condition = KINDS[conditioning](spec, context_channels=3) if conditioning else None
+    width = {"context_channels": 3} if conditioning else {}
+    flow = Flow(shape, steps=2, coupling=COUPLING, attention=attention, **width, **options)
+    model = ImageModel(flow, UniformDequantizer(17, shape), condition)
+    randomise(model, 0.3)
+    return model.eval()
+
+
+def batch_of(shape, size: int) -> dict[str, torch.Tensor]:
+    images = torch.randint(17, (size, *shape))
+    return {"image": images, "label": torch.arange(size) % 3, "condition": images.flip(0)}
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({"patch_size": 1, "num_heads": 2}, (4, 5, 3)),
+        ({"patch_size": 1, "mask": "spatial"}, (4, 4, 6)),
+        ({"patch_size": 1, "mask": "coarse"}, (4, 4, 6)),
+        ({"patch_size": 2, "num_heads": 3, "variant": "causal"}, (4, 4, 6)),
+        ({"patch_size": 3, "variant": "linear", "rank": 3}, (4, 3, 9)),
+        ({"patch_size": 2, "mask": "channel", "variant": "linear"}, (4, 4, 6)),
+    ],
+)
+def test_rows_are_those_of_the_weights(options, shape) -> None:
+    attention = ITrans(shape[0], **options)
+    randomise(attention, 1.0)
+    x, p = torch.randn(2, *shape), attention.patch_size
+    rows, columns = shape[1] // p, shape[2] // p
+    found, tokens = attention.attention_rows(x, torch.tensor([[0.1, 0.1], [0.9, 0.5]]))
+    assert found.shape == (2, attention.num_heads, 2, rows, columns)
+    weights, layout = attention.attention_weights(x), attention._layout(x)
+    valid = torch.ones_like(layout.tokens) if layout.valid is None else layout.valid
+    for query, (row, column) in enumerate(tokens.tolist()):
+        group, at = ((layout.tokens == row * columns + column) & valid.bool()).nonzero()[0]
+        real = valid[group].sum()
+        expected = torch.full((2, attention.num_heads, rows * columns), torch.nan)
+        expected[..., layout.tokens[group, :real]] = weights[:, group, :, at, :real]
+        torch.testing.assert_close(found[:, :, query].flatten(2), expected, equal_nan=True)
+        torch.testing.assert_close(
+            found[:, :, query].nansum((2, 3)), torch.ones(2, attention.num_heads)
+        )
+
+
+def test_asked_tokens_are_the_nearest() -> None:
+    attention = ITrans(4, patch_size=2, mask="channel")
+    _, tokens = attention.attention_rows(
+        torch.randn(1, 4, 8, 8), torch.tensor([[0.0, 0.99], [0.5, 0.3], [0.9, 0.1]])
+    )
+    assert tokens.tolist()[0] == [0, 3]
+    assert tokens.tolist()[1][1] == 1
+    assert tokens.tolist()[2] == [3, 0]
+
+
+@pytest.mark.parametrize("conditioning", [None, "class", "image"])
+@pytest.mark.parametrize(
+    "attention",
+    [
+        IMap,
+        partial(IMap, kernel_size=3, global_context=True),
+        partial(ITrans, patch_size=1, position_embedding=True),
+        partial(ITrans, patch_size=1, mask="coarse", read_values=True),
+        partial(ITrans, patch_size=1, num_heads=2, variant="causal"),
+        partial(ITrans, patch_size=1, variant="linear", rank=3),
+    ],
+)
+def test_every_flow_with_attention_has_a_picture(attention, conditioning) -> None:
+    shape = (3, 8, 12)
+    model = model_of(shape, attention, conditioning)
+    batch = batch_of(shape, 4)
+    picture = attention_picture(model, batch)
+    assert picture.shape[0] == 3
+    assert 0 <= picture.min() < picture.max() <= 1
+    one = attention_picture(model, {name: rows[:1] for name, rows in batch.items()})
+    assert one.shape[1] == picture.shape[1]
+    assert one.shape[2] < picture.shape[2]
+    marked = ((picture - MARK).abs() < 0.01).all(0).any()
+    assert bool(marked) == any(isinstance(m, ITrans) for m in model.flow.modules())
+
+
+def test_maps_see_what_the_attention_sees() -> None:
+    """The map, computed beside the flow, times the attention's input is its output."""
+    model = model_of((1, 4, 4), IMap, levels=1)
+    attention = model.flow.levels[0].transforms.step_1.attention_after_coupling
+    seen = []
+    attention.register_forward_hook(lambda _, inputs, outputs: seen.append((inputs, outputs)))
+    maps = attention_maps(model, batch_of((1, 4, 4), 3))
+    assert [each.title for each in maps] == [
+        "level 0\nstep 0\nafter coupling",
+        "level 0\nstep 1\nafter coupling",
+    ]
+    ((x, _), (z, _)) = seen[0]
+    transformed = ~attention_mask(attention.mask, attention.parity, x.shape[1:])
+    expected = (maps[1].weights * x)[:, transformed]
+    torch.testing.assert_close(z[:, transformed], expected)
+
+
+def test_a_flow_without_attention_has_no_picture() -> None:
+    assert attention_picture(model_of((1, 4, 4), None), batch_of((1, 4, 4), 2)) is None
+
+
+def test_a_picture_of_many_attentions_stays_small() -> None:
+    model = model_of((1, 8, 8), partial(ITrans, patch_size=1, num_heads=2), levels=2)
+    few = attention_picture(model, batch_of((1, 8, 8), 2))
+    assert len(attention_maps(model, batch_of((1, 8, 8), 2))) == 8
+    many = Flow((1, 8, 8), levels=2, steps=8, coupling=COUPLING, attention=IMap)
+    assert (
+        few.shape[1]
+        == attention_picture(
+            ImageModel(many.eval(), UniformDequantizer(17, (1, 8, 8))), batch_of((1, 8, 8), 2)
+        ).shape[1]
+    )
