@@ -13,15 +13,16 @@ import argparse
 import statistics
 
 import torch
-from density import make_ours, our_bits
+from density import make_ours, our_bits, recipe_config
+from hydra.utils import instantiate
 from loop import Data, Outcome, train_for
 from pool import each
 from tables import save_table, standard_error
 
-from attnflow.data import DigitsDataModule, PhotosDataModule
+from attnflow.data.augmentation import Augmented
 from attnflow.data.base import SPLITS
 
-DATA = {"digits": DigitsDataModule, "photos": PhotosDataModule}
+DATA = ("digits", "photos")
 ATTENTIONS = ("none", "imap", "itrans")
 COLUMNS = ("data", "attention", "test bpd", "std err", "less than none", "std err", "params")
 Job = tuple[str, str, int, int]
@@ -32,10 +33,12 @@ def run(job: Job) -> Outcome:
     name, attention, seed, steps = job
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    module = DATA[name]()
+    experiment = f"{name}_{attention}"
+    module = instantiate(recipe_config(experiment).data)
     images = {split: module.dataset(split).fields["image"] for split in SPLITS}
-    data = Data(**images, num_bins=module.spec.num_bins)
-    model, recipe = make_ours(f"{name}_{attention}", data, module.spec)
+    augmented = Augmented(module.dataset("train"), module.augment) if module.augment else None
+    data = Data(**images, num_bins=module.spec.num_bins, augmented=augmented)
+    model, recipe = make_ours(experiment, data, module.spec)
     return train_for(0, model, our_bits, data, recipe, seed, max_steps=steps, validations=8)
 
 
@@ -62,7 +65,7 @@ def rows_of(outcomes: dict[tuple[str, str], list[Outcome]]) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", nargs="+", default=list(DATA), choices=DATA)
+    parser.add_argument("--data", nargs="+", default=DATA, choices=DATA)
     parser.add_argument("--steps", type=int, default=400, help="training steps of each flow")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=1, help="trainings at a time")

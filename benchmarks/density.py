@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import torch
 from hydra import compose, initialize_config_dir
 from loop import Data, Outcome, Recipe, dequantized, train_for
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from peers import PEERS
 from tables import RESULTS, save_table, standard_error
 from torch import Tensor, nn
@@ -52,10 +52,15 @@ def peer_bits(num_bins: int) -> Callable[[nn.Module, Tensor, Tensor, int], Tenso
     return bits
 
 
+def recipe_config(experiment: str) -> DictConfig:
+    """The composed config of a recipe of conf/experiment."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", [f"experiment={experiment}"])
+
+
 def make_ours(experiment: str, data: Data, spec: object) -> tuple[nn.Module, Recipe]:
     """A recipe of conf/experiment: its model, initialised, and how it is trained."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("train", [f"experiment={experiment}"])
+    config = recipe_config(experiment)
     parts = {
         key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         for key in config

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from attnflow.data.augmentation import Augmented
 from attnflow.noise import sample_keys, uniform_noise
 from attnflow.training.averaging import exponential_average
 
@@ -23,12 +24,23 @@ BitsPerDim = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class Data:
-    """Integer images (N, C, H, W) of three splits, with the number of grey values."""
+    """Integer images (N, C, H, W) of three splits, with the number of grey values.
+
+    ``augmented`` are the training images as training sees them, if they are changed for it.
+    """
 
     train: Tensor
     val: Tensor
     test: Tensor
     num_bins: int
+    augmented: Augmented | None = None
+
+    def batch(self, rows: Tensor, epoch: int) -> Tensor:
+        """These training images, as this epoch sees them."""
+        if self.augmented is None:
+            return self.train[rows]
+        numbers = epoch * len(self.train) + rows
+        return self.augmented.__getitems__(numbers.tolist())["image"]
 
 
 @dataclass(frozen=True)
@@ -89,12 +101,13 @@ def train_for(
         for rows in order.split(recipe.batch_size):
             if len(rows) < recipe.batch_size:
                 continue
+            images = data.batch(rows, epoch)
             started = time.perf_counter()
             progress = max(fraction, 0.0)
             rate = recipe.learning_rate * min(1, (step + 1) / recipe.warmup_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * progress))
-            loss = bits(model, data.train[rows], rows, epoch).mean()
+            loss = bits(model, images, rows, epoch).mean()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
