@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["all_reduce_sum", "rank"]
+__all__ = ["all_reduce_max", "all_reduce_sum", "rank"]
 
 
 def _initialised() -> bool:
@@ -19,6 +19,15 @@ def all_reduce_sum(values: Tensor) -> Tensor:
     total = values.clone()
     torch.distributed.all_reduce(total)
     return total
+
+
+def all_reduce_max(values: Tensor) -> Tensor:
+    """The largest of ``values`` over all ranks; ``values`` itself where there is one rank."""
+    if not _initialised():
+        return values
+    largest = values.clone()
+    torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
+    return largest
 
 
 def rank() -> int:

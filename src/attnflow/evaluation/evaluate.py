@@ -30,6 +30,7 @@ from attnflow.evaluation.pictures import (
     transfer,
 )
 from attnflow.evaluation.results import print_table, write_results
+from attnflow.evaluation.soundness import Soundness
 from attnflow.image_model import ImageModel
 from attnflow.training.module import FlowModule
 from attnflow.training.quiet import quiet_warnings
@@ -56,10 +57,12 @@ def evaluate(config: DictConfig) -> float:
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(held["data"] | dict(config.data))
     module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
+    callbacks = [Soundness(config.eval.num_sound, seed=config.seed)]
+    callbacks += [instantiate(config.metrics)] if config.metrics else []
     with quiet_warnings():
         trainer = instantiate(
             config.trainer,
-            callbacks=[instantiate(config.metrics)] if config.metrics else [],
+            callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
         )
@@ -75,6 +78,7 @@ def evaluate(config: DictConfig) -> float:
         results["data/entropy_bpd"] = datamodule.entropy
     output_dir = Path(config.paths.output_dir)
     if trainer.is_global_zero:
+        datamodule.trainer = None  # from here on, this rank alone reads all of the images
         results |= conditional_figures(module, datamodule, config.eval)
         dataset = datamodule.dataset("test")
         drawn = draw_conditional if model.conditioning else draw

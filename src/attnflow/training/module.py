@@ -16,6 +16,7 @@ from attnflow.distributed import rank
 from attnflow.errors import AttnFlowError
 from attnflow.image_model import Batch, ImageModel
 from attnflow.noise import sample_keys, uniform_noise
+from attnflow.training.standard_error import StandardError
 
 __all__ = ["FlowModule"]
 
@@ -59,6 +60,7 @@ class FlowModule(LightningModule):
             )
         self.importance_samples = importance_samples
         self.val_bpd, self.test_bpd, self.test_importance = (MeanMetric() for _ in range(3))
+        self.test_bpd_std_err = StandardError()
 
     def bits_per_dim(self, batch: Batch, epoch: int = NO_EPOCH) -> Tensor:
         """Bits per dimension of every image, with this epoch's noise: (B,)."""
@@ -93,9 +95,11 @@ class FlowModule(LightningModule):
         self.log("val/bpd", self.val_bpd, prog_bar=True, batch_size=len(batch["image"]))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self.test_bpd.update(self.bits_per_dim(batch))
-        size = len(batch["image"])
+        bits, size = self.bits_per_dim(batch), len(batch["image"])
+        self.test_bpd.update(bits)
         self.log("test/bpd", self.test_bpd, batch_size=size)
+        self.test_bpd_std_err.update(bits)
+        self.log("test/bpd_std_err", self.test_bpd_std_err, batch_size=size)
         if self.importance_samples > 1:
             # The first noise sample is the one-sample bound's own.
             noises = [self.noise(batch, NO_EPOCH - k) for k in range(self.importance_samples)]
