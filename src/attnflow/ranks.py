@@ -61,7 +61,10 @@ def count_ranks(config: DictConfig) -> int:
             f"trainer.devices is {options.devices} with a trainer of one device; trainer=ddp or "
             "trainer=ddp_cpu, with trainer.devices, is accepted."
         )
-    return trainer.num_devices if trainer.strategy.launcher is not None else 0
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if trainer.strategy.launcher is None or environment.creates_processes_externally:
+        return 0
+    return trainer.num_devices
 
 
 def run_ranks(task: Task, config: DictConfig, ranks: int) -> float | None:

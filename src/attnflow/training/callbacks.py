@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from attnflow.errors import AttnFlowError
@@ -25,6 +25,9 @@ class ImagesPerSecond(Callback):
     def __init__(self) -> None:
         self.images = 0
         self.rate = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.images, self.started = 0, time.perf_counter()  # perhaps in the middle of an epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.images, self.started = 0, time.perf_counter()
@@ -78,9 +81,9 @@ class NonFiniteGuard(Callback):
 
 def last_checkpoint(trainer: Trainer) -> str:
     """The path of the newest checkpoint that training wrote, or 'none'."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint):
-            path = callback.last_model_path or callback.best_model_path
+    callbacks = trainer.checkpoint_callbacks
+    for kind in ("last_model_path", "best_model_path"):
+        for path in (getattr(callback, kind, "") for callback in callbacks):
             if path:
                 return path
     return "none"

@@ -1,0 +1,147 @@
+"""The checkpoint to go on from: written in time, and when a signal ends the training."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from attnflow.errors import AttnFlowError
+from attnflow.training.checkpoint_io import LAST
+
+__all__ = ["LastCheckpoint"]
+
+# SIGTERM: what schedulers and people send. SIGUSR1: SLURM's warning, with --signal=SIGUSR1@90.
+# SIGUSR2: the one that submitit has SLURM send.
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+log = logging.getLogger(__name__)
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps ``last.ckpt`` no older than ``every_n_steps`` steps and the last epoch's end.
+
+    At a signal, training ends after the step that it is in, once ``last.ckpt`` holds that step,
+    with exit status 128 + signal; ``resume=auto`` goes on with the next one. Validation is ended
+    first. SLURM is then told to requeue the job, at SIGUSR1; at a signal that something else
+    waits for, such as submitit, it gets its turn.
+
+    List it after the checkpoints of the best weights, whose scores it holds.
+
+    Args:
+        directory: where ``last.ckpt`` goes.
+        every_n_steps: the most steps that a kill can cost.
+    """
+
+    def __init__(self, directory: str, every_n_steps: int = 500) -> None:
+        if every_n_steps < 1:
+            raise AttnFlowError(
+                f"callbacks.last.every_n_steps is {every_n_steps}; 1 or more is accepted."
+            )
+        self.path = Path(directory) / LAST
+        self.every_n_steps = every_n_steps
+        self.saved_step = 0
+        self.last_model_path = ""
+        self.received = 0
+        self.handlers: dict[int, Callable | int | None] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning has by now installed its own handlers, which talk to the other ranks, or
+        # save, in the middle of a step.
+        self.saved_step = trainer.global_step
+        for signum in self.handlers:
+            signal.signal(signum, self._note)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.received = signum
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return  # the epoch's end, after validation, is the better moment
+        received = self._received_by_any_rank(trainer)
+        due = trainer.global_step - self.saved_step >= self.every_n_steps
+        if received or due or trainer.global_step == trainer.max_steps:
+            self._save(trainer)
+        if received:
+            self._end(trainer, received)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer)
+        if received := self._received_by_any_rank(trainer):
+            self._end(trainer, received)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restore_handlers()  # there is nothing to save, and Lightning would go on testing
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self._restore_handlers()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
+        for signum, handler in self.handlers.items():
+            signal.signal(signum, handler)
+
+    def _received_by_any_rank(self, trainer: Trainer) -> int:
+        """The signal to end at, the same on all ranks; 0 for none."""
+        if trainer.world_size == 1:
+            return self.received
+        mine = torch.tensor(self.received, device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(mine, reduce_op="max"))
+
+    def _save(self, trainer: Trainer) -> None:
+        if trainer.global_step == self.saved_step or trainer.fast_dev_run:
+            return
+        # Before it is written, so that the checkpoint itself names it.
+        self.saved_step, self.last_model_path = trainer.global_step, str(self.path)
+        trainer.save_checkpoint(self.path)
+
+    def _end(self, trainer: Trainer, signum: int) -> None:
+        name = signal.Signals(signum).name
+        if trainer.is_global_zero:
+            log.warning(
+                "%s: training ends after step %d; resume=auto goes on from %s.",
+                name,
+                trainer.global_step,
+                self.path,
+            )
+            if signum == signal.SIGUSR1 and "SLURM_JOB_ID" in os.environ:
+                requeue()
+        before = self.handlers.get(signum)
+        if callable(before):
+            before(signum, None)
+        raise SystemExit(128 + signum)
+
+
+def requeue() -> None:
+    """Tell SLURM to run this job, or this task of a job array, again."""
+    job = os.environ["SLURM_JOB_ID"]
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        log.warning("SLURM could not be told to requeue job %s (%s).", job, error)
