@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["all_reduce_max", "all_reduce_sum", "rank"]
+__all__ = ["all_reduce_max", "all_reduce_sum", "rank", "world_size"]
 
 
 def _initialised() -> bool:
@@ -33,3 +33,8 @@ def all_reduce_max(values: Tensor) -> Tensor:
 def rank() -> int:
     """This process's rank; 0 where there is one."""
     return torch.distributed.get_rank() if _initialised() else 0
+
+
+def world_size() -> int:
+    """The number of ranks; 1 where there is no process group."""
+    return torch.distributed.get_world_size() if _initialised() else 1

@@ -12,7 +12,6 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from attnflow.checkpoint import KEY
-from attnflow.distributed import rank
 from attnflow.errors import AttnFlowError
 from attnflow.image_model import Batch, ImageModel
 from attnflow.noise import sample_keys, uniform_noise
@@ -27,8 +26,8 @@ NO_EPOCH = -1
 class FlowModule(LightningModule):
     """Maximum likelihood training of an :class:`~attnflow.image_model.ImageModel`.
 
-    Dequantization noise is a function of (seed, epoch, sample) and dropout of (seed, step,
-    rank), so nothing depends on the batch size, the number of ranks or an interruption.
+    Dequantization noise is a function of (seed, epoch, sample) and dropout of (seed, epoch,
+    batch, row), so nothing depends on the number of ranks or an interruption.
 
     Args:
         model: what is trained.
@@ -72,7 +71,11 @@ class FlowModule(LightningModule):
         return uniform_noise(keys, self.model.image_shape)
 
     def on_fit_start(self) -> None:
-        """Data-dependent initialisation, unless a checkpoint has already brought its result."""
+        """Data-dependent initialisation, unless a checkpoint has already brought its result.
+
+        From the first global batch, whose statistics are added up over the ranks, so that all
+        start from the same weights.
+        """
         if self.model.flow.initialized:
             return
         batch = next(iter(self.trainer.datamodule.train_dataloader()))
@@ -80,8 +83,8 @@ class FlowModule(LightningModule):
         self.model.initialize(batch, self.noise(batch, NO_EPOCH))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        step_seed = sample_keys(self.seed, rank(), torch.tensor(self.global_step))
-        torch.manual_seed(int(step_seed))
+        # The same on all ranks: SharedDropout tells them apart.
+        torch.manual_seed(int(sample_keys(self.seed, self.current_epoch, torch.tensor(batch_idx))))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.bits_per_dim(batch, self.current_epoch).mean()

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.context import Context, with_condition
+from attnflow.dropout import SharedDropout
 from attnflow.errors import AttnFlowError
 
 __all__ = ["ConvNet", "GatedResNet"]
@@ -34,7 +35,7 @@ class ConvNet(nn.Sequential):
             nn.ReLU(inplace=True),
             nn.Conv2d(hidden_channels, hidden_channels, 1),
             nn.ReLU(inplace=True),
-            *([nn.Dropout(dropout)] if dropout else []),
+            *([SharedDropout(dropout)] if dropout else []),
             zero_conv(hidden_channels, out_channels, 3),
         )
         self.context_channels = context_channels
@@ -104,7 +105,7 @@ class GatedBlock(nn.Module):
             nn.SiLU(),
             reparametrised(nn.Conv2d(channels, channels, 3, padding=1)),
             nn.SiLU(),
-            nn.Dropout(dropout),
+            SharedDropout(dropout),
             reparametrised(nn.Conv2d(channels, 2 * channels, 3, padding=1)),
             nn.GLU(1),
         )
