@@ -1,0 +1,213 @@
+"""last.ckpt: there after every kind of fault, and training goes on from it as if nothing was."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import results
+from runs import OPEN_ENDED, assert_same_training, last
+
+from attnflow.errors import AttnFlowError
+from attnflow.training import checkpoint_io
+from attnflow.training.checkpoint_io import SafeCheckpointIO
+from attnflow.training.last_checkpoint import LastCheckpoint
+from attnflow.training.module import FlowModule
+from attnflow.training.resume import find_checkpoint
+
+# Two epochs of five steps, with dropout, on batches that a worker has read ahead.
+TRAINING = [*OPEN_ENDED, "trainer.limit_train_batches=5", "test=false"]
+
+
+@pytest.fixture
+def signal_at_step(monkeypatch):
+    """Makes this process receive a signal when it starts a training step, once."""
+
+    def arrange(step: int, signum: int) -> None:
+        start, pending = FlowModule.on_train_batch_start, [signum]
+
+        def on_train_batch_start(self: FlowModule, batch: dict, batch_idx: int) -> None:
+            if self.global_step == step and pending:
+                os.kill(os.getpid(), pending.pop())
+            start(self, batch, batch_idx)
+
+        monkeypatch.setattr(FlowModule, "on_train_batch_start", on_train_batch_start)
+
+    return arrange
+
+
+def stopped(train, *arguments: str, run_dir: Path) -> int:
+    """The exit status of a training that a signal ends."""
+    with pytest.raises(SystemExit) as ended:
+        train(*arguments, run_dir=run_dir)
+    assert not (run_dir / "results.json").exists()
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("step", "saved", "options"),
+    [
+        (1, 2, []),  # in the first epoch
+        (7, 8, ["data.num_workers=1"]),  # in the second
+        (4, 5, []),  # at the last batch of an epoch: after its validation
+    ],
+)
+def test_sigterm_costs_nothing(train, tmp_path, signal_at_step, step, saved, options) -> None:
+    arguments = [*TRAINING, *options]
+    whole = train(*arguments)
+    signal_at_step(step, signal.SIGTERM)
+    run_dir = tmp_path / "stopped"
+    assert stopped(train, *arguments, run_dir=run_dir) == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert last(run_dir)["global_step"] == saved
+    train(*arguments, "resume=auto", run_dir=run_dir)
+    assert results(run_dir)["steps"] == 10
+    assert results(run_dir)["val/bpd"] == results(whole)["val/bpd"]
+    assert_same_training(last(whole), last(run_dir))
+
+
+def test_slurm_is_told_to_requeue(train, tmp_path, monkeypatch, signal_at_step) -> None:
+    told = tmp_path / "told"
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", str(scontrol.parent), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "71")
+    signal_at_step(3, signal.SIGUSR1)
+    run_dir = tmp_path / "requeued"
+    assert stopped(train, *TRAINING, run_dir=run_dir) == 128 + signal.SIGUSR1
+    assert told.read_text() == "requeue 71\n"
+    assert last(run_dir)["global_step"] == 4
+
+
+def test_who_waits_for_a_signal_gets_it_after_the_checkpoint(train, tmp_path, signal_at_step):
+    """As submitit does, which requeues its job by itself."""
+    run_dir, steps = tmp_path / "submitted", []
+    before = signal.signal(
+        signal.SIGUSR2, lambda signum, frame: steps.append(last(run_dir)["global_step"])
+    )
+    try:
+        signal_at_step(3, signal.SIGUSR2)
+        stopped(train, *TRAINING, run_dir=run_dir)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert steps == [4]
+
+
+def test_a_full_disk_is_told_and_training_goes_on(train, monkeypatch) -> None:
+    flush, calls = os.fsync, []
+
+    def full_after_an_epoch(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > 4:  # a file and its folder, for the best and the last checkpoint
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    monkeypatch.setattr(checkpoint_io.os, "fsync", full_after_an_epoch)
+    run_dir = train(*TRAINING, "trainer.max_epochs=3", "trainer.limit_train_batches=2")
+    assert results(run_dir)["steps"] == 6
+    assert last(run_dir)["global_step"] == 2
+    path = run_dir / "checkpoints" / "last.ckpt"
+    told = (run_dir / "train.log").read_text()
+    for step in (4, 6):
+        assert f"{path} of step {step} could not be written (No space left" in told
+    assert not list(run_dir.glob("checkpoints/*.tmp"))
+
+
+def save(path: Path, step: int) -> None:
+    content = {"attnflow": {}, "state_dict": {"weight": torch.full((1000,), step)}}
+    SafeCheckpointIO().save_checkpoint(content | {"global_step": step}, path)
+
+
+def step_of(path: Path) -> int:
+    return torch.load(path, weights_only=True)["global_step"]
+
+
+@pytest.mark.parametrize("when", ["write", "fsync", "replace"])
+def test_a_kill_while_writing_leaves_a_whole_checkpoint(tmp_path, monkeypatch, when) -> None:
+    """At each of the calls that a kill can come between."""
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    save(path, 1)
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if when == "write":
+            # Half of the content is in the temporary file.
+            whole = torch.save
+            patch.setattr(torch, "save", lambda c, f: (whole(c, f), f.truncate(f.tell() // 2)))
+            patch.setattr(os, "fsync", killed)
+        else:
+            owner = os if when == "fsync" else Path
+            patch.setattr(owner, when, killed)
+        with pytest.raises(KeyboardInterrupt):
+            save(path, 2)
+    assert step_of(path) == 1
+    save(path, 3)
+    assert step_of(path) == 3
+    assert step_of(path.with_name("last.previous.ckpt")) == 1
+    assert sorted(p.name for p in path.parent.iterdir()) == ["last.ckpt", "last.previous.ckpt"]
+
+
+def test_no_hard_links_no_harm(tmp_path, monkeypatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "last.ckpt"
+    for step in (1, 2):
+        save(path, step)
+    assert (step_of(path), step_of(tmp_path / "last.previous.ckpt")) == (2, 1)
+
+
+def test_what_is_wrong_with_a_disk_but_not_full_is_raised(tmp_path) -> None:
+    (tmp_path / "checkpoints").write_text("not a folder")
+    with pytest.raises(OSError, match="checkpoints"):
+        save(tmp_path / "checkpoints" / "last.ckpt", 1)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def test_a_damaged_checkpoint_is_told_and_an_older_one_taken(tmp_path, caplog) -> None:
+    folder = tmp_path / "checkpoints"
+    for step in (1, 2):
+        save(folder / "last.ckpt", step)
+    save(folder / "best.ckpt", 0)
+    assert find_checkpoint("auto", tmp_path) == str(folder / "last.ckpt")
+    for damaged, taken, step in (("last", "last.previous", 1), ("last.previous", "best", 0)):
+        truncate(folder / f"{damaged}.ckpt")
+        with caplog.at_level(logging.WARNING):
+            for resume in ("auto", str(tmp_path)):
+                assert find_checkpoint(resume, tmp_path) == str(folder / f"{taken}.ckpt")
+        assert f"{damaged}.ckpt cannot be read" in caplog.text
+        assert f"{taken}.ckpt of step {step}" in caplog.text
+    truncate(folder / "best.ckpt")
+    with pytest.raises(AttnFlowError, match=r"no checkpoint in .* can be read"):
+        find_checkpoint("auto", tmp_path)
+
+
+def test_steps_between_checkpoints_must_be_some() -> None:
+    with pytest.raises(AttnFlowError, match="every_n_steps is 0"):
+        LastCheckpoint("checkpoints", every_n_steps=0)
+
+
+def test_a_long_epoch_is_saved_within(train, monkeypatch) -> None:
+    saved = []
+    write = SafeCheckpointIO.save_checkpoint
+
+    def note(self, checkpoint: dict, path: Path, storage_options: object = None) -> None:
+        saved.append((Path(path).name, checkpoint["global_step"]))
+        write(self, checkpoint, path, storage_options)
+
+    monkeypatch.setattr(SafeCheckpointIO, "save_checkpoint", note)
+    train(*TRAINING, "callbacks.last.every_n_steps=2", "trainer.max_epochs=1")
+    assert saved == [("last.ckpt", 2), ("last.ckpt", 4), ("best.ckpt", 5), ("last.ckpt", 5)]
