@@ -15,6 +15,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from attnflow.distributed import all_reduce_max
 from attnflow.errors import AttnFlowError
 from attnflow.training.checkpoint_io import LAST
 
@@ -109,8 +110,7 @@ class LastCheckpoint(Checkpoint):
         """The signal to end at, the same on all ranks; 0 for none."""
         if trainer.world_size == 1:
             return self.received
-        mine = torch.tensor(self.received, device=trainer.strategy.root_device)
-        return int(trainer.strategy.reduce(mine, reduce_op="max"))
+        return int(all_reduce_max(torch.tensor(self.received, device=trainer.strategy.root_device)))
 
     def _save(self, trainer: Trainer) -> None:
         if trainer.global_step == self.saved_step or trainer.fast_dev_run:
