@@ -17,6 +17,7 @@ os.environ["WANDB_SILENT"] = "true"
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from torch import nn
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,6 +35,26 @@ SHORT = [
 ]
 
 Command = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """torch-fidelity's architecture with random weights, in its format."""
+    # Imported here: tests without it should not wait for it.
+    from torch_fidelity import feature_extractor_inceptionv3 as fidelity
+
+    path = tmp_path_factory.mktemp("weights") / "inception.pth"
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fidelity, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(fidelity.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        network = fidelity.FeatureExtractorInceptionV3("random", ["2048"])
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)  # or the features would all but vanish
+    network.fc.weight.mul_(100)  # confident, or all images would be of all classes, and score 1
+    torch.save(network.state_dict(), path)
+    return path
 
 
 @pytest.fixture(autouse=True)

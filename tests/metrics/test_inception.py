@@ -13,7 +13,6 @@ import torch
 import torch_fidelity
 from quality import quality, quick_trainer, tiny_module
 from torch import nn
-from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 from torchmetrics.image import InceptionScore
 from torchvision.io import write_png
 
@@ -26,21 +25,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:metrics.num_samples")
 IMAGES = 24
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> Path:
-    """torch-fidelity's architecture with random weights, in its format."""
-    path = tmp_path_factory.mktemp("weights") / FILE_NAMES[1]
-    torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fidelity, "load_state_dict_from_url", lambda *_, **__: {})
-        patch.setattr(fidelity.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
-        network = fidelity.FeatureExtractorInceptionV3("random", ["2048"])
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight)  # or the features would all but vanish
-    network.fc.weight.mul_(100)  # confident, or all images would be of all classes, and score 1
-    torch.save(network.state_dict(), path)
-    return path
+@pytest.fixture
+def weights(inception_weights: Path) -> Path:
+    """Random weights of the real architecture."""
+    return inception_weights
 
 
 def measured(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
-from lightning import seed_everything
+from lightning import Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
+from torchvision.io import decode_image
 
 from attnflow.checkpoint import KEY, load_model, read_checkpoint
+from attnflow.commands import plain_config
 from attnflow.conditioning import ClassConditioning
 from attnflow.data.base import ImageDataModule
 from attnflow.errors import AttnFlowError
@@ -32,13 +36,16 @@ from attnflow.evaluation.pictures import (
 from attnflow.evaluation.results import print_table, write_results
 from attnflow.evaluation.soundness import Soundness
 from attnflow.image_model import ImageModel
+from attnflow.tracking import finished_wandb, make_loggers
 from attnflow.training.module import FlowModule
+from attnflow.training.pictures import log_picture
 from attnflow.training.quiet import quiet_warnings
 from attnflow.training.train import count_parameters
 
 __all__ = ["evaluate"]
 
 
+@finished_wandb()
 def evaluate(config: DictConfig) -> float:
     """Test a checkpoint on its own data; writes results.json and PNGs.
 
@@ -53,19 +60,23 @@ def evaluate(config: DictConfig) -> float:
         raise AttnFlowError("ckpt_path is missing; ckpt_path=PATH/TO/last.ckpt is accepted.")
     checkpoint = read_checkpoint(config.ckpt_path)
     model = load_model(checkpoint, config.ckpt_path)
-    held = checkpoint[KEY]["config"]
+    held, run_id = checkpoint[KEY]["config"], checkpoint[KEY].get("wandb_id")
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(held["data"] | dict(config.data))
     module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
     callbacks = [Soundness(config.eval.num_sound, seed=config.seed)]
     callbacks += [instantiate(config.metrics)] if config.metrics else []
+    loggers = make_loggers(config.logger, held["choices"])
     with quiet_warnings():
         trainer = instantiate(
             config.trainer,
             callbacks=callbacks,
-            logger=False,
+            logger=loggers,
             enable_checkpointing=False,
         )
+        for logger in loggers:
+            # Found by the choices of the training, and by its W&B run.
+            logger.log_hyperparams(plain_config(config) | held | {"trained_as": run_id})
         tested = time.perf_counter()
         trainer.test(module, datamodule, verbose=False)
     test_images = len(datamodule.dataset("test"))
@@ -84,9 +95,23 @@ def evaluate(config: DictConfig) -> float:
         drawn = draw_conditional if model.conditioning else draw
         pictures = drawn(module.model.eval(), dataset, output_dir / "samples", config.eval)
         results["wall_seconds"] = time.perf_counter() - started
+        log_evaluation(loggers, results, pictures, trainer)
         path = write_results(output_dir, {**results, **held["choices"]})
         print_table(results, {"results": path} | {p.stem: p for p in pictures})
     return results["test/bpd"]
+
+
+def log_evaluation(
+    loggers: Sequence[Logger],
+    results: Mapping[str, float | int],
+    pictures: Sequence[Path],
+    trainer: Trainer,
+) -> None:
+    """Give the loggers the pictures and what testing has not logged by itself."""
+    for logger in loggers:
+        logger.log_metrics({k: v for k, v in results.items() if k not in trainer.logged_metrics}, 0)
+    for path in pictures:
+        log_picture(loggers, path.stem, decode_image(str(path)) / 255, 0)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Lightning callbacks of our own: speed and the guard against non-finite losses."""
+"""Lightning callbacks of our own: speed, gradients and the guard against non-finite losses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
 
 from attnflow.errors import AttnFlowError
 from attnflow.training.diagnosis import first_non_finite
 
-__all__ = ["ImagesPerSecond", "NonFiniteGuard"]
+__all__ = ["GradientNorm", "ImagesPerSecond", "NonFiniteGuard"]
 
 
 class ImagesPerSecond(Callback):
@@ -44,6 +46,20 @@ class ImagesPerSecond(Callback):
         if batch_idx + 1 == trainer.num_training_batches:  # before validation starts
             self.rate = self.images / (time.perf_counter() - self.started)
             pl_module.log("images_per_second", self.rate, prog_bar=True, batch_size=1)
+
+
+class GradientNorm(Callback):
+    """Logs ``train/grad_norm``: the Euclidean norm of all gradients together, before clipping.
+
+    Only at the steps that are logged: another step would pay for a figure that nobody sees.
+    """
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
+            gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+            pl_module.log("train/grad_norm", get_total_norm(gradients))
 
 
 class NonFiniteGuard(Callback):

@@ -67,8 +67,12 @@ def newest_readable(folder: Path) -> str | None:
     return None
 
 
-def check_resumable(path: str, model: nn.Module) -> None:
-    """Raise :class:`AttnFlowError` unless training of ``model`` can go on from ``path``."""
+def check_resumable(path: str, model: nn.Module) -> dict:
+    """The checkpoint that training of ``model`` goes on from.
+
+    Raises:
+        AttnFlowError: it cannot be read, holds weights alone or another architecture.
+    """
     checkpoint = read_checkpoint(path)
     if "optimizer_states" not in checkpoint:
         raise AttnFlowError(
@@ -76,3 +80,4 @@ def check_resumable(path: str, model: nn.Module) -> None:
             "training wrote is accepted to resume from."
         )
     check_same_architecture(model, model_state(checkpoint), path)
+    return checkpoint

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import wandb
 from hydra.utils import instantiate
 from lightning import LightningDataModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from attnflow.assembly import build_model
-from attnflow.checkpoint import describe, model_state, read_checkpoint
+from attnflow.checkpoint import KEY, describe, model_state, read_checkpoint
 from attnflow.commands import plain_config
 from attnflow.errors import AttnFlowError
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.pictures import image_grid, save_picture
 from attnflow.evaluation.results import print_table, write_results
+from attnflow.tracking import finished_wandb, log_summary, make_loggers, wandb_id
 from attnflow.training.callbacks import ImagesPerSecond
 from attnflow.training.module import FlowModule
 from attnflow.training.provenance import write_environment
@@ -34,6 +33,7 @@ log = logging.getLogger(__name__)
 DEFAULT_PLACEMENT = "after_coupling"  # as in conf/train.yaml
 
 
+@finished_wandb()
 def train(config: DictConfig) -> float:
     """Train, test and write the run directory.
 
@@ -51,23 +51,23 @@ def train(config: DictConfig) -> float:
     datamodule: LightningDataModule = instantiate(config.data)
     model = build_model(plain, datamodule.spec)
     checkpoint = find_checkpoint(config.resume, run_dir)
-    if checkpoint:
-        check_resumable(checkpoint, model)
+    run_id = check_resumable(checkpoint, model)[KEY].get("wandb_id") if checkpoint else None
+    loggers = make_loggers(config.logger, plain["choices"], run_id)
     module = FlowModule(
         model,
         optimizer=instantiate(config.optimizer),
         scheduler=instantiate(config.scheduler),
         seed=config.seed,
-        description=describe(plain, datamodule.spec),
+        description=describe(plain, datamodule.spec) | {"wandb_id": wandb_id(loggers) or run_id},
     )
     with quiet_warnings():
-        trainer = make_trainer(config)
+        trainer = make_trainer(config, loggers)
     check_validates(trainer)
     if trainer.is_global_zero:
         write_environment(run_dir)
-    for logger in trainer.loggers:
+    for logger in loggers:
         logger.log_hyperparams(plain | {"params": count_parameters(module)})
-    with quiet_warnings(), finished_wandb():
+    with quiet_warnings():
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
         results = {"val/bpd": best_score(trainer)}
         if config.test:
@@ -84,6 +84,7 @@ def train(config: DictConfig) -> float:
         "steps": trainer.global_step,
         "wall_seconds": time.perf_counter() - started,
     }
+    log_summary(loggers, results)
     if trainer.is_global_zero:
         finish(module, run_dir, results, plain, trainer)
     return results["val/bpd"]
@@ -100,14 +101,15 @@ def warn_of_placed_nothing(plain: Mapping) -> None:
         )
 
 
-def make_trainer(config: DictConfig) -> Trainer:
-    """The Lightning trainer with the config's callbacks and loggers; null ones are left out.
+def make_trainer(config: DictConfig, loggers: Sequence[Logger]) -> Trainer:
+    """The Lightning trainer with the config's callbacks; null ones are left out.
 
     Metrics come first, before the weight averaging takes the averaged weights away again.
     """
     entries = (config.metrics, *config.callbacks.values())
     callbacks: list[Callback] = [instantiate(c) for c in entries if c]
-    loggers: list[Logger] = [instantiate(c) for c in config.logger.values() if c]
+    if not loggers:  # nowhere for the rate to be written to, which its monitor calls an error
+        callbacks = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
     return instantiate(config.trainer, callbacks=callbacks, logger=loggers)
 
 
@@ -174,15 +176,3 @@ def images_per_second(trainer: Trainer) -> float:
     """The last epoch's training rate; 0 where nothing was left to train."""
     meters = [c for c in trainer.callbacks if isinstance(c, ImagesPerSecond)]
     return meters[0].rate if meters else 0.0
-
-
-@contextmanager
-def finished_wandb() -> Iterator[None]:
-    """End the W&B run with the training, or the next job of a sweep would go on in it."""
-    failed = True
-    try:
-        yield
-        failed = False
-    finally:
-        if wandb.run is not None:
-            wandb.finish(exit_code=int(failed))

@@ -1,0 +1,136 @@
+"""What experiment trackers are given: named runs and results."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from attnflow.errors import AttnFlowError, check_choice
+
+__all__ = [
+    "finished_wandb",
+    "log_summary",
+    "make_loggers",
+    "wandb_id",
+    "wandb_logger",
+]
+
+log = logging.getLogger(__name__)
+MODES = ("online", "offline", "disabled", "shared")  # those of wandb.init
+
+
+def make_loggers(
+    config: DictConfig, choices: Mapping[str, str], run_id: str | None = None
+) -> list[Logger]:
+    """The loggers of the config's ``logger`` group; null ones are left out.
+
+    A logger whose config has a null ``name``, ``group`` or ``id`` gets one here: the attention
+    and its placement, the sweep's folder, and ``run_id`` or a new one.
+
+    Args:
+        config: one entry a logger.
+        choices: of the config groups that made the model.
+        run_id: of the tracker's run to go on with; None for a new one.
+    """
+    known = {
+        "name": run_name(choices),
+        "group": sweep_name(),
+        "id": run_id or secrets.token_hex(4),
+    }
+    loggers = []
+    for entry in config.values():
+        if entry:
+            nulls = {k: v for k, v in known.items() if k in entry and entry[k] is None}
+            loggers.append(instantiate(OmegaConf.merge(entry, nulls)))
+    return loggers
+
+
+def run_name(choices: Mapping[str, str]) -> str:
+    """What a run is called: ``imap-after_coupling``, in a sweep with the job's number."""
+    parts = [choices["attention"]]
+    if choices["attention"] != "none":
+        parts.append(choices["placement"])
+    if sweep_name():
+        parts.append(str(HydraConfig.get().job.num))
+    return "-".join(parts)
+
+
+def sweep_name() -> str | None:
+    """The name of the sweep's folder, which its jobs share; None outside a sweep."""
+    held = HydraConfig.get()
+    return Path(held.sweep.dir).name if held.mode == RunMode.MULTIRUN else None
+
+
+def wandb_logger(
+    tags: Sequence[str] = (),
+    mode: str | None = None,
+    log_model: bool | str = False,
+    **options: object,
+) -> WandbLogger:
+    """Lightning's W&B logger, which works without a key and without asking for one.
+
+    Args:
+        tags: of the run.
+        mode: ``online``, ``offline``, ``disabled`` or ``shared``; None for ``WANDB_MODE`` or
+            W&B's own settings. Without a key, ``online`` becomes ``offline``.
+        log_model: checkpoints as artifacts; True at the end of training, ``"all"`` as they are
+            written.
+        **options: of :class:`~lightning.pytorch.loggers.WandbLogger` and ``wandb.init``.
+
+    Raises:
+        AttnFlowError: a mode that W&B does not have, tags that are no list, or another log_model.
+    """
+    if isinstance(tags, str):
+        raise AttnFlowError(f"logger.wandb.tags is {tags!r}; a list, as in [{tags}], is accepted.")
+    check_choice("logger.wandb.mode", mode, (None, *MODES))
+    check_choice("logger.wandb.log_model", log_model, (False, True, "all"))
+    mode = mode or wandb.setup().settings.mode
+    if mode == "online" and rank_zero_only.rank == 0 and not has_key():
+        mode = "offline"
+        log.warning(
+            "no W&B key was found, so this run is kept in %s/wandb; 'wandb sync' uploads it after "
+            "'wandb login'.",
+            options.get("save_dir", "."),
+        )
+    return WandbLogger(tags=list(tags), mode=mode, log_model=log_model, **options)
+
+
+def has_key() -> bool:
+    """Whether the environment, a netrc file or W&B's settings hold a key."""
+    return wandb.login(prompt=False, verify=False)
+
+
+def wandb_id(loggers: Sequence[Logger]) -> str | None:
+    """The id of the W&B run among the loggers' runs; None where there is none."""
+    return next((logger.version for logger in loggers if isinstance(logger, WandbLogger)), None)
+
+
+@rank_zero_only
+def log_summary(loggers: Sequence[Logger], results: Mapping[str, float | int]) -> None:
+    """Make ``results`` what W&B's table of runs shows, instead of each figure's last value."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.summary.update(dict(results))
+
+
+@contextmanager
+def finished_wandb() -> Iterator[None]:
+    """End the W&B run with its task, or the next job of a sweep would go on in it."""
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if wandb.run is not None:
+            wandb.finish(exit_code=int(failed))

@@ -1,0 +1,281 @@
+"""What trackers are given; W&B works without a network, and its own files are read back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+from conftest import results
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.optim import Adam
+from torchvision.io import decode_image
+from wandb.proto.wandb_internal_pb2 import Record
+
+from attnflow.data import DigitsDataModule, TensorImages
+from attnflow.dequantization import UniformDequantizer
+from attnflow.flow import Flow
+from attnflow.image_model import ImageModel
+from attnflow.training.callbacks import GradientNorm
+from attnflow.training.module import FlowModule
+
+
+def chunks(data: bytes) -> Iterator[bytes]:
+    """The records of a .wandb file: LevelDB's log format after a 7-byte header.
+
+    Blocks of 32 KiB hold fragments: checksum (4 bytes), length (2), kind (1), data; kind is
+    1 for a whole record, 2, 3 and 4 for the first, a middle and the last part of one.
+    """
+    position, record = 7, b""
+    while position < len(data):
+        room = 32768 - position % 32768
+        if room < 7:
+            position += room
+            continue
+        length, kind = struct.unpack_from("<HB", data, position + 4)
+        record += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):
+            yield record
+            record = b""
+
+
+@dataclass
+class Part:
+    """One .wandb file: what a process wrote of a run.
+
+    Attributes:
+        run: the run's id, name, group, job type, project and tags.
+        config: first-level keys to values.
+        rows: every logged row, flat.
+        summary: the last value of every name, flat.
+        artifacts: names of the files logged as artifacts.
+    """
+
+    run: object = None
+    config: dict = field(default_factory=dict)
+    rows: list[dict] = field(default_factory=list)
+    summary: dict = field(default_factory=dict)
+    artifacts: list[str] = field(default_factory=list)
+
+    def values(self, name: str) -> dict[int, object]:
+        """A figure by the step that it was logged at."""
+        return {row["trainer/global_step"]: row[name] for row in self.rows if name in row}
+
+
+def flat(items) -> dict:
+    """Key-value records as a dict, names of several levels joined by a slash."""
+    return {i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items}
+
+
+def read_part(path: Path) -> Part:
+    """What a .wandb file holds."""
+    part = Part()
+    for chunk in chunks(path.read_bytes()):
+        record = Record.FromString(chunk)
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            part.run = record.run
+            part.config |= flat(record.run.config.update)
+        elif kind == "config":
+            part.config |= flat(record.config.update)
+        elif kind == "history":
+            part.rows.append(flat(record.history.item))
+        elif kind == "summary":
+            part.summary |= flat(record.summary.update)
+        elif kind == "artifact":
+            part.artifacts += [entry.path for entry in record.artifact.manifest.contents]
+    return part
+
+
+def parts(*run_dirs: Path) -> list[Part]:
+    """The W&B files of run directories, in the order in which they were written."""
+    found = [path for d in run_dirs for path in (d / "wandb").glob("offline-run-*/run-*.wandb")]
+    return [read_part(path) for path in sorted(found, key=lambda path: path.stat().st_mtime)]
+
+
+@pytest.fixture
+def few_images(monkeypatch) -> None:
+    """Four digits to validate and four to test: Inception takes a fifth of a second an image."""
+    read = DigitsDataModule.read
+
+    def read_few(self, split: str) -> TensorImages:
+        dataset = read(self, split)
+        if split == "train":
+            return dataset
+        return TensorImages(**{name: rows[:4] for name, rows in dataset.fields.items()})
+
+    monkeypatch.setattr(DigitsDataModule, "read", read_few)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:metrics.num_samples")
+def test_a_resumed_training_is_one_wandb_run(train, few_images, inception_weights) -> None:
+    """Figures, pictures and checkpoints of an offline run, before and after it was resumed."""
+    arguments = [
+        "logger=wandb",
+        "logger.wandb.tags=[paper, tiny]",
+        "logger.wandb.log_model=true",
+        "callbacks.pictures.every_n_epochs=1",
+        "metrics=inception",
+        f"metrics.extractor.weights_path={inception_weights}",
+        "metrics.measures=[frechet]",
+        "metrics.num_samples=4",
+        "metrics.num_samples_val=4",
+        "metrics.every_n_epochs=1",
+    ]
+    first = train(*arguments, "trainer.max_epochs=1")
+    second = train(*arguments, f"resume={first}")
+    before, after = parts(first, second)
+    assert before.run.run_id == after.run.run_id
+    for part in (before, after):
+        assert part.run.display_name == "imap-after_coupling"
+        assert part.run.job_type == "train"
+        assert list(part.run.tags) == ["paper", "tiny"]
+        assert part.config["choices"]["attention"] == "imap"
+        assert part.config["model"]["levels"] == 2
+        assert part.artifacts
+    for name in ("val/bpd", "val/fid"):
+        assert list(before.values(name)) == [2], name
+        assert list(after.values(name)) == [5], name
+    for name in ("train/bpd", "train/grad_norm", "lr-AdamW"):
+        assert list(before.values(name)) == [0, 1, 2], name
+        assert list(after.values(name)) == [3, 4, 5], name
+    for part, run_dir in ((before, first), (after, second)):
+        assert len(part.values("samples/_type")) == 1
+        (picture,) = (run_dir / "wandb").rglob("media/images/samples*.png")
+        assert decode_image(str(picture)).float().std() > 10  # not blank
+        figures = results(run_dir)
+        for name in ("val/bpd", "test/bpd", "test/fid", "params", "wall_seconds"):
+            assert part.summary[name] == pytest.approx(figures[name]), name
+        assert len(part.values("images_per_second")) == 1
+
+
+@pytest.mark.slow
+def test_the_jobs_of_a_sweep_share_a_group(train) -> None:
+    sweep = train("-m", "debug=fast", "logger=wandb", "attention=none,itrans")
+    none, itrans = sorted(parts(sweep / "0", sweep / "1"), key=lambda part: part.run.display_name)
+    assert none.run.display_name == "itrans-after_coupling-1"
+    assert itrans.run.display_name == "none-0"
+    assert none.run.run_group == itrans.run.run_group == sweep.name
+    assert none.run.run_id != itrans.run.run_id
+
+
+def test_an_evaluation_is_a_run_of_its_own_kind(train, command) -> None:
+    trained = train("debug=fast", "logger=wandb")
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    evaluated = command("eval", f"ckpt_path={checkpoint}", "logger=wandb")
+    training, evaluation = parts(trained, evaluated)
+    assert evaluation.run.job_type == "eval"
+    assert evaluation.run.display_name == training.run.display_name
+    assert evaluation.run.run_id != training.run.run_id
+    assert evaluation.config["trained_as"] == training.run.run_id
+    assert evaluation.config["choices"] == training.config["choices"]
+    assert evaluation.summary["test/bpd"] == pytest.approx(results(evaluated)["test/bpd"])
+    assert "samples/_type" in evaluation.summary
+
+
+def test_tensorboard_and_csv_hold_the_same_figures_as_each_other(train) -> None:
+    run_dir = train("logger=tensorboard", "callbacks.pictures.every_n_epochs=1")
+    events = EventAccumulator(str(run_dir / "tensorboard" / "version_0"))
+    events.Reload()
+    with (run_dir / "csv" / "version_0" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    names = set(rows[0]) - {"step"}
+    assert {"val/bpd", "test/bpd", "train/grad_norm", "lr-AdamW", "images_per_second"} <= names
+    for name in names - {"epoch"}:
+        of_csv = {int(row["step"]): float(row[name]) for row in rows if row[name]}
+        of_events = {event.step: event.value for event in events.Scalars(name)}
+        assert of_events == pytest.approx(of_csv), name
+    assert len(events.Images("samples")) == 2
+
+
+def test_without_a_key_wandb_stays_offline_and_asks_nothing(tmp_path) -> None:
+    """In a terminal, where W&B would ask."""
+    program = (
+        "import logging; logging.basicConfig()\n"
+        "from attnflow.tracking import wandb_logger\n"
+        f"logger = wandb_logger(project='attnflow', save_dir={str(tmp_path)!r})\n"
+        "logger.experiment.log({'x': 1})\n"
+        "logger.experiment.finish()\n"
+    )
+    keys = ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "NETRC")
+    environment = {k: v for k, v in os.environ.items() if k not in keys}
+    terminal, other_end = pty.openpty()
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"HOME": str(tmp_path)},
+        cwd=tmp_path,
+        stdin=other_end,
+        stdout=other_end,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    os.close(terminal)
+    os.close(other_end)
+    assert run.returncode == 0, run.stderr
+    assert f"no W&B key was found, so this run is kept in {tmp_path}/wandb" in run.stderr
+    (part,) = parts(tmp_path)
+    assert part.summary["x"] == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "named"),
+    [
+        ("mode=onlin", "logger.wandb.mode is 'onlin'"),
+        ("log_model=last", "logger.wandb.log_model is 'last'"),
+        ("tags=paper", "logger.wandb.tags is 'paper'"),
+    ],
+)
+def test_bad_options_are_named_before_training(train, argument, named) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train("logger=wandb", f"logger.wandb.{argument}")
+    assert named in str(stopped.value.code)
+
+
+def test_the_gradient_norm_is_that_before_clipping(tmp_path) -> None:
+    seen = {}
+
+    class Recorder(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+            squares = [p.grad.square().sum() for p in pl_module.parameters() if p.grad is not None]
+            seen[trainer.global_step] = float(sum(squares).sqrt())
+
+    logger = CSVLogger(tmp_path)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_steps=4,
+        gradient_clip_val=0.1,
+        log_every_n_steps=2,
+        logger=logger,
+        callbacks=[Recorder(), GradientNorm()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+    )
+    flow = Flow((1, 8, 8), levels=1, steps=2)
+    module = FlowModule(ImageModel(flow, UniformDequantizer(17, (1, 8, 8))), partial(Adam, lr=1e-3))
+    trainer.fit(module, DigitsDataModule())
+    logged = {
+        row["step"]: row["train/grad_norm"]
+        for row in logger.experiment.metrics
+        if "train/grad_norm" in row
+    }
+    assert logged == pytest.approx({1: seen[1], 3: seen[3]}, rel=1e-5)
+    assert min(logged.values()) > 0.1
