@@ -24,6 +24,7 @@ from torch.optim import Adam
 from torchvision.io import decode_image
 from wandb.proto.wandb_internal_pb2 import Record
 
+from attnflow.checkpoint import KEY, read_checkpoint
 from attnflow.data import DigitsDataModule, TensorImages
 from attnflow.dequantization import UniformDequantizer
 from attnflow.flow import Flow
@@ -129,6 +130,7 @@ def test_a_resumed_training_is_one_wandb_run(train, few_images, inception_weight
         "logger.wandb.tags=[paper, tiny]",
         "logger.wandb.log_model=true",
         "callbacks.pictures.every_n_epochs=1",
+        "callbacks.attention.every_n_epochs=1",
         "metrics=inception",
         f"metrics.extractor.weights_path={inception_weights}",
         "metrics.measures=[frechet]",
@@ -154,7 +156,7 @@ def test_a_resumed_training_is_one_wandb_run(train, few_images, inception_weight
         assert list(before.values(name)) == [0, 1, 2], name
         assert list(after.values(name)) == [3, 4, 5], name
     for part, run_dir in ((before, first), (after, second)):
-        assert len(part.values("samples/_type")) == 1
+        assert len(part.values("samples/_type")) == len(part.values("attention/_type")) == 1
         (picture,) = (run_dir / "wandb").rglob("media/images/samples*.png")
         assert decode_image(str(picture)).float().std() > 10  # not blank
         figures = results(run_dir)
@@ -171,6 +173,15 @@ def test_the_jobs_of_a_sweep_share_a_group(train) -> None:
     assert itrans.run.display_name == "none-0"
     assert none.run.run_group == itrans.run.run_group == sweep.name
     assert none.run.run_id != itrans.run.run_id
+
+
+@pytest.mark.slow
+def test_two_ranks_are_one_wandb_run(train) -> None:
+    run_dir = train("debug=fast", "logger=wandb", "trainer=ddp_cpu")
+    (part,) = parts(run_dir)
+    assert part.summary["test/bpd"] == pytest.approx(results(run_dir)["test/bpd"])
+    checkpoint = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")
+    assert checkpoint[KEY]["wandb_id"] == part.run.run_id
 
 
 def test_an_evaluation_is_a_run_of_its_own_kind(train, command) -> None:
