@@ -33,6 +33,7 @@ class PixelFeatures(FeatureExtractor):
             "frechet": (f"{prefix}fd",),
             "kernel": (f"{prefix}kd_mean", f"{prefix}kd_std"),
             "inception_score": (f"{prefix}score",),
+            "precision_recall": (f"{prefix}precision", f"{prefix}recall"),
         }
         self.fingerprint = str(seed)
         generator = torch.Generator().manual_seed(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +14,9 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from omegaconf import OmegaConf
 from quality import PixelFeatures, figures_of, quality, quick_trainer, tiny_module
 from torch import nn
+from torch.nn import functional as F
 
-from attnflow.data import DigitsDataModule
+from attnflow.data import DataSpec, DigitsDataModule, TensorImages
 from attnflow.errors import AttnFlowError
 from attnflow.image_model import ImageModel
 from attnflow.metrics import DomainClassifier
@@ -156,13 +158,13 @@ def test_two_processes_equal_one(tmp_path) -> None:
     """Once with new statistics of the real images, and once with those just kept."""
     module, data = tiny_module(), DigitsDataModule()
     # As many kept images as a subset has leave the kernel distance no choice.
-    options = {"max_kernel_samples": 100, "subset_size": 100}
-    options["measures"] = ("frechet", "kernel", "inception_score")
+    options = {"max_kept": 100, "subset_size": 100}
+    options["measures"] = ("frechet", "kernel", "inception_score", "precision_recall")
     alone = figures_of(tmp_path, quality(tmp_path / "one", **options), module, data)
     new, kept = PixelFeatures(), PixelFeatures(prefix="kept_")
     pair = [quality(tmp_path / "two", extractor, **options) for extractor in (new, kept)]
     together = figures_of(tmp_path, pair, module, data, devices=2, strategy="ddp_spawn")
-    for name in ("fd", "kd_mean"):
+    for name in ("fd", "kd_mean", "precision", "recall"):
         assert together[f"test/{name}"] == pytest.approx(alone[f"test/{name}"], rel=1e-4)
         assert together[f"test/kept_{name}"] == together[f"test/{name}"]
     # Its ten parts are drawn from samples in another order.
@@ -170,20 +172,106 @@ def test_two_processes_equal_one(tmp_path) -> None:
     assert len(list((tmp_path / "two").glob("*.pt"))) == 1
 
 
-def test_conditions_come_from_the_real_images_in_circles(tmp_path) -> None:
-    class Recorder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.seen = []
+class LabelRecorder(nn.Module):
+    """A conditioning that reads nothing, and keeps the labels that samples are drawn for."""
 
-        def forward(self, batch):
-            if "image" not in batch:  # sampling, not likelihoods
-                self.seen.append(batch["label"])
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = []
 
-    recorder, data = Recorder(), DigitsDataModule()
-    figures_of(tmp_path, quality(tmp_path, num_samples=310), tiny_module(recorder), data)
+    def forward(self, batch):
+        if "image" not in batch:  # sampling, not likelihoods
+            self.seen.append(batch["label"])
+
+
+def test_every_real_condition_is_drawn_equally_often(tmp_path) -> None:
+    recorder, data = LabelRecorder(), DigitsDataModule()
+    figures_of(tmp_path, quality(tmp_path, num_samples=2 * 297), tiny_module(recorder), data)
     labels = data.dataset("test").fields["label"]
-    assert torch.equal(torch.cat(recorder.seen), torch.cat([labels, labels[:13]]))
+    drawn = torch.cat(recorder.seen)
+    assert torch.equal(torch.bincount(drawn), 2 * torch.bincount(labels))
+
+
+def test_few_samples_of_a_sorted_data_set_have_all_its_conditions(tmp_path) -> None:
+    recorder, data = LabelRecorder(), DigitsDataModule()
+    fields = data.dataset("test").fields
+    order = fields["label"].argsort()
+    data.datasets["test"] = TensorImages(**{name: rows[order] for name, rows in fields.items()})
+    figures_of(tmp_path, quality(tmp_path, num_samples=100), tiny_module(recorder), data)
+    assert len(torch.cat(recorder.seen).unique()) == 10
+
+
+def test_samples_for_the_wrong_classes_are_told_from_those_for_the_right_ones(
+    tmp_path, monkeypatch
+) -> None:
+    """The figure of a conditional model is that of samples with the real images' conditions."""
+    data = DigitsDataModule()
+    ones = data.dataset("test").fields["label"] <= 1
+    fields = {name: rows[ones] for name, rows in data.dataset("test").fields.items()}
+    data.datasets["test"] = TensorImages(**fields)
+    train = data.dataset("train").fields
+    module = tiny_module(nn.Identity())
+    figures = {}
+    for name, shift in {"right": 0, "wrong": 4}.items():
+
+        def sample(n, batch, generator, shift=shift):
+            rows = [train["image"][train["label"] == label + shift][0] for label in batch["label"]]
+            return torch.stack(rows)
+
+        monkeypatch.setattr(module.model, "sample", sample)
+        monkeypatch.setattr(module, "test_step", lambda *_: None)
+        options = {"subset_size": 10, "measures": ("frechet",)}
+        figures |= {name: figures_of(tmp_path, quality(tmp_path, **options), module, data)}
+    assert figures["right"]["test/fd"] < figures["wrong"]["test/fd"]
+
+
+def test_padding_is_no_part_of_a_figure(tmp_path) -> None:
+    """Padded images give the figures of the images without their padding."""
+
+    class Padded(DigitsDataModule):
+        @property
+        def spec(self) -> DataSpec:
+            whole = super().spec
+            return replace(whole, image_shape=(1, 12, 12), unpadded_shape=whole.image_shape)
+
+        def read(self, split):
+            dataset = super().read(split)
+            dataset.fields["image"] = F.pad(dataset.fields["image"], (2,) * 4)
+            return dataset
+
+    plain, padded = DigitsDataModule(), Padded()
+    samples = plain.dataset("train").fields["image"][:100]
+    figures = []
+    for data, images in ((plain, samples), (padded, F.pad(samples, (2,) * 4, value=9))):
+        module, left = tiny_module(), list(images)
+        module.test_step = lambda *_: None
+        module.model.sample = lambda n, *_, left=left, **__: torch.stack(
+            [left.pop(0) for _ in range(n)]
+        )
+        cache = tmp_path / type(data).__name__
+        figures.append(figures_of(tmp_path, quality(cache), module, data))
+    assert figures[0] == figures[1]
+
+
+def test_precision_and_recall_tell_which_way_samples_fail(tmp_path, monkeypatch) -> None:
+    """Copies of one real image are precise and recall little; noise is neither."""
+    module, data = tiny_module(), DigitsDataModule()
+    real = data.dataset("test").fields["image"]
+    sources = {"real": real, "one": real[:1], "noise": torch.randint(17, real.shape)}
+    figures = {}
+    for name, source in sources.items():
+
+        def sample(n, batch=None, generator=None, source=source):
+            return source[torch.randint(len(source), (n,), generator=generator)]
+
+        monkeypatch.setattr(module.model, "sample", sample)
+        callback = quality(tmp_path, num_samples=200, measures=("precision_recall",))
+        figures[name] = figures_of(tmp_path, callback, module, data)
+    assert figures["real"]["test/precision"] == 1
+    assert figures["real"]["test/recall"] > 0.8
+    assert figures["one"]["test/precision"] == 1
+    assert figures["one"]["test/recall"] < 0.05
+    assert figures["noise"]["test/precision"] < 0.5
 
 
 def test_validation_samples_with_the_averaged_weights(tmp_path, monkeypatch) -> None:
@@ -224,10 +312,14 @@ def test_measuring_leaves_the_global_generator_alone(tmp_path) -> None:
         ({"num_samples": 1, "measures": ("frechet",)}, "num_samples is 1; 2 or more"),
         ({"num_samples": 99}, "num_samples is 99, fewer than the 100"),
         ({"num_samples_val": 1}, "num_samples_val is 1; 2 or more"),
-        ({"max_kernel_samples": 50}, "max_kernel_samples is 50, fewer than the 100"),
+        ({"max_kept": 50}, "max_kept is 50, fewer than the 100"),
+        ({"max_kept": 3, "measures": ("precision_recall",)}, "max_kept is 3; 4 or more"),
         ({"every_n_epochs": 0}, "every_n_epochs is 0; 1 or more"),
         ({"batch_size": 0}, "batch_size is 0; 1 or more"),
-        ({"measures": ("fid",)}, "'fid'; accepted are frechet, kernel, inception_score"),
+        (
+            {"measures": ("fid",)},
+            "'fid'; accepted are frechet, kernel, inception_score, precision_recall",
+        ),
     ],
 )
 def test_bad_arguments_are_named(tmp_path, options, sentence) -> None:

@@ -51,7 +51,7 @@ def measured(
         cache_dir,
         Inception(str(weights)),
         num_samples=len(drawn),
-        measures=["frechet", "kernel", "inception_score"],
+        measures=["frechet", "kernel", "inception_score", "precision_recall"],
         subset_size=len(drawn),
     )
     callback.extractor.prepare(Data(), cache_dir)
@@ -85,6 +85,8 @@ def test_figures_equal_those_of_torch_fidelity(tmp_path, weights, monkeypatch) -
         fid=True,
         kid=True,
         isc=True,
+        prc=True,
+        feature_extractor="inception-v3-compat",
         kid_subset_size=IMAGES,
         kid_subsets=2,
         isc_splits=1,
@@ -99,6 +101,9 @@ def test_figures_equal_those_of_torch_fidelity(tmp_path, weights, monkeypatch) -
     # A subset of all images leaves nothing to chance.
     mean = theirs["kernel_inception_distance_mean"]
     assert ours["kid_mean"] == pytest.approx(mean, rel=1e-2)
+    for name in ("precision", "recall"):
+        assert 0 < theirs[name] <= 1
+        assert ours[name] == pytest.approx(theirs[name])
     # In one part, as here, the score depends on no order.
     score = theirs["inception_score_mean"]
     assert score > 1.05

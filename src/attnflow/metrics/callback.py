@@ -16,8 +16,8 @@ from attnflow.errors import AttnFlowError, check_choice
 from attnflow.image_model import Batch
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import on_rank_zero
-from attnflow.metrics.images import batches, fetch, to_uint8
-from attnflow.metrics.measures import Measures
+from attnflow.metrics.images import batches, fetch, shuffled, to_extract
+from attnflow.metrics.measures import KEEPING, NEIGHBOURS, Measures
 from attnflow.metrics.reference import Reference, reference_of
 from attnflow.noise import sample_keys
 
@@ -31,6 +31,9 @@ class ImageQuality(Callback):
     names. List it before the weight averaging: Lightning calls callbacks in order, and the
     averaged weights are in place only until the averaging's own hook.
 
+    A conditional model's samples have the conditions of the real images that they are compared
+    with, every condition as often as the others.
+
     Samples are drawn in batches that each have their own seed and go to the ranks in turn:
     exactly ``num_samples`` in all, the same ones whatever the number of ranks, unless there
     are too few for a whole batch a rank.
@@ -42,9 +45,10 @@ class ImageQuality(Callback):
         num_samples_val: at validation; None for none.
         every_n_epochs: how often validation counts; the last epoch always does.
         batch_size: samples drawn, and images read, at once.
-        measures: at the test; of "frechet", "kernel" and "inception_score".
+        measures: at the test; of "frechet", "kernel", "inception_score" and "precision_recall".
         subset_size, num_subsets: of the kernel distance.
-        max_kernel_samples: samples and real images whose features the kernel distance keeps.
+        max_kept: samples and real images whose features the kernel distance, and precision and
+            recall, keep.
         val_split, test_split: whose images are compared with.
         seed: of the samples, the same at every epoch.
 
@@ -63,7 +67,7 @@ class ImageQuality(Callback):
         measures: Sequence[str] = ("frechet",),
         subset_size: int = 1_000,
         num_subsets: int = 100,
-        max_kernel_samples: int = 10_000,
+        max_kept: int = 10_000,
         val_split: str = "val",
         test_split: str = "test",
         seed: int = 0,
@@ -73,7 +77,7 @@ class ImageQuality(Callback):
         self.every_n_epochs, self.batch_size = every_n_epochs, batch_size
         self.measures = tuple(measures)
         self.subset_size, self.num_subsets = subset_size, num_subsets
-        self.max_kernel_samples = max_kernel_samples
+        self.max_kept = max_kept
         self.val_split, self.test_split, self.seed = val_split, test_split, seed
         self.loaded = False
         self.references: dict[tuple[str, int], Reference] = {}
@@ -88,7 +92,10 @@ class ImageQuality(Callback):
         check_at_least(2, "num_samples", self.num_samples)
         if "kernel" in self.measures:
             self._check_subset("num_samples", self.num_samples)
-            self._check_subset("max_kernel_samples", self.max_kernel_samples)
+            self._check_subset("max_kept", self.max_kept)
+        if "precision_recall" in self.measures:
+            check_at_least(NEIGHBOURS + 1, "num_samples", self.num_samples)
+            check_at_least(NEIGHBOURS + 1, "max_kept", self.max_kept)
         if self.num_samples_val is not None:
             check_at_least(2, "num_samples_val", self.num_samples_val)
         for name in ("num_samples", "num_samples_val"):
@@ -130,6 +137,11 @@ class ImageQuality(Callback):
                 f"metrics.subset_size is {self.subset_size}, but the {self.test_split} split "
                 f"has {real} images; at most {real} is accepted."
             )
+        if "precision_recall" in self.measures and real <= NEIGHBOURS:
+            raise AttnFlowError(
+                f"the {self.test_split} split has {real} images; precision_recall accepts "
+                f"{NEIGHBOURS + 1} or more."
+            )
         fewest = min(self.num_samples, self.num_samples_val or self.num_samples)
         if fewest < trainer.world_size:
             raise AttnFlowError(
@@ -164,7 +176,7 @@ class ImageQuality(Callback):
         """Figures of ``count`` new samples against the images of ``split``, by name."""
         device = pl_module.device
         extractor = self.extractor.to(device)
-        keep = self.max_kernel_samples if "kernel" in kinds else 0
+        keep = self.max_kept if set(kinds) & set(KEEPING) else 0
         if (split, keep) not in self.references:
             self.references[split, keep] = reference_of(
                 trainer.datamodule,
@@ -183,11 +195,11 @@ class ImageQuality(Callback):
             trainer.world_size,
             self.subset_size,
             self.num_subsets,
-            self.max_kernel_samples,
+            self.max_kept,
             device,
         )
         for start, images in self.samples(trainer, pl_module, split, count):
-            measures.update(extractor(to_uint8(images, pl_module.model.num_bins)), start)
+            measures.update(extractor(to_extract(images, trainer.datamodule.spec)), start)
         return measures.compute(self.seed)
 
     def samples(
@@ -200,6 +212,7 @@ class ImageQuality(Callback):
         """
         model, device = pl_module.model, pl_module.device
         dataset = trainer.datamodule.dataset(split)
+        order = shuffled(len(dataset), self.seed)
         size = min(self.batch_size, count // trainer.world_size)
         for turn, numbers in enumerate(batches(range(count), size)):
             if turn % trainer.world_size != rank():
@@ -207,16 +220,17 @@ class ImageQuality(Callback):
             seed = int(sample_keys(self.seed, 0, torch.tensor(turn)))
             conditions = None
             if model.conditioning is not None:
-                conditions = conditions_of(dataset, numbers, device)
+                rows = [order[number % len(order)] for number in numbers]
+                conditions = conditions_of(dataset, rows, device)
             generator = torch.Generator(device).manual_seed(seed)
             yield numbers[0], model.sample(len(numbers), conditions, generator=generator)
 
 
 def conditions_of(
-    dataset: torch.utils.data.Dataset, numbers: Sequence[int], device: torch.device
+    dataset: torch.utils.data.Dataset, rows: Sequence[int], device: torch.device
 ) -> Batch:
-    """What goes with the real images of these numbers, counted in circles; not the images."""
-    batch = fetch(dataset, [number % len(dataset) for number in numbers])
+    """What goes with the real images of these numbers; not the images."""
+    batch = fetch(dataset, rows)
     return {name: value.to(device) for name, value in batch.items() if name != "image"}
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from attnflow.errors import AttnFlowError
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import describe_split, digest, read, save
-from attnflow.metrics.images import fetch, to_uint8
+from attnflow.metrics.images import fetch, to_extract
 
 __all__ = ["DomainClassifier"]
 
@@ -35,7 +35,11 @@ class DomainClassifier(FeatureExtractor):
     """
 
     num_features = WIDTH
-    names = {"frechet": ("fd_domain",), "kernel": ("kd_domain",)}  # noqa: RUF012 -- never changed
+    names = {  # noqa: RUF012 -- never changed
+        "frechet": ("fd_domain",),
+        "kernel": ("kd_domain",),
+        "precision_recall": ("precision_domain", "recall_domain"),
+    }
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
@@ -139,7 +143,7 @@ def train_classifier(datamodule: LightningDataModule, seed: int) -> Classifier:
     for _ in range(STEPS):
         numbers = torch.randint(len(dataset), (BATCH_SIZE,), generator=generator)
         batch = fetch(dataset, numbers.tolist())
-        logits = classifier(to_uint8(batch["image"], datamodule.spec.num_bins))
+        logits = classifier(to_extract(batch["image"], datamodule.spec))
         optimizer.zero_grad()
         F.cross_entropy(logits, batch["label"].long()).backward()
         optimizer.step()

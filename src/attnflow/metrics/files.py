@@ -15,7 +15,7 @@ from lightning import LightningDataModule, Trainer
 from torch import Tensor
 
 from attnflow.errors import AttnFlowError
-from attnflow.metrics.images import fetch
+from attnflow.metrics.images import fetch, to_extract
 
 __all__ = ["UNREADABLE", "describe_split", "digest", "on_rank_zero", "read", "save"]
 
@@ -58,7 +58,8 @@ def describe_split(datamodule: LightningDataModule, split: str) -> dict[str, obj
     dataset = datamodule.dataset(split)
     count = len(dataset)
     probes = [i * count // PROBES for i in range(PROBES)]
-    pixels = fetch(dataset, probes)["image"].contiguous().cpu().numpy().tobytes()
+    images = to_extract(fetch(dataset, probes)["image"], datamodule.spec)
+    pixels = images.contiguous().cpu().numpy().tobytes()
     return {
         "class": f"{type(datamodule).__module__}.{type(datamodule).__qualname__}",
         "spec": datamodule.spec.as_dict(),

@@ -7,8 +7,22 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
+from torchvision.transforms.v2.functional import center_crop
 
-__all__ = ["batches", "fetch", "to_uint8"]
+from attnflow.data.base import DataSpec
+
+__all__ = ["batches", "fetch", "shuffled", "to_extract", "to_uint8"]
+
+
+def to_extract(images: Tensor, spec: DataSpec) -> Tensor:
+    """Integer images (B, C, H, W) of a data set as extractors read them.
+
+    Padding, which is alike in samples and in real images and would only dilute a figure, is cut
+    off; grey values become uint8 in 0 .. 255.
+    """
+    if spec.unpadded_shape is not None:
+        images = center_crop(images, list(spec.unpadded_shape[1:]))
+    return to_uint8(images, spec.num_bins)
 
 
 def to_uint8(images: Tensor, num_bins: int) -> Tensor:
@@ -37,3 +51,11 @@ def batches(numbers: Iterable[int], size: int) -> Iterator[list[int]]:
             batch = []
     if batch:
         yield batch
+
+
+def shuffled(count: int, seed: int) -> list[int]:
+    """0 .. count - 1 in a random order.
+
+    Data sets are often sorted, so their first images are not like the others.
+    """
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()

@@ -43,6 +43,7 @@ class Inception(FeatureExtractor):
         "frechet": ("fid",),
         "kernel": ("kid_mean", "kid_std"),
         "inception_score": ("inception_score", "inception_score_std"),
+        "precision_recall": ("precision", "recall"),
     }
 
     def __init__(self, weights_path: str | None = None) -> None:

@@ -7,18 +7,26 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch_fidelity.metric_prc import prc_features_to_metric
 from torchmetrics import Metric
 from torchmetrics.image import (
     FrechetInceptionDistance,
     InceptionScore,
     KernelInceptionDistance,
 )
+from torchmetrics.utilities import dim_zero_cat
 
 from attnflow.distributed import rank
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.reference import Reference
 
-__all__ = ["Measures"]
+__all__ = ["KEEPING", "NEIGHBOURS", "Measures"]
+
+# The measures that keep features of samples and of real images.
+KEEPING = ("kernel", "precision_recall")
+# A sample is near where it is nearer than an image's third neighbour, as in the paper.
+NEIGHBOURS = 3
+ROWS = 1_000  # of distances held at once
 
 
 class Given(nn.Module):
@@ -32,13 +40,42 @@ class Given(nn.Module):
         return features
 
 
+class PrecisionRecall(Metric):
+    """How many samples lie among the real images (precision), and the reverse (recall).
+
+    Among: within the distance of some real image's third nearest real image. Kynkaanniemi et
+    al. (2019), equation 2, by torch-fidelity's computation on the features that are given.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("real_features", [], dist_reduce_fx="cat")
+        self.add_state("fake_features", [], dist_reduce_fx="cat")
+
+    def update(self, features: Tensor, real: bool) -> None:
+        (self.real_features if real else self.fake_features).append(features)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        fake, real = dim_zero_cat(self.fake_features), dim_zero_cat(self.real_features)
+        figures = prc_features_to_metric(
+            fake,
+            real,
+            prc_neighborhood=NEIGHBOURS,
+            prc_batch_size=ROWS,
+            save_cpu_ram=True,
+            verbose=False,
+        )
+        return torch.tensor(figures["precision"]), torch.tensor(figures["recall"])
+
+
 class Measures:
     """The measures of one set of samples against one reference.
 
     frechet: the Frechet distance of Gaussians, FID on Inception's features; Heusel et al.
     (2017). It keeps sums, so memory does not grow with the samples.
     kernel: the squared MMD with a cubic kernel, KID on Inception's features; Binkowski et al.
-    (2018). It keeps the features of ``max_kernel_samples`` samples.
+    (2018). It keeps the features of ``max_kept`` samples.
+    precision_recall: :class:`PrecisionRecall`. It keeps the features of ``max_kept`` samples.
     inception_score: Salimans et al. (2016). It keeps the logits of all samples, 4 KB each.
 
     Args:
@@ -47,7 +84,7 @@ class Measures:
         reference: of the real images; the same on all ranks.
         ranks: that share the samples; torchmetrics sums over them.
         subset_size, num_subsets: of the kernel distance.
-        max_kernel_samples: how many samples it keeps, over all ranks.
+        max_kept: how many samples' features a measure keeps, over all ranks.
         device: of the features.
     """
 
@@ -59,11 +96,11 @@ class Measures:
         ranks: int,
         subset_size: int,
         num_subsets: int,
-        max_kernel_samples: int,
+        max_kept: int,
         device: torch.device,
     ) -> None:
         self.names = extractor.names
-        self.max_kernel_samples = max_kernel_samples
+        self.max_kept = max_kept
         given = Given(extractor.num_features)
         with warnings.catch_warnings():
             # Of buffers, whose size the docstring above states.
@@ -71,6 +108,7 @@ class Measures:
             makers = {
                 "frechet": lambda: frechet(given, reference),
                 "kernel": lambda: kernel(given, reference, ranks, subset_size, num_subsets),
+                "precision_recall": lambda: precision_recall(reference, ranks),
                 "inception_score": lambda: InceptionScore(extractor.class_scores()),
             }
             self.metrics: dict[str, Metric] = {k: makers[k]().to(device) for k in kinds}
@@ -82,11 +120,11 @@ class Measures:
             features: of consecutive samples.
             start: the number of the first of them, counted over all ranks.
         """
-        kept = max(0, self.max_kernel_samples - start)
+        kept = max(0, self.max_kept - start)
         for kind, metric in self.metrics.items():
             if kind == "frechet":
                 metric.update(features, real=False)
-            elif kind == "kernel":
+            elif kind in KEEPING:
                 # Even none at all: a rank must have something to be gathered.
                 metric.update(features[:kept], real=False)
             else:
@@ -139,4 +177,11 @@ def kernel(
     """With this rank's share of the real images' features in place: torchmetrics gathers them."""
     metric = KernelInceptionDistance(given, subsets=num_subsets, subset_size=subset_size)
     metric.real_features.append(reference.features[rank() :: ranks])
+    return metric
+
+
+def precision_recall(reference: Reference, ranks: int) -> PrecisionRecall:
+    """With this rank's share of the real images' features in place: torchmetrics gathers them."""
+    metric = PrecisionRecall()
+    metric.update(reference.features[rank() :: ranks], real=True)
     return metric

@@ -12,7 +12,7 @@ from torch import Tensor
 from attnflow.distributed import all_reduce_sum, rank
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import describe_split, digest, read, save
-from attnflow.metrics.images import batches, fetch, to_uint8
+from attnflow.metrics.images import batches, fetch, shuffled, to_extract
 
 __all__ = ["Reference", "compute_reference", "reference_of"]
 
@@ -25,7 +25,7 @@ class Reference:
         total: sum of the features, float64, (D,).
         outer: sum of their outer products, float64, (D, D).
         count: N, int64, ().
-        features: of the first K images, float32, (K, D).
+        features: of K images at random, float32, (K, D).
     """
 
     total: Tensor
@@ -57,7 +57,7 @@ def reference_of(
     """
     described = describe_split(datamodule, split)
     keep = min(keep, described["num_images"])
-    key = digest({**described, "extractor": extractor.fingerprint, "keep": keep})
+    key = digest({**described, "extractor": extractor.fingerprint, "kept_at_random": keep})
     path = cache_dir / f"{type(datamodule).__name__}_{split}_{key}.pt"
     cached = read_reference(path, extractor.num_features, keep)
     # Ranks on several machines may see other files; all compute, or none.
@@ -84,14 +84,16 @@ def compute_reference(
     total = torch.zeros(size, dtype=torch.float64, device=device)
     outer = torch.zeros(size, size, dtype=torch.float64, device=device)
     kept = torch.zeros(keep, size, device=device)
+    places = {number: place for place, number in enumerate(shuffled(len(dataset), 0)[:keep])}
     for numbers in batches(range(rank(), len(dataset), ranks), batch_size):
         images = fetch(dataset, numbers)["image"].to(device)
-        features = extractor(to_uint8(images, datamodule.spec.num_bins))
+        features = extractor(to_extract(images, datamodule.spec))
         wide = features.double()
         total += wide.sum(0)
         outer += wide.T @ wide
-        early = [number for number in numbers if number < keep]
-        kept[early] = features[: len(early)]
+        for number, row in zip(numbers, features, strict=True):
+            if number in places:
+                kept[places[number]] = row
     return Reference(
         total=all_reduce_sum(total),
         outer=all_reduce_sum(outer),
