@@ -19,7 +19,8 @@ def main(config: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
-    from attnflow.commands import exit_status
+    from attnflow.commands import check_plugins, exit_status
 
+    check_plugins(sys.argv[1:])
+    main()
     sys.exit(exit_status())

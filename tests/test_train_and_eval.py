@@ -67,8 +67,23 @@ def test_eval_repeats_the_figure_of_training(train, command) -> None:
     checkpoint = run_dir / "checkpoints" / "best.ckpt"
     evaluation = command("eval", f"ckpt_path={checkpoint}")
     assert results(evaluation)["test/bpd"] == pytest.approx(results(run_dir)["test/bpd"], abs=1e-6)
+    assert "no averaged" not in (evaluation / "eval.log").read_text()
     for name in ("samples", "temperatures", "interpolation"):
         assert decode_image(str(evaluation / "samples" / f"{name}.png")).shape[0] == 3
+
+
+def test_weights_without_an_average_are_evaluated_and_told(train, command) -> None:
+    run_dir = train("callbacks.ema=null")
+    checkpoint = run_dir / "checkpoints" / "best.ckpt"
+    sizes = ["num_samples=100", "subset_size=50", "max_kept=100", "num_samples_val=null"]
+    metrics = ["metrics=domain", *(f"metrics.{size}" for size in sizes)]
+    evaluation = command("eval", f"ckpt_path={checkpoint}", *metrics)
+    told = (evaluation / "eval.log").read_text()
+    assert f"checkpoint {checkpoint} holds no averaged (EMA) weights" in told
+    figures = results(evaluation)
+    assert figures["test/bpd"] == pytest.approx(results(run_dir)["test/bpd"], abs=1e-6)
+    for name in ("fd_domain", "kd_domain", "precision_domain", "recall_domain"):
+        assert math.isfinite(figures[f"test/{name}"]), name
 
 
 def test_test_figure_does_not_depend_on_the_batch_size(train, command) -> None:

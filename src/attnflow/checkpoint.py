@@ -16,7 +16,14 @@ from attnflow.errors import AttnFlowError
 from attnflow.flow import Flow
 from attnflow.image_model import ImageModel
 
-__all__ = ["check_same_architecture", "describe", "load", "load_model", "read_checkpoint"]
+__all__ = [
+    "check_same_architecture",
+    "describe",
+    "is_averaged",
+    "load",
+    "load_model",
+    "read_checkpoint",
+]
 
 # Under this key a checkpoint holds its config, its data's spec and the version; under the
 # second prefix, the LightningModule's state_dict holds the model.
@@ -57,6 +64,11 @@ def model_state(checkpoint: Mapping) -> dict[str, Tensor]:
         for name, value in checkpoint["state_dict"].items()
         if name.startswith(MODEL_PREFIX)
     }
+
+
+def is_averaged(checkpoint: Mapping) -> bool:
+    """Whether :func:`model_state` is the averaged (EMA) weights; else it is the plain ones."""
+    return "averaging_state" in checkpoint
 
 
 def read_checkpoint(path: str | Path) -> dict:

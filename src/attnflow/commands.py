@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,29 @@ from omegaconf import DictConfig, OmegaConf
 from attnflow.errors import expected_error
 from attnflow.ranks import count_ranks, run_ranks
 
-__all__ = ["exit_status", "plain_config", "run"]
+__all__ = ["check_plugins", "exit_status", "plain_config", "run"]
 
 log = logging.getLogger(__name__)
 _failed_jobs: list[str] = []
+# Options that need a plugin of Hydra's, which has our extra's name in brackets.
+PLUGINS = {"hparams_search=optuna": ("hydra-optuna-sweeper", "search")}
+
+
+def check_plugins(arguments: Sequence[str]) -> None:
+    """Exit with one sentence where an option's plugin is not installed.
+
+    Hydra itself would say, while it composes the config, that some option does not exist.
+    """
+    for option, (package, extra) in PLUGINS.items():
+        if option not in arguments:
+            continue
+        try:
+            distribution(package)
+        except PackageNotFoundError:
+            sys.exit(
+                f"error: {option} needs the package {package}, which is not installed; "
+                f"pip install 'attnflow[{extra}]' brings it."
+            )
 
 
 def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,7 +47,8 @@ def make_loggers(
     known = {
         "name": run_name(choices),
         "group": sweep_name(),
-        "id": run_id or secrets.token_hex(4),
+        # A W&B sweep's agent names the run that it waits for.
+        "id": run_id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
     }
     loggers = []
     for entry in config.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torchvision.io import decode_image
 
-from attnflow.checkpoint import KEY, load_model, read_checkpoint
+from attnflow.checkpoint import KEY, is_averaged, load_model, read_checkpoint
 from attnflow.commands import plain_config
 from attnflow.conditioning import ClassConditioning
 from attnflow.data.base import ImageDataModule
@@ -44,6 +45,8 @@ from attnflow.training.train import count_parameters
 
 __all__ = ["evaluate"]
 
+log = logging.getLogger(__name__)
+
 
 @finished_wandb()
 def evaluate(config: DictConfig) -> float:
@@ -60,6 +63,11 @@ def evaluate(config: DictConfig) -> float:
         raise AttnFlowError("ckpt_path is missing; ckpt_path=PATH/TO/last.ckpt is accepted.")
     checkpoint = read_checkpoint(config.ckpt_path)
     model = load_model(checkpoint, config.ckpt_path)
+    if not is_averaged(checkpoint):
+        log.warning(
+            "checkpoint %s holds no averaged (EMA) weights; its plain weights are evaluated.",
+            config.ckpt_path,
+        )
     held, run_id = checkpoint[KEY]["config"], checkpoint[KEY].get("wandb_id")
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = instantiate(held["data"] | dict(config.data))
