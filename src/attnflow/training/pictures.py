@@ -26,11 +26,12 @@ def log_picture(loggers: Iterable[Logger], name: str, picture: Tensor, step: int
         name: of the series that the picture continues, such as ``samples``.
         step: the optimisation step, the axis of every other figure too.
     """
+    pixels = (picture * 255).round().byte()  # W&B would show values in [0, 1] as black
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_image(name, [picture.permute(1, 2, 0).numpy()], step=step)
+            logger.log_image(name, [pixels.permute(1, 2, 0).numpy()], step=step)
         elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, picture, step)
+            logger.experiment.add_image(name, pixels, step)
 
 
 class _Pictures(Callback):
