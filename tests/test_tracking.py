@@ -63,6 +63,7 @@ class Part:
         rows: every logged row, flat.
         summary: the last value of every name, flat.
         artifacts: names of the files logged as artifacts.
+        axes: which figures are drawn over which other one.
     """
 
     run: object = None
@@ -70,6 +71,7 @@ class Part:
     rows: list[dict] = field(default_factory=list)
     summary: dict = field(default_factory=dict)
     artifacts: list[str] = field(default_factory=list)
+    axes: dict[str, str] = field(default_factory=dict)
 
     def values(self, name: str) -> dict[int, object]:
         """A figure by the step that it was logged at."""
@@ -96,6 +98,8 @@ def read_part(path: Path) -> Part:
             part.rows.append(flat(record.history.item))
         elif kind == "summary":
             part.summary |= flat(record.summary.update)
+        elif kind == "metric" and record.metric.step_metric:
+            part.axes[record.metric.glob_name] = record.metric.step_metric
         elif kind == "artifact":
             part.artifacts += [entry.path for entry in record.artifact.manifest.contents]
     return part
@@ -155,6 +159,7 @@ def test_a_resumed_training_is_one_wandb_run(train, few_images, inception_weight
         assert part.config["choices"]["attention"] == "imap"
         assert part.config["model"]["levels"] == 2
         assert part.artifacts
+        assert part.axes == {"*": "trainer/global_step"}
     for name in ("val/bpd", "val/fid"):
         assert list(before.values(name)) == [2], name
         assert list(after.values(name)) == [5], name
