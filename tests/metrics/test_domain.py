@@ -72,7 +72,7 @@ def test_a_run_logs_domain_distances_and_never_calls_them_fid(folder, tmp_path) 
     assert math.isfinite(trainer.callback_metrics["val/fd_domain"])
     trainer.test(module, data, verbose=False)
     logged = set(trainer.callback_metrics)
-    assert logged == {"test/bpd", "test/fd_domain", "test/kd_domain"}
+    assert logged == {"test/bpd", "test/bpd_std_err", "test/fd_domain", "test/kd_domain"}
 
 
 def test_distances_on_its_features_tell_good_samples_from_bad(
