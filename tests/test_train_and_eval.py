@@ -75,15 +75,10 @@ def test_eval_repeats_the_figure_of_training(train, command) -> None:
 def test_weights_without_an_average_are_evaluated_and_told(train, command) -> None:
     run_dir = train("callbacks.ema=null")
     checkpoint = run_dir / "checkpoints" / "best.ckpt"
-    sizes = ["num_samples=100", "subset_size=50", "max_kept=100", "num_samples_val=null"]
-    metrics = ["metrics=domain", *(f"metrics.{size}" for size in sizes)]
-    evaluation = command("eval", f"ckpt_path={checkpoint}", *metrics)
+    evaluation = command("eval", f"ckpt_path={checkpoint}")
     told = (evaluation / "eval.log").read_text()
     assert f"checkpoint {checkpoint} holds no averaged (EMA) weights" in told
-    figures = results(evaluation)
-    assert figures["test/bpd"] == pytest.approx(results(run_dir)["test/bpd"], abs=1e-6)
-    for name in ("fd_domain", "kd_domain", "precision_domain", "recall_domain"):
-        assert math.isfinite(figures[f"test/{name}"]), name
+    assert results(evaluation)["test/bpd"] == pytest.approx(results(run_dir)["test/bpd"], abs=1e-6)
 
 
 def test_test_figure_does_not_depend_on_the_batch_size(train, command) -> None:

@@ -65,14 +65,15 @@ def test_it_is_trained_once_and_anew_where_the_file_is_damaged(folder, monkeypat
 
 
 def test_a_run_logs_domain_distances_and_never_calls_them_fid(folder, tmp_path) -> None:
-    callback = quality(folder, DomainClassifier())
-    trainer = quick_trainer(tmp_path, callback)
+    measures = ("frechet", "kernel", "precision_recall")
+    trainer = quick_trainer(tmp_path, quality(folder, DomainClassifier(), measures=measures))
     module, data = tiny_module(), DigitsDataModule()
     trainer.fit(module, data)
     assert math.isfinite(trainer.callback_metrics["val/fd_domain"])
     trainer.test(module, data, verbose=False)
     logged = set(trainer.callback_metrics)
-    assert logged == {"test/bpd", "test/bpd_std_err", "test/fd_domain", "test/kd_domain"}
+    figures = {"fd_domain", "kd_domain", "precision_domain", "recall_domain"}
+    assert logged == {f"test/{name}" for name in figures | {"bpd", "bpd_std_err"}}
 
 
 def test_distances_on_its_features_tell_good_samples_from_bad(
