@@ -216,6 +216,7 @@ def test_tensorboard_and_csv_hold_the_same_figures_as_each_other(train) -> None:
     figures = run_dir / "csv" / "version_0"
     names = set((figures / "metrics.csv").read_text().splitlines()[0].split(",")) - {"step"}
     assert {"val/bpd", "test/bpd", "train/grad_norm", "lr-AdamW", "images_per_second"} <= names
+    assert set(events.Tags()["scalars"]) == names
     for name in names - {"epoch"}:
         of_events = {event.step: event.value for event in events.Scalars(name)}
         assert of_events == pytest.approx(column(figures, name)), name
