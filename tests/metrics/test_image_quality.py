@@ -156,14 +156,18 @@ def test_ranks_share_the_samples_without_repeating_one(
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path) -> None:
     """Once with new statistics of the real images, and once with those just kept."""
-    module, data = tiny_module(), DigitsDataModule()
+
+    def figures(callbacks, **options) -> dict[str, float]:
+        torch.manual_seed(0)  # the same weights, in a module that no trainer holds yet
+        return figures_of(tmp_path, callbacks, tiny_module(), DigitsDataModule(), **options)
+
     # As many kept images as a subset has leave the kernel distance no choice.
     options = {"max_kept": 100, "subset_size": 100}
     options["measures"] = ("frechet", "kernel", "inception_score", "precision_recall")
-    alone = figures_of(tmp_path, quality(tmp_path / "one", **options), module, data)
+    alone = figures(quality(tmp_path / "one", **options))
     new, kept = PixelFeatures(), PixelFeatures(prefix="kept_")
     pair = [quality(tmp_path / "two", extractor, **options) for extractor in (new, kept)]
-    together = figures_of(tmp_path, pair, module, data, devices=2, strategy="ddp_spawn")
+    together = figures(pair, devices=2, strategy="ddp_spawn")
     for name in ("fd", "kd_mean", "precision", "recall"):
         assert together[f"test/{name}"] == pytest.approx(alone[f"test/{name}"], rel=1e-4)
         assert together[f"test/kept_{name}"] == together[f"test/{name}"]
