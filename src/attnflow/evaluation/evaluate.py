@@ -22,21 +22,12 @@ from attnflow.errors import AttnFlowError
 from attnflow.evaluation.conditions import (
     agreement_with_labels,
     bayes_rule,
-    chosen_conditions,
     fidelity_to_truth,
     shuffled_bits_per_dim,
 )
-from attnflow.evaluation.pictures import (
-    condition_rows,
-    image_grid,
-    interpolation,
-    save_picture,
-    temperature_rows,
-    transfer,
-)
+from attnflow.evaluation.gallery import Evaluated, check_options, draw
 from attnflow.evaluation.results import print_table, write_results
 from attnflow.evaluation.soundness import Soundness
-from attnflow.image_model import ImageModel
 from attnflow.tracking import finished_wandb, make_loggers
 from attnflow.training.module import FlowModule
 from attnflow.training.pictures import log_picture
@@ -56,11 +47,12 @@ def evaluate(config: DictConfig) -> float:
         ``test/bpd``.
 
     Raises:
-        AttnFlowError: no checkpoint, or one that cannot be read.
+        AttnFlowError: no checkpoint, one that cannot be read, or an unknown picture.
     """
     started = time.perf_counter()
     if config.ckpt_path is None:
         raise AttnFlowError("ckpt_path is missing; ckpt_path=PATH/TO/last.ckpt is accepted.")
+    check_options(config.eval)
     checkpoint = read_checkpoint(config.ckpt_path)
     model = load_model(checkpoint, config.ckpt_path)
     if not is_averaged(checkpoint):
@@ -99,9 +91,10 @@ def evaluate(config: DictConfig) -> float:
     if trainer.is_global_zero:
         datamodule.trainer = None  # from here on, this rank alone reads all of the images
         results |= conditional_figures(module, datamodule, config.eval)
-        dataset = datamodule.dataset("test")
-        drawn = draw_conditional if model.conditioning else draw
-        pictures = drawn(module.model.eval(), dataset, output_dir / "samples", config.eval)
+        run_dir = Path(config.ckpt_path).resolve().parents[1]
+        subject = Evaluated(module.model.eval(), datamodule, config.eval, run_dir)
+        results |= subject.figures
+        pictures = draw(subject, output_dir / "samples")
         results["wall_seconds"] = time.perf_counter() - started
         log_evaluation(loggers, results, pictures, trainer)
         path = write_results(output_dir, {**results, **held["choices"]})
@@ -144,39 +137,3 @@ def conditional_figures(
             fidelity |= agreement_with_labels(model, batch, segmenter)
         figures |= {f"test/{name}": value for name, value in fidelity.items()}
     return figures
-
-
-def draw_conditional(
-    model: ImageModel, test_images: torch.utils.data.Dataset, folder: Path, options: DictConfig
-) -> list[Path]:
-    """The pictures of a conditional model: samples for conditions, and content transfer.
-
-    Of an image model, ``conditions`` has rows of condition, samples by temperature, truth.
-    """
-    number, conditions = chosen_conditions(model, test_images, options.num_samples)
-    grids = {"samples": image_grid(model.sample(number, conditions), model.num_bins)}
-    first = [test_images[row] for row in range(8)]
-    if not isinstance(model.conditioning, ClassConditioning):
-        grids["conditions"] = condition_rows(model, first, tuple(options.temperatures))
-    grids["transfer"] = image_grid(transfer(model, first), model.num_bins, len(first))
-    return [save_picture(grid, folder / f"{name}.png") for name, grid in grids.items()]
-
-
-def draw(
-    model: ImageModel, test_images: torch.utils.data.Dataset, folder: Path, options: DictConfig
-) -> list[Path]:
-    """The pictures of an evaluation: samples, temperatures and interpolations."""
-    samples = model.sample(options.num_samples)
-    temperatures = temperature_rows(model, tuple(options.temperatures))
-    rows = range(options.num_interpolations)
-    first = torch.stack([test_images[2 * r]["image"] for r in rows])
-    second = torch.stack([test_images[2 * r + 1]["image"] for r in rows])
-    pictures = {
-        "samples": samples,
-        "temperatures": temperatures,
-        "interpolation": interpolation(model, first, second),
-    }
-    return [
-        save_picture(image_grid(images, model.num_bins), folder / f"{name}.png")
-        for name, images in pictures.items()
-    ]

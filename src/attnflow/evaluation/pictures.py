@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 from torchvision.utils import make_grid, save_image
 
+from attnflow.evaluation.figures import as_colours, enlarged, sheet
 from attnflow.image_model import Batch, ImageModel
 from attnflow.metrics.images import fetch
 
@@ -31,9 +31,7 @@ READABLE_SIDE = 48
 def image_grid(images: Tensor, num_bins: int, columns: int = 8) -> Tensor:
     """Integer images (N, C, H, W) as one picture: (3, H', W') in [0, 1], on the CPU."""
     pixels = images.float().cpu() / (num_bins - 1)
-    factor = max(1, READABLE_SIDE // min(pixels.shape[-2:]))
-    pixels = F.interpolate(pixels, scale_factor=factor, mode="nearest")
-    return make_grid(pixels, nrow=columns, padding=2, pad_value=0.5)
+    return make_grid(enlarged(pixels, READABLE_SIDE), nrow=columns, padding=2, pad_value=0.5)
 
 
 def save_picture(picture: Tensor, path: Path) -> Path:
@@ -52,18 +50,26 @@ def spread_batch(dataset: Dataset, n: int, device: torch.device) -> Batch:
 
 @torch.no_grad()
 def temperature_rows(
-    model: ImageModel, temperatures: tuple[float, ...], columns: int = 8, seed: int = 0
+    model: ImageModel, temperatures: Sequence[float], columns: int = 8, seed: int = 0
 ) -> Tensor:
     """Samples at several temperatures from the same latents: one row a temperature.
 
+    Of a class model, the columns are the classes in turn.
+
     Returns:
-        Integer images, (len(temperatures) * columns, C, H, W).
+        A picture, (3, H', W') in [0, 1].
     """
+    device = next(model.parameters()).device
+    conditions = None
+    if model.conditioning is not None:
+        classes = torch.arange(columns, device=device) % model.conditioning.num_classes
+        conditions = {"label": classes}
     rows = []
     for temperature in temperatures:
-        generator = torch.Generator(next(model.parameters()).device).manual_seed(seed)
-        rows.append(model.sample(columns, temperature=temperature, generator=generator))
-    return torch.cat(rows)
+        generator = torch.Generator(device).manual_seed(seed)
+        images = model.sample(columns, conditions, temperature, generator)
+        rows.append(enlarged(as_colours(images, model.num_bins)))
+    return sheet(rows, [f"T = {temperature:g}" for temperature in temperatures])
 
 
 @torch.no_grad()
@@ -88,51 +94,38 @@ def interpolation(model: ImageModel, first: Tensor, second: Tensor, columns: int
 
 
 @torch.no_grad()
-def condition_rows(
-    model: ImageModel, rows: Sequence[Mapping[str, Tensor]], temperatures: tuple[float, ...]
-) -> Tensor:
-    """One row a sample: its condition, a sample at each temperature, the truth.
+def condition_rows(model: ImageModel, batch: Batch, temperatures: Sequence[float]) -> Tensor:
+    """One row a condition: itself, a sample at each temperature, the truth.
 
     Args:
-        rows: samples of a data set, each with ``image`` and ``condition``.
+        batch: with ``image`` and ``condition``.
 
     Returns:
         A picture, (3, H', W') in [0, 1].
     """
-    batch = _batch_of(model, rows)
-    samples = [model.sample(len(rows), batch, temperature) for temperature in temperatures]
-    columns = [_as_colours(batch["condition"] / (model.conditioning.num_bins - 1))]
-    columns += [_as_colours(images / (model.num_bins - 1)) for images in [*samples, batch["image"]]]
-    return image_grid(torch.stack(columns, 1).flatten(0, 1), 2, len(columns))
-
-
-def _as_colours(images: Tensor) -> Tensor:
-    """Three channels: grey repeated; of more (one-hot labels) the number of the label as grey."""
-    if images.shape[1] > 3:
-        images = images.argmax(1, keepdim=True) / (images.shape[1] - 1)
-    return images.expand(-1, 3, -1, -1)
+    truth = batch["image"]
+    samples = [model.sample(len(truth), batch, temperature) for temperature in temperatures]
+    columns = [as_colours(batch["condition"], model.conditioning.num_bins)]
+    columns += [as_colours(images, model.num_bins) for images in (*samples, truth)]
+    rows = torch.stack(columns, 1).unbind()
+    names = ["condition", *(f"T = {temperature:g}" for temperature in temperatures), "truth"]
+    return sheet([enlarged(row) for row in rows], [""] * len(rows), columns=names)
 
 
 @torch.no_grad()
-def transfer(model: ImageModel, rows: Sequence[Mapping[str, Tensor]]) -> Tensor:
-    """Content transfer: each sample's latents (a row) under the condition of each (a column).
+def transfer(model: ImageModel, batch: Batch) -> Tensor:
+    """Content transfer: each image's latents (a row) under the condition of each (a column).
 
     Returns:
-        Integer images, (R * R, C, H, W); the diagonal holds the samples themselves.
+        Integer images, (B * B, C, H, W); the diagonal holds the images themselves.
     """
-    count, batch = len(rows), _batch_of(model, rows)
+    count = len(batch["image"])
     context = model.context(batch)
     half = torch.full(batch["image"].shape, 0.5, device=batch["image"].device)
     latents = model.flow.encode(model.dequantizer(batch["image"], half)[0], context)
     content = [latent.repeat_interleave(count, 0) for latent in latents]
     under = context.index(torch.arange(count).repeat(count))
     return model.dequantizer.quantize(model.flow.decode(content, under))
-
-
-def _batch_of(model: ImageModel, rows: Sequence[Mapping[str, Tensor]]) -> Batch:
-    """Samples of a data set as a batch, where the model is."""
-    device = next(model.parameters()).device
-    return {name: values.to(device) for name, values in default_collate(list(rows)).items()}
 
 
 def _slerp(a: Tensor, b: Tensor, steps: Tensor) -> Tensor:

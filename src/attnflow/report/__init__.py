@@ -1,0 +1,1 @@
+"""What a sweep found: ``python -m attnflow.report FOLDER`` compares the runs in a folder."""

@@ -1,0 +1,71 @@
+"""A report's files: HTML, Markdown, CSV and SVG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attnflow.report.charts import curves, heat_map
+from attnflow.report.page import page
+from attnflow.report.runs import read_runs
+from attnflow.report.sweep import Sweep, more_is_better
+from attnflow.report.tables import markdown_table, run_rows, setting_rows, write_csv
+
+__all__ = ["write_report"]
+
+COSTS = ("images_per_second", "params")
+
+
+def write_report(folder: Path, metric: str | None = None, most_pictured: int = 24) -> Path:
+    """Compare the runs in a folder; writes ``report/`` into it.
+
+    Args:
+        folder: of a sweep, or of several runs.
+        metric: what the runs are sorted by; None for val/bpd, or test/bpd where it is missing.
+        most_pictured: of how many of the best runs the page holds the pictures.
+
+    Returns:
+        The HTML page; beside it lie ``report.md``, ``runs.csv`` and the charts as SVG.
+
+    Raises:
+        AttnFlowError: no such folder, no run in it, or no run with the metric.
+    """
+    sweep = Sweep(read_runs(folder), metric)
+    charts = draw_charts(sweep)
+    title = f"Sweep {folder.resolve().name}" if len(sweep.runs) > 1 else folder.resolve().name
+    directory = folder / "report"
+    directory.mkdir(exist_ok=True)
+    for name, (_, svg) in charts.items():
+        (directory / f"{name}.svg").write_text(svg)
+    write_csv(sweep, directory / "runs.csv")
+    (directory / "report.md").write_text(_markdown(sweep, title, charts))
+    html = page(sweep, title, dict(charts.values()), most_pictured)
+    path = directory / "index.html"
+    path.write_text(html)
+    return path
+
+
+def draw_charts(sweep: Sweep) -> dict[str, tuple[str, str]]:
+    """A caption and an SVG by file name: heat maps of the metric and of the cost, and curves."""
+    drawn = {}
+    for name in dict.fromkeys((sweep.metric, *COSTS)):
+        better = f" ({'more' if more_is_better(name) else 'less'} is better)"
+        if name == "params":
+            better = ""
+        across = " and ".join(sweep.axes)
+        rest = [key for key in sweep.varying if key not in sweep.axes]
+        over = f"; mean ± standard deviation over {', '.join(rest)}" if rest else ""
+        drawn[f"heatmap_{name.replace('/', '_')}"] = (
+            f"{name}{'' if name == 'params' else better} by {across}{over}",
+            heat_map(sweep, name),
+        )
+    drawn["curves"] = ("val/bpd by step", curves(sweep))
+    return {name: (caption, svg) for name, (caption, svg) in drawn.items() if svg}
+
+
+def _markdown(sweep: Sweep, title: str, charts: dict[str, tuple[str, str]]) -> str:
+    parts = [f"# {title}\n"]
+    if sweep.settings:
+        parts += [f"By {sweep.metric}, best first.\n", markdown_table(*setting_rows(sweep))]
+    parts += [f"![{caption}]({name}.svg)\n" for name, (caption, _) in charts.items()]
+    parts += ["## All runs\n", markdown_table(*run_rows(sweep))]
+    return "\n".join(parts)

@@ -1,0 +1,136 @@
+"""The pictures of an evaluation: what they hold, for every kind of model, with few images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import ROOT, results
+from exactness import randomise
+from omegaconf import OmegaConf
+from test_attention import batch_of, model_of
+from torchvision.io import decode_image
+
+from attnflow import AttnFlowError
+from attnflow.data import TensorImages
+from attnflow.evaluation.curves import curves_picture
+from attnflow.evaluation.gallery import PICTURES, Evaluated, check_options, draw
+from attnflow.evaluation.levels import DRAWS, resampled_levels
+from attnflow.evaluation.neighbours import nearest_neighbours, neighbours_picture
+from attnflow.evaluation.results import read_curve
+from attnflow.transforms import IMap
+
+OPTIONS = OmegaConf.load(ROOT / "conf" / "eval.yaml").eval
+ALWAYS = {"samples", "levels", "neighbours", "attention"}
+FITTING = {
+    None: {"temperatures", "interpolation"},
+    "class": {"temperatures", "transfer"},
+    "image": {"conditions", "transfer"},
+}
+
+
+def subject_of(shape, conditioning, num_test: int, run_dir: Path, **options) -> Evaluated:
+    def split(size: int) -> TensorImages:
+        fields = batch_of(shape, size)
+        return TensorImages(fields.pop("image").to(torch.uint8), **fields)
+
+    splits = {"train": split(20), "test": split(num_test)}
+    data = SimpleNamespace(dataset=splits.__getitem__, entropy=None)
+    model = model_of(shape, IMap, conditioning)
+    return Evaluated(model, data, OmegaConf.merge(OPTIONS, options), run_dir)
+
+
+@pytest.mark.parametrize("num_test", [1, 5])
+@pytest.mark.parametrize("shape", [(1, 4, 8), (3, 8, 4)])
+@pytest.mark.parametrize("conditioning", FITTING)
+def test_every_model_has_its_pictures(tmp_path, conditioning, shape, num_test) -> None:
+    subject = subject_of(shape, conditioning, num_test, tmp_path, num_samples=9)
+    drawn = draw(subject, tmp_path / "samples")
+    expected = ALWAYS | FITTING[conditioning]
+    if num_test == 1:
+        expected -= {"interpolation"}  # there is no pair
+    assert {path.stem for path in drawn} == expected
+    for path in drawn:
+        assert decode_image(str(path)).float().std() > 5, path.stem
+    for distance in subject.figures.values():
+        assert 0 < distance < 10
+
+
+def test_every_option_is_a_picture_and_only_those_asked_for_are_drawn(tmp_path) -> None:
+    assert list(OPTIONS.pictures) == list(PICTURES)
+    subject = subject_of((1, 4, 4), None, 3, tmp_path, pictures=["levels"])
+    assert [path.name for path in draw(subject, tmp_path)] == ["levels.png"]
+    assert subject.figures == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ({"pictures": ["sample"]}, "a picture of eval.pictures is 'sample'; accepted are samples"),
+        ({"num_searched": 0}, "eval.num_searched is 0; 1 or more is accepted"),
+    ],
+)
+def test_wrong_options_are_named(option, sentence) -> None:
+    with pytest.raises(AttnFlowError, match=sentence):
+        check_options(OmegaConf.merge(OPTIONS, option))
+
+
+def test_a_level_drawn_anew_leaves_the_other_latents() -> None:
+    model, batch = model_of((1, 8, 8), IMap, levels=3), batch_of((1, 8, 8), 2)
+    randomise(model, 0.05)  # small enough to invert to a hundredth in float32
+    half = torch.full(batch["image"].shape, 0.5)
+    # Latents are continuous: look at them before they become integers again.
+    decoded = []
+    model.dequantizer.quantize = lambda y: decoded.append(y) or y.long()
+    latents = model.flow.encode(model.dequantizer(batch["image"], half)[0])
+    for level in range(3):
+        for others in (False, True):
+            resampled_levels(model, batch, level, others)
+            again = model.flow.encode(decoded.pop())
+            for number, (old, new) in enumerate(zip(latents, again, strict=True)):
+                same = torch.allclose(old.repeat_interleave(DRAWS, 0), new, atol=1e-2)
+                assert same == ((number == level) == others)
+
+
+def test_neighbours_are_the_nearest_of_all() -> None:
+    images = torch.randint(256, (3000, 3, 4, 4), dtype=torch.uint8)
+    asked = torch.cat([images[[2900, 7]], torch.randint(256, (5, 3, 4, 4), dtype=torch.uint8)])
+    found = nearest_neighbours(asked, TensorImages(images), 256, 10_000)
+    assert found.searched == 3000
+    assert found.distances[:2].tolist() == [0, 0]  # copies, exactly
+    assert torch.equal(found.nearest[:2], found.images[:2])
+    exact = (asked.double().flatten(1)[:, None] - images.double().flatten(1)).norm(dim=2) / 255
+    expected = exact.min(1).values.sort().values
+    torch.testing.assert_close(found.distances.double(), expected, rtol=1e-4, atol=1e-5)
+    some = nearest_neighbours(asked, TensorImages(images), 256, 30)
+    assert some.searched == 30
+    assert some.mean_distance > found.mean_distance
+    assert neighbours_picture(found, some, 256).shape[0] == 3
+
+
+def test_curves_join_the_files_of_a_resumed_run(tmp_path) -> None:
+    for version, text in enumerate(
+        (
+            "epoch,step,train/bpd,val/bpd\n0,1,5.0,\n0,2,4.0,\n0,2,,4.5\n1,3,nan,\n",
+            "epoch,step,train/bpd,val/bpd\n1,3,3.5,\n1,4,3.0,\n1,4,,3.25\n",
+        )
+    ):
+        folder = tmp_path / "csv" / f"version_{version}"
+        folder.mkdir(parents=True)
+        (folder / "metrics.csv").write_text(text)
+    assert read_curve(tmp_path, "train/bpd") == ([1, 2, 3, 4], [5.0, 4.0, 3.5, 3.0])
+    assert read_curve(tmp_path, "val/bpd") == ([2, 4], [4.5, 3.25])
+    assert read_curve(tmp_path, "val/fid") == ([], [])
+    assert curves_picture(tmp_path, 2.4).shape[0] == 3
+    assert curves_picture(tmp_path / "nowhere") is None
+
+
+def test_eval_draws_the_pictures_of_a_run(train, command) -> None:
+    run_dir = train("debug=fast", "attention=itrans")
+    evaluation = command("eval", f"ckpt_path={run_dir}/checkpoints/best.ckpt")
+    drawn = {path.stem for path in (evaluation / "samples").iterdir()}
+    assert drawn == ALWAYS | FITTING[None] | {"curves"}
+    assert results(evaluation)["test/nearest_neighbour_distance"] > 0
+    assert results(evaluation)["test/nearest_neighbour_distance_real"] > 0
