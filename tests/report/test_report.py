@@ -139,7 +139,7 @@ def test_the_page_tells_all_and_needs_nothing_else(sweep) -> None:
         "results.json is damaged",
     ):
         assert words in outline.words, words
-    assert outline.tags.count("svg") == 4
+    assert outline.tags.count("svg") == 5
     assert outline.tags.count("img") == 1
     assert all(value.startswith(("data:", "#")) for value in outline.loaded)
     assert not re.search(r"@import|url\((?!#)", html)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -12,9 +13,9 @@ from matplotlib.figure import Figure
 from attnflow.evaluation.results import read_curve
 from attnflow.report.runs import FAILED, Run
 from attnflow.report.sweep import Sweep, more_is_better
-from attnflow.report.tables import NOTHING, cell
+from attnflow.report.tables import NOTHING, cell, spoken
 
-__all__ = ["curves", "heat_map"]
+__all__ = ["curves", "heat_map", "trade_off"]
 
 # Stands for the text colour of the page, and is replaced by it.
 INK = "#010203"
@@ -102,55 +103,96 @@ def _draw_cell(
         axes.text(j + 0.5, i + 0.7, f"± {spread}", **middle, color=ink, fontsize=8.5)
 
 
+def trade_off(sweep: Sweep, cost: str = "images_per_second") -> str | None:
+    """The metric against a cost, a point a setting, in the colours of :func:`curves`.
+
+    Lines reach one standard deviation; None where fewer than two settings have both figures.
+    """
+    points = [
+        (rank, x, y)
+        for rank, setting in enumerate(sweep.settings)
+        if (x := setting.figure(cost)) and (y := setting.figure(sweep.metric))
+    ]
+    if len(points) < 2 or cost == sweep.metric:
+        return None
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((6.0, 2.5))
+        axes = figure.add_axes((0.12, 0.19, 0.86, 0.77))
+        for rank, x, y in points:
+            axes.errorbar(
+                x.mean,
+                y.mean,
+                xerr=x.spread or 0.0,
+                yerr=y.spread or 0.0,
+                fmt="o",
+                markersize=5,
+                elinewidth=1,
+                **_colour(rank),
+            )
+        axes.set_xlabel(spoken(cost))
+        axes.set_ylabel(sweep.metric)
+        _plain(axes)
+        return _svg(figure)
+
+
 def curves(sweep: Sweep, name: str = "val/bpd") -> str | None:
     """A figure by step: the best settings in colour, the others grey; None where nobody logged it.
 
     Runs of a setting share its colour.
     """
     logged = [
-        (setting, [curve for run in setting.runs if (curve := read_curve(run.folder, name))[0]])
-        for setting in sweep.settings
+        (rank, setting.name, *curve)
+        for rank, setting in enumerate(sweep.settings)
+        for run in setting.runs
+        if (curve := read_curve(run.folder, name))[0]
     ]
-    logged = [(setting, found) for setting, found in logged if found]
     if not logged:
         return None
     with matplotlib.rc_context(STYLE):
         figure = Figure((11.4, 3.8))
-        axes = figure.add_axes((0.05, 0.13, 0.69, 0.84))
-        for rank, (setting, found) in reversed(list(enumerate(logged))):
-            shown = rank < len(LINES)
-            colour = LINES[rank] if shown else MUTED
-            for number, (steps, values) in enumerate(found):
-                axes.plot(
-                    steps,
-                    values,
-                    color=colour,
-                    linewidth=1.4 if shown else 0.7,
-                    alpha=0.95 if shown else 0.4,
-                    marker="o" if len(steps) == 1 else None,
-                    markersize=3,
-                    label=setting.name if shown and not number else None,
-                )
-        handles, labels = axes.get_legend_handles_labels()
+        axes = figure.add_axes((0.06, 0.13, 0.68, 0.84))
+        lines = {}
+        for rank, label, steps, values in reversed(logged):  # the best on top
+            marker = "o" if len(steps) == 1 else None
+            (line,) = axes.plot(steps, values, marker=marker, linewidth=1.4, **_colour(rank))
+            if rank < len(LINES):
+                lines[label] = line
         axes.legend(
-            handles[::-1],
-            labels[::-1],
+            list(lines.values())[::-1],
+            list(lines)[::-1],
             loc="upper left",
             bbox_to_anchor=(1.02, 1.02),
             frameon=False,
             fontsize=9,
         )
-        ends = [value for _, found in logged for _, values in found for value in values[-1:]]
-        best = min(min(values) for _, found in logged for _, values in found)
-        starts = max(values[0] for _, found in logged for _, values in found)
-        # A first validation far above all others must not flatten what follows.
-        highest = min(starts, best + 4 * max(max(ends) - best, 0.05 * abs(best), 1e-3))
-        axes.set_ylim(best - 0.05 * (highest - best), highest + 0.03 * (highest - best))
+        axes.set_ylim(*_limits([values for *_, values in logged]))
         axes.set_xlabel("step")
         axes.set_ylabel(name)
-        axes.grid(color=MUTED, alpha=0.25, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        _plain(axes)
         return _svg(figure)
+
+
+def _colour(rank: int) -> dict[str, object]:
+    """Of the setting of this rank, from 0; grey after the first few."""
+    if rank < len(LINES):
+        return {"color": LINES[rank], "alpha": 0.95}
+    return {"color": MUTED, "alpha": 0.4}
+
+
+def _limits(curves: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Of the vertical axis: first values far above all others may leave it."""
+    best = min(min(values) for values in curves)
+    worst_end = max(values[-1] for values in curves)
+    room = 4 * max(worst_end - best, 0.05 * abs(best), 1e-3)
+    highest = min(max(max(values) for values in curves), best + room)
+    margin = max(0.05 * (highest - best), 1e-3)
+    return best - margin, highest + margin
+
+
+def _plain(axes: Axes) -> None:
+    """A light grid, and no frame."""
+    axes.grid(color=MUTED, alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _svg(figure: Figure) -> str:

@@ -218,8 +218,7 @@ def _pictures(sweep: Sweep, most: int) -> str:
     if not shown:
         return ""
     cards = "".join(_card(sweep, run) for run in shown)
-    which = f"The {len(shown)} best runs." if len(shown) < sweep.count(DONE) else "Best first."
-    return f'<h2>Pictures</h2><p class=muted>{which}</p><div class="cards">{cards}</div>'
+    return f'<h2>Pictures</h2><p class=muted>Best first.</p><div class="cards">{cards}</div>'
 
 
 def _card(sweep: Sweep, run: Run) -> str:
@@ -231,7 +230,8 @@ def _card(sweep: Sweep, run: Run) -> str:
     told = "" if figure is None else f"{sweep.metric} {figure:.3f} · "
     shots = "".join(
         f'<figure><img alt="{escape(path.stem)}" loading="lazy" src="{_embedded(path)}">'
-        f"<figcaption>{escape(path.stem.replace('_', ' '))}</figcaption></figure>"
+        f"<figcaption>{escape(path.stem.replace('_', ' ').replace('final', 'samples'))}"
+        "</figcaption></figure>"
         for path in run.pictures
     )
     return (

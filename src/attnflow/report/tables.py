@@ -69,9 +69,13 @@ def _number(name: str, value: float, size: float | None = None) -> str:
         return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
     if name == "test/out_of_range":
         return f"{100 * value:.1f}%"
+    if value == 0:
+        return "0"
     if size >= 100:
         return f"{value:,.0f}"
-    return f"{value:.3f}" if size >= 0.001 or value == 0 else f"{value:.1e}"
+    if name == "images_per_second":
+        return f"{value:.1f}"
+    return f"{value:.3f}" if size >= 0.001 else f"{value:.1e}"
 
 
 def spoken(name: str) -> str:

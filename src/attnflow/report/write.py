@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnflow.report.charts import curves, heat_map
+from attnflow.report.charts import curves, heat_map, trade_off
 from attnflow.report.page import page
 from attnflow.report.runs import read_runs
 from attnflow.report.sweep import Sweep, more_is_better
-from attnflow.report.tables import markdown_table, run_rows, setting_rows, write_csv
+from attnflow.report.tables import markdown_table, run_rows, setting_rows, spoken, write_csv
 
 __all__ = ["write_report"]
 
@@ -45,20 +45,21 @@ def write_report(folder: Path, metric: str | None = None, most_pictured: int = 2
 
 
 def draw_charts(sweep: Sweep) -> dict[str, tuple[str, str]]:
-    """A caption and an SVG by file name: heat maps of the metric and of the cost, and curves."""
+    """A caption and an SVG by file name: heat maps of metric and cost, both together, curves."""
     drawn = {}
     for name in dict.fromkeys((sweep.metric, *COSTS)):
-        better = f" ({'more' if more_is_better(name) else 'less'} is better)"
-        if name == "params":
-            better = ""
+        better = "" if name == "params" else " (less is better)"
+        if more_is_better(name):
+            better = " (more is better)"
         across = " and ".join(sweep.axes)
         rest = [key for key in sweep.varying if key not in sweep.axes]
         over = f"; mean ± standard deviation over {', '.join(rest)}" if rest else ""
-        drawn[f"heatmap_{name.replace('/', '_')}"] = (
-            f"{name}{'' if name == 'params' else better} by {across}{over}",
-            heat_map(sweep, name),
-        )
-    drawn["curves"] = ("val/bpd by step", curves(sweep))
+        caption = f"{spoken(name)}{better} by {across}{over}"
+        drawn[f"heatmap_{name.replace('/', '_')}"] = caption, heat_map(sweep, name)
+    by_step = curves(sweep)
+    caption = f"{sweep.metric} against images/s" + (", colours as below" if by_step else "")
+    drawn["trade_off"] = caption, trade_off(sweep)
+    drawn["curves"] = "val/bpd by step", by_step
     return {name: (caption, svg) for name, (caption, svg) in drawn.items() if svg}
 
 
