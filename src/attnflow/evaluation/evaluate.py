@@ -91,7 +91,7 @@ def evaluate(config: DictConfig) -> float:
     if trainer.is_global_zero:
         datamodule.trainer = None  # from here on, this rank alone reads all of the images
         results |= conditional_figures(module, datamodule, config.eval)
-        run_dir = Path(config.ckpt_path).resolve().parents[1]
+        run_dir = Path(config.ckpt_path).resolve().parent.parent
         subject = Evaluated(module.model.eval(), datamodule, config.eval, run_dir)
         results |= subject.figures
         pictures = draw(subject, output_dir / "samples")
