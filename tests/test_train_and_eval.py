@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from html import escape
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from attnflow import commands
 from attnflow.checkpoint import load_model, read_checkpoint
 from attnflow.data import DigitsDataModule
 from attnflow.image_model import ImageModel
+from attnflow.report.write import write_report
 
 
 def test_a_run_leaves_everything_behind(train) -> None:
@@ -154,6 +156,11 @@ def test_sweep_over_attention_and_placement(tmp_path, monkeypatch) -> None:
     jobs = [results(sweep / str(job)) for job in range(8)]
     assert len({(job["attention"], job["placement"]) for job in jobs}) == 8
     assert all(math.isfinite(job["test/bpd"]) for job in jobs)
+    html = write_report(sweep).read_text()
+    best = min(jobs, key=lambda job: job["val/bpd"])
+    assert f"{best['attention']} · {best['placement']}" in html
+    assert html.count("<img ") == 2 * 8  # samples and attention maps
+    assert (sweep / "report" / "heatmap_val_bpd.svg").is_file()
 
 
 def test_a_run_lies_below_the_current_directory(tmp_path, monkeypatch) -> None:
@@ -172,3 +179,6 @@ def test_a_failing_job_does_not_stop_its_sweep(command, tmp_path, monkeypatch) -
     assert "levels=9" in (run_dir / "0" / "error.txt").read_text()
     assert not (run_dir / "0" / "results.json").exists()
     assert math.isfinite(results(run_dir / "1")["test/bpd"])
+    html = write_report(run_dir).read_text()
+    assert "2 runs: 1 done, 1 failed" in html
+    assert escape((run_dir / "0" / "error.txt").read_text()) in html

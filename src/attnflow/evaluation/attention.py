@@ -68,7 +68,7 @@ def attention_maps(
             x, context = inputs
             title = _title(name)
             if hasattr(module, "attention_map"):
-                maps.append(AttentionMap(title, module.attention_map(x, context).cpu()))
+                maps.append(AttentionMap(title, module.attention_map(x, context).float().cpu()))
                 return
             weights, tokens = module.attention_rows(x, asked, context)
             heads = weights.float().cpu().unbind(1)
@@ -86,7 +86,9 @@ def attention_maps(
     try:
         if handles:
             half = torch.full(batch["image"].shape, 0.5, device=batch["image"].device)
-            model.flow.encode(model.dequantizer(batch["image"], half)[0], model.context(batch))
+            y, _ = model.dequantizer(batch["image"], half)
+            with torch.compiler.set_stance("force_eager"):  # compiled code runs no hooks
+                model.flow.encode(y, model.context(batch))
     finally:
         for handle in handles:
             handle.remove()

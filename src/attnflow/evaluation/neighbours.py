@@ -13,7 +13,7 @@ from attnflow.metrics.images import batches, fetch
 
 __all__ = ["Neighbours", "nearest_neighbours", "neighbours_picture"]
 
-BATCH_SIZE = 1024
+BATCH_VALUES = 2**24  # of the training images that are compared at once: 64 MiB
 COLUMNS, MOST_PAIRS = 8, 24
 
 
@@ -50,7 +50,8 @@ def nearest_neighbours(
     queries = _scaled(images, num_bins)
     best = torch.full((len(images),), torch.inf, device=images.device)
     numbers = torch.zeros(len(images), dtype=torch.long, device=images.device)
-    for rows in batches(range(searched), BATCH_SIZE):
+    batch_size = max(1, BATCH_VALUES // queries.shape[1])
+    for rows in batches(range(searched), batch_size):
         at = torch.tensor([row * len(dataset) // searched for row in rows], device=images.device)
         candidates = fetch(dataset, at.tolist())["image"].to(images.device)
         distances, nearest = torch.cdist(queries, _scaled(candidates, num_bins)).min(1)
