@@ -22,13 +22,13 @@ COUPLING = partial(AffineCoupling, net=partial(ConvNet, hidden_channels=4))
 KINDS = {"class": ClassConditioning, "image": ImageConditioning}
 
 
-def model_of(shape, attention, conditioning=None, **options) -> ImageModel:
+def model_of(shape, attention, conditioning=None, scale=0.3, **options) -> ImageModel:
     spec = DataSpec(shape, 17, num_classes=3, condition_shape=shape, condition_bins=17)
     condition = KINDS[conditioning](spec, context_channels=3) if conditioning else None
     width = {"context_channels": 3} if conditioning else {}
     flow = Flow(shape, steps=2, coupling=COUPLING, attention=attention, **width, **options)
     model = ImageModel(flow, UniformDequantizer(17, shape), condition)
-    randomise(model, 0.3)
+    randomise(model, scale)
     return model.eval()
 
 
