@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from attnflow.checkpoint import KEY
+from attnflow.distributed import all_reduce_sum, world_size
 from attnflow.errors import AttnFlowError
 from attnflow.image_model import Batch, ImageModel
 from attnflow.noise import sample_keys, uniform_noise
@@ -89,8 +90,9 @@ class FlowModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.bits_per_dim(batch, self.current_epoch).mean()
         size = len(batch["image"])
-        self.log("train/loss", loss, batch_size=size)
-        self.log("train/bpd", loss, on_step=True, on_epoch=False, prog_bar=True, batch_size=size)
+        whole = all_reduce_sum(loss.detach()) / world_size()  # of the global batch
+        self.log("train/loss", whole, batch_size=size)
+        self.log("train/bpd", whole, on_step=True, on_epoch=False, prog_bar=True, batch_size=size)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -1,0 +1,147 @@
+"""Starting ranks: who does it, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+import pytest
+from conftest import ROOT, SHORT
+from hydra import compose, initialize_config_dir
+
+from attnflow.data import DigitsDataModule
+from attnflow.errors import AttnFlowError
+from attnflow.ranks import cause_of_failure, count_ranks, rank_environment
+
+
+def config(*overrides: str):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", [*overrides, "paths.output_dir=."])
+
+
+def test_ranks_are_counted() -> None:
+    assert count_ranks(config("trainer=cpu")) == 0
+    assert count_ranks(config("trainer=ddp_cpu")) == 2
+    assert count_ranks(config("trainer=ddp_cpu", "trainer.devices=3")) == 3
+    with pytest.raises(AttnFlowError, match=r"trainer\.devices is 2 .* trainer=ddp"):
+        count_ranks(config("trainer=cpu", "trainer.devices=2"))
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {
+            "SLURM_NTASKS": "2",
+            "SLURM_NTASKS_PER_NODE": "2",
+            "SLURM_JOB_NAME": "train",
+            "SLURM_JOB_ID": "71",
+            "SLURM_PROCID": "0",
+            "SLURM_LOCALID": "0",
+            "SLURM_NODEID": "0",
+        },
+        {
+            "TORCHELASTIC_RUN_ID": "71",
+            "LOCAL_RANK": "0",
+            "RANK": "0",
+            "GROUP_RANK": "0",
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": "29500",
+        },
+    ],
+    ids=["slurm", "torchrun"],
+)
+def test_ranks_that_others_have_started_are_not_started_again(monkeypatch, environment) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert count_ranks(config("trainer=ddp_cpu")) == 0
+
+
+def test_a_port_in_use_is_named(monkeypatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("MASTER_PORT", str(port))
+        with pytest.raises(AttnFlowError, match=f"MASTER_PORT is {port}"):
+            rank_environment(nodes=1, ranks=2)
+        # It is the first node's.
+        monkeypatch.setenv("NODE_RANK", "1")
+        assert rank_environment(nodes=1, ranks=2)["MASTER_PORT"] == str(port)
+    monkeypatch.delenv("MASTER_PORT")
+    monkeypatch.delenv("NODE_RANK")
+    assert int(rank_environment(nodes=1, ranks=2)["MASTER_PORT"]) != port
+
+
+def test_several_nodes_must_know_the_first(monkeypatch) -> None:
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(AttnFlowError, match="MASTER_ADDR and MASTER_PORT and NODE_RANK"):
+        rank_environment(nodes=2, ranks=2)
+
+
+class ManyRanks:
+    """What a data module asks of a trainer."""
+
+    world_size, global_rank = 301, 0
+
+
+def test_more_ranks_than_samples_are_refused() -> None:
+    digits = DigitsDataModule(global_batch_size=602)
+    digits.trainer = ManyRanks()
+    with pytest.raises(AttnFlowError, match="val split holds 300 images, fewer than the 301 ranks"):
+        digits.val_dataloader()
+    digits.global_batch_size = 64
+    with pytest.raises(AttnFlowError, match="64, which 301 ranks cannot share equally"):
+        digits.train_dataloader()
+
+
+def test_the_first_error_is_the_cause(tmp_path) -> None:
+    def tell(rank: int, content: str) -> None:
+        path = tmp_path / f"error_{rank}.json"
+        path.write_text(content)
+        os.utime(path, ns=(time.time_ns(), rank))
+
+    tell(1, '[null, "Traceback\\nValueError: later"]')
+    tell(0, '[null, "Traceback\\nRuntimeError: Connection closed by peer"]')
+    assert cause_of_failure(tmp_path, [1, 1]).startswith("rank 0 failed (RuntimeError: Connection")
+    assert "rank 2 ended with status -9" in cause_of_failure(tmp_path, [1, 1, -9])
+    tell(1, '["the loss is nan.", "Traceback"]')
+    assert cause_of_failure(tmp_path, [1, 1, -9]) == "the loss is nan."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("raise", "error: rank 1 failed (RuntimeError: this rank has had enough)"),
+        ("kill", "error: rank 1 ended with status -9 and no word"),
+    ],
+)
+def test_a_failing_rank_ends_all(command, tmp_path, how, told) -> None:
+    run_dir = tmp_path / "failed"
+    probe = ["+callbacks.probe._target_=probe.Probe", f"+callbacks.probe.folder={run_dir}"]
+    with pytest.raises(SystemExit) as stopped:
+        command(
+            "train",
+            *SHORT,
+            *probe,
+            f"+callbacks.probe.how={how}",
+            "trainer=ddp_cpu",
+            run_dir=run_dir,
+        )
+    assert str(stopped.value.code).startswith(told)
+    for line in (run_dir / "started").read_text().splitlines():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(line.split()[1]), 0)
+
+
+@pytest.mark.slow
+def test_bad_input_to_all_ranks_is_told_once(command, capfd) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command("train", *SHORT, "trainer=ddp_cpu", "data.global_batch_size=63")
+    assert stopped.value.code == (
+        "error: data.global_batch_size is 63, which 2 ranks cannot share equally; a multiple of 2 "
+        "is accepted."
+    )
+    assert "Traceback" not in capfd.readouterr().err
