@@ -104,8 +104,9 @@ def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(command, train, monkey
     checkpoint = command("train", *affine) / "checkpoints" / "last.ckpt"
     before = checkpoint.read_bytes()
     monkeypatch.setattr(AffineCoupling, "transform", poisoned)
-    more = [f"resume={checkpoint}", "trainer.max_epochs=9"]
+    more = [f"resume={checkpoint}", "trainer.max_epochs=9", "callbacks.non_finite.limit=3"]
     message = refused(command, "train", *affine, *more)
+    assert "the 4. in a row" in message
     assert "levels.0.transforms.step_1.coupling (AffineCoupling)" in message
     assert "log_det" in message
     assert "at step" in message

@@ -69,5 +69,6 @@ class ImageConditioning(Conditioning):
         maps = []
         for encoder in self.encoders:
             features = encoder(F.pixel_unshuffle(features, 2))
-            maps.append(features)
+            # In full precision whatever the autocast: determinants are computed from them.
+            maps.append(features.to(dtype))
         return Context(maps=tuple(maps))

@@ -64,9 +64,9 @@ class VariationalDequantizer(Dequantizer):
         self.flow = Composition(layers)
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        centred = 2 * (x.to(noise.dtype) + 0.5) / self.num_bins - 1
-        context = Context(maps=(self.features(F.pixel_unshuffle(centred, 2)),))
         with full_precision(noise):
+            centred = 2 * (x.to(noise.dtype) + 0.5) / self.num_bins - 1
+            context = Context(maps=(self.features(F.pixel_unshuffle(centred, 2)),))
             # Noise comes in multiples of 2^-24, below 1; a 0 moves half a step off the border.
             logit = torch.logit(noise.clamp_min(2.0**-25))
             # du = sigmoid'(f) |f'| logit' dnoise, and the noise has density 1.

@@ -1,21 +1,17 @@
-"""Lightning callbacks of our own: speed, gradients and the guard against non-finite losses."""
+"""Lightning callbacks of our own: speed and gradients."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 
-import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from attnflow.errors import AttnFlowError
-from attnflow.training.diagnosis import first_non_finite
-
-__all__ = ["GradientNorm", "ImagesPerSecond", "NonFiniteGuard"]
+__all__ = ["GradientNorm", "ImagesPerSecond"]
 
 
 class ImagesPerSecond(Callback):
@@ -60,46 +56,3 @@ class GradientNorm(Callback):
         if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
             gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
             pl_module.log("train/grad_norm", get_total_norm(gradients))
-
-
-class NonFiniteGuard(Callback):
-    """Stops training at a non-finite loss, before it reaches the weights, and says where.
-
-    Raises:
-        AttnFlowError: names the step, the transform whose output or log_det went non-finite
-            first, and the last good checkpoint.
-    """
-
-    def on_before_backward(
-        self, trainer: Trainer, pl_module: LightningModule, loss: Tensor
-    ) -> None:
-        if torch.isfinite(loss):
-            return
-        raise AttnFlowError(
-            f"the loss is {loss.item()} at step {trainer.global_step}; "
-            f"{self._where}; the last good checkpoint is {last_checkpoint(trainer)}."
-        )
-
-    def on_train_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Mapping[str, Tensor],
-        batch_idx: int,
-    ) -> None:
-        self._trainer, self._module, self._batch = trainer, pl_module, batch
-
-    @property
-    def _where(self) -> str:
-        noise = self._module.noise(self._batch, self._trainer.current_epoch)
-        return first_non_finite(self._module.model, self._batch, noise)
-
-
-def last_checkpoint(trainer: Trainer) -> str:
-    """The path of the newest checkpoint that training wrote, or 'none'."""
-    callbacks = trainer.checkpoint_callbacks
-    for kind in ("last_model_path", "best_model_path"):
-        for path in (getattr(callback, kind, "") for callback in callbacks):
-            if path:
-                return path
-    return "none"

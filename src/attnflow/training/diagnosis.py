@@ -8,29 +8,41 @@ from torch import Tensor, nn
 from attnflow.image_model import Batch, ImageModel
 from attnflow.transforms import Composition, Transform
 
-__all__ = ["first_non_finite"]
+__all__ = ["where_non_finite"]
 
 
-@torch.no_grad()
-def first_non_finite(model: ImageModel, batch: Batch, noise: Tensor) -> str:
-    """Run the model once more and say which transform went non-finite first.
+def where_non_finite(model: ImageModel, batch: Batch, noise: Tensor) -> str:
+    """Run a step once more, eagerly, and say what went non-finite first, forward or backward.
 
     Returns:
-        A clause, such as ``levels.0.transforms.step_1.coupling gave the first non-finite
-        log_det``.
+        A clause, such as ``flow.levels.0.transforms.step_1.coupling (AffineCoupling) gave the first
+        non-finite log_det``.
     """
     found: list[str] = []
     handles = [
         module.register_forward_hook(_watcher(name, found))
-        for name, module in model.flow.named_modules()
+        for name, module in model.named_modules()
         if isinstance(module, Transform) and not isinstance(module, Composition)
     ]
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     try:
-        model(batch, noise)
+        # Compiled code would not call the hooks.
+        with torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+            loss = model(batch, noise).mean()
+            gradients = torch.autograd.grad(loss, parameters.values(), allow_unused=True)
     finally:
         for handle in handles:
             handle.remove()
-    return found[0] if found else "every transform was finite when the step was run again"
+    # Backward goes from the last parameter to the first, so the last is where it went wrong; and
+    # data go through the flow last.
+    bad = [name for name, g in zip(parameters, gradients, strict=True) if not _finite(g)]
+    for name in sorted(bad, key=lambda name: name.startswith("flow."))[-1:]:
+        found.append(f"every transform is finite, but not the gradient of {name}")
+    return found[0] if found else "every number was finite when the step was run again"
+
+
+def _finite(gradient: Tensor | None) -> bool:
+    return gradient is None or bool(torch.isfinite(gradient).all())
 
 
 def _watcher(name: str, found: list[str]):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from attnflow.context import Context
 from attnflow.distributed import all_reduce_sum
-from attnflow.transforms.base import Transform, log_det_dtype
+from attnflow.transforms.base import Transform, full_precision, log_det_dtype
 
 __all__ = ["ActNorm"]
 
@@ -67,7 +67,8 @@ class ActNorm(Transform):
         shift, log_scale = (p[None, :, None, None] for p in (self.shift, self.log_scale))
         if self.conditioner is not None:
             size = x.shape[2:] if context.maps else (1, 1)
-            moved, scaled = self.conditioner(context.as_map(*size)).to(shift.dtype).chunk(2, 1)
+            with full_precision(x):
+                moved, scaled = self.conditioner(context.as_map(*size)).chunk(2, 1)
             shift, log_scale = shift + moved, log_scale + scaled.tanh()
         return shift, log_scale
 
