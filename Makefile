@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 ARGS ?=
 
-.PHONY: train test setup lint bench-density bench-longrange bench-attention bench-data clean
+.PHONY: train test setup lint bench-density bench-longrange bench-attention bench-data bench-memory clean
 
 train: setup
 	$(BIN)/python train.py $(ARGS)
@@ -38,6 +38,9 @@ bench-attention: setup
 
 bench-data: setup
 	$(BIN)/python benchmarks/data.py $(ARGS)
+
+bench-memory: setup
+	$(BIN)/python benchmarks/memory.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info

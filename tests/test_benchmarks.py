@@ -15,9 +15,10 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import density
     import longrange
+    import memory
     import tables
 
-    for module in (tables, density, longrange):
+    for module in (tables, density, longrange, memory):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
     return tmp_path
 
@@ -53,6 +54,22 @@ def test_attention_is_compared_with_none(benchmarks, monkeypatch) -> None:
     assert "| digits | itrans |" in lines
 
 
+def test_reversible_training_keeps_the_same_at_any_depth(benchmarks, monkeypatch) -> None:
+    import memory
+
+    monkeypatch.setattr(memory, "measure_apart", memory.measure)
+    sizes = ["--steps", "2", "6", "--hidden-channels", "16", "--batch-size", "16"]
+    monkeypatch.setattr(sys, "argv", ["memory.py", *sizes])
+    memory.main()
+    lines = (benchmarks / "memory.md").read_text().splitlines()[4:]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    kept = {(row[0], int(row[1])): float(row[3]) for row in rows}
+    assert kept["reversible", 6] < 1.1 * kept["reversible", 2]
+    assert kept["none", 6] > 2 * kept["none", 2] > 4 * kept["reversible", 2]
+    assert kept["none", 6] > kept["checkpoint", 6] > kept["reversible", 6]
+    assert (benchmarks / "memory.png").stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
@@ -60,6 +77,7 @@ def test_attention_is_compared_with_none(benchmarks, monkeypatch) -> None:
         ("density", ["--seeds", "0"], "seeds are 0"),
         ("longrange", ["--steps", "0"], "steps is 0"),
         ("attention", ["--seeds", "0"], "seeds is 0"),
+        ("memory", ["--steps", "4", "0"], "steps is [4, 0]"),
     ],
 )
 def test_empty_budgets_are_refused(

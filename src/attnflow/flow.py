@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from attnflow.context import Context
 from attnflow.errors import AttnFlowError, check_choice
+from attnflow.memory import MEMORY
 from attnflow.placement import STEP_POSITIONS, Placement
 from attnflow.priors import SplitGaussianPrior
 from attnflow.transforms import (
@@ -20,7 +21,7 @@ from attnflow.transforms import (
     Squeeze,
     Transform,
 )
-from attnflow.transforms.base import zero_log_det
+from attnflow.transforms.base import full_precision, zero_log_det
 
 __all__ = ["CONDITIONABLE", "Flow", "Level"]
 
@@ -41,6 +42,8 @@ class Level(nn.Module):
         prior: a transform of the latent, which finds the kept half in its context.
         kept_channels: how many channels go on to the next level; 0 at the last level.
         conditional_prior: whether the prior reads the flow's context beside the kept half.
+        memory: what is kept of the transforms for their gradients, of
+            :data:`~attnflow.memory.MEMORY`.
     """
 
     def __init__(
@@ -49,27 +52,31 @@ class Level(nn.Module):
         prior: Transform,
         kept_channels: int,
         conditional_prior: bool = True,
+        memory: str = "none",
     ) -> None:
         super().__init__()
         self.transforms = transforms
         self.prior = prior
         self.kept_channels = kept_channels
         self.conditional_prior = conditional_prior
+        self.memory = memory
 
     def forward(
         self, x: Tensor, context: Context | None = None
     ) -> tuple[Tensor | None, Tensor, Tensor]:
         """x -> (kept half or None, latent, log_det); the latent's base is N(0, I)."""
-        x, log_det = self.transforms(x, context)
+        x, log_det = MEMORY[self.memory](self.transforms, x, context)
         kept, latent = self._split(x)
-        latent, prior_log_det = self.prior(latent, self._prior_context(context, kept))
+        with full_precision(latent):
+            latent, prior_log_det = self.prior(latent, self._prior_context(context, kept))
         return kept, latent, log_det + prior_log_det
 
     def inverse(
         self, kept: Tensor | None, latent: Tensor, context: Context | None = None
     ) -> Tensor:
         """(kept half or None, latent) -> x."""
-        latent = self.prior.inverse(latent, self._prior_context(context, kept))
+        with full_precision(latent):
+            latent = self.prior.inverse(latent, self._prior_context(context, kept))
         x = latent if kept is None else torch.cat([kept, latent], 1)
         return self.transforms.inverse(x, context)
 
@@ -115,6 +122,9 @@ class Flow(nn.Module):
         coupling, prior, actnorm, conv1x1: make the other transforms.
         context_channels: width of the condition; 0 for an unconditional flow.
         conditions: which transforms read the condition, of :data:`CONDITIONABLE`.
+        memory: what training keeps for the gradients. ``none``: every activation.
+            ``checkpoint``: the input of every step. ``reversible``: the output of every level.
+            The less is kept, the more is computed again; the gradients are the same.
 
     Raises:
         AttnFlowError: sizes, placement or attention that do not fit the images.
@@ -133,8 +143,10 @@ class Flow(nn.Module):
         conv1x1: TransformFactory = InvertibleConv1x1,
         context_channels: int = 0,
         conditions: Sequence[str] = CONDITIONABLE,
+        memory: str = "none",
     ) -> None:
         super().__init__()
+        check_choice("memory", memory, MEMORY)
         for name in conditions:
             check_choice("a transform of conditions", name, CONDITIONABLE)
         self.image_shape = tuple(image_shape)
@@ -185,7 +197,7 @@ class Flow(nn.Module):
             kept = channels // 2 if level < levels - 1 else 0
             level_prior = prior(channels - kept, kept_channels=kept, **widths["prior"])
             self.levels.append(
-                Level(Composition(transforms), level_prior, kept, "prior" in conditions)
+                Level(Composition(transforms), level_prior, kept, "prior" in conditions, memory)
             )
             channels = kept
         self.register_buffer("initialized", torch.tensor(False))

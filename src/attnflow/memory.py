@@ -1,0 +1,202 @@
+"""How the transforms of a level are run in training: what is kept for their gradients.
+
+The activations of a flow's coupling nets, not its parameters, fill the memory of a device, and
+they grow with the number of steps. They need not be kept: they can be computed again from each
+step's input (gradient checkpointing), and even the inputs can, as every transform has an inverse
+(Gomez et al., The Reversible Residual Network, 2017). The result is the same in every case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint, get_device_states, set_device_states
+
+from attnflow.context import Context
+from attnflow.transforms.base import Composition, Transform, zero_log_det
+
+__all__ = ["MEMORY", "Run", "parts"]
+
+# (transforms, x, context) -> (z, log_det)
+Run = Callable[[Composition, Tensor, Context | None], tuple[Tensor, Tensor]]
+
+
+def ordinary(
+    transforms: Composition, x: Tensor, context: Context | None = None
+) -> tuple[Tensor, Tensor]:
+    """All activations are kept: fastest, and memory grows with every layer."""
+    return transforms(x, context)
+
+
+def checkpointed(
+    transforms: Composition, x: Tensor, context: Context | None = None
+) -> tuple[Tensor, Tensor]:
+    """The input of every step is kept; a step's activations are computed again in backward."""
+    total = zero_log_det(x)
+    for transform in transforms.children():
+        x, log_det = checkpoint(transform, x, context, use_reentrant=False)
+        total = total + log_det
+    return x, total
+
+
+def reversible(
+    transforms: Composition, x: Tensor, context: Context | None = None
+) -> tuple[Tensor, Tensor]:
+    """The output of the last step alone is kept: memory does not grow with the number of steps.
+
+    Backward goes from the output to the input: the inverse of each transform gives its input
+    again, and its forward the activations that its own gradients need. Dropout and the like draw
+    the same numbers each time. Gradients differ from the ordinary ones by the rounding of the
+    inverses alone; they cannot be differentiated again.
+    """
+    if not torch.is_grad_enabled():
+        return transforms(x, context)
+    vector, maps = (None, ()) if context is None else (context.vector, context.maps)
+    # Parameters are arguments too, so that their gradients arrive where DDP waits for them.
+    return _Reversible.apply(transforms, x, vector, len(maps), *maps, *trained(transforms))
+
+
+MEMORY: dict[str, Run] = {
+    "none": ordinary,
+    "checkpoint": checkpointed,
+    "reversible": reversible,
+}
+
+
+def parts(transforms: Composition, memory: str) -> list[Transform]:
+    """What is run as one piece: each transform alone where it is reversed alone, else steps."""
+    return list(innermost(transforms) if memory == "reversible" else transforms.children())
+
+
+class _Reversible(torch.autograd.Function):
+    """The function behind :func:`reversible`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        transforms: Composition,
+        x: Tensor,
+        vector: Tensor | None,
+        num_maps: int,
+        *maps_and_parameters: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        maps = maps_and_parameters[:num_maps]
+        context = as_context(vector, maps)
+        ctx.transforms, ctx.autocast = transforms, autocast_of(x)
+        ctx.draws = []
+        total = zero_log_det(x)
+        with ctx.autocast():
+            for transform in innermost(transforms):
+                before = Draws(x)
+                x, log_det = transform(x, context)
+                # Most transforms draw nothing, and a state takes 5 KB.
+                ctx.draws.append(None if Draws(x) == before else before)
+                total = total + log_det
+        ctx.save_for_backward(x, vector, *maps)
+        return x, total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
+        z, vector, *maps = ctx.saved_tensors
+        vector, *maps = (leaf(condition) for condition in (vector, *maps))
+        context = as_context(vector, tuple(maps))
+        conditions = [c for c in (vector, *maps) if c is not None and c.requires_grad]
+        parameters = trained(ctx.transforms)
+        total: dict[Tensor, Tensor | None] = dict.fromkeys([*conditions, *parameters])
+        steps = list(zip(innermost(ctx.transforms), ctx.draws, strict=True))
+        for transform, draws in reversed(steps):
+            again = draws.again if draws else nullcontext
+            with torch.no_grad(), ctx.autocast(), again():
+                z = transform.inverse(z, context)
+            x = z.detach().requires_grad_()
+            with torch.enable_grad(), ctx.autocast(), again():
+                outputs = transform(x, context)
+            inputs = [x, *conditions, *trained(transform)]
+            grad_z, *grads = gradients(outputs, inputs, (grad_z, grad_log_det))
+            for tensor, grad in zip(inputs[1:], grads, strict=True):
+                if grad is not None:
+                    total[tensor] = grad if total[tensor] is None else total[tensor] + grad
+        of_conditions = [total.get(c) for c in (vector, *maps)]
+        of_parameters = [total[p] for p in parameters]
+        return None, grad_z, of_conditions[0], None, *of_conditions[1:], *of_parameters
+
+
+class Draws:
+    """Where the random generators stood before a transform, so that it can draw the same again.
+
+    Args:
+        x: a tensor on the device whose generator counts, beside the CPU's.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.cpu = torch.get_rng_state()
+        self.devices, self.states = get_device_states(x)
+        self.device_type = x.device.type if self.devices else None
+
+    def __eq__(self, other: object) -> bool:
+        pairs = zip((self.cpu, *self.states), (other.cpu, *other.states), strict=True)
+        return all(torch.equal(mine, theirs) for mine, theirs in pairs)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Draw from here; the generators then stand where they stood before."""
+        with torch.random.fork_rng(self.devices, device_type=self.device_type):
+            torch.set_rng_state(self.cpu)
+            set_device_states(self.devices, self.states, device_type=self.device_type)
+            yield
+
+
+def innermost(transforms: Composition) -> Iterator[Transform]:
+    """The transforms of a composition and of the compositions in it, in forward order."""
+    for transform in transforms.children():
+        if isinstance(transform, Composition):
+            yield from innermost(transform)
+        else:
+            yield transform
+
+
+def trained(module: nn.Module) -> list[Tensor]:
+    """The parameters that get gradients."""
+    return [p for p in module.parameters() if p.requires_grad]
+
+
+def as_context(vector: Tensor | None, maps: tuple[Tensor, ...]) -> Context | None:
+    """The context of these tensors; None of none."""
+    return Context(vector, maps) if vector is not None or maps else None
+
+
+def leaf(tensor: Tensor | None) -> Tensor | None:
+    """``tensor`` as the start of a graph of its own."""
+    return None if tensor is None else tensor.detach().requires_grad_(tensor.requires_grad)
+
+
+def autocast_of(x: Tensor) -> Callable[[], torch.autocast]:
+    """Makes autocast contexts like the one that is entered now.
+
+    They cache no weights: a copy that was cached without a graph would cut the weight off.
+    """
+    kind = x.device.type
+    return partial(
+        torch.autocast,
+        kind,
+        dtype=torch.get_autocast_dtype(kind),
+        enabled=torch.is_autocast_enabled(kind),
+        cache_enabled=False,
+    )
+
+
+def gradients(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], grad_outputs: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """The gradients of ``inputs``; None where an input is not read."""
+    # A log_det of zeros has no graph.
+    pairs = [(o, g) for o, g in zip(outputs, grad_outputs, strict=True) if o.requires_grad]
+    roots, grads = zip(*pairs, strict=True)
+    return torch.autograd.grad(roots, inputs, grads, allow_unused=True)

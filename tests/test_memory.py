@@ -1,0 +1,194 @@
+"""Checkpointed and reversible training: the same gradients from less memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import torch
+from conftest import results
+from exactness import make_context, randomise
+from torch import Tensor, nn
+
+from attnflow import AttnFlowError, Context, Flow
+from attnflow.memory import MEMORY
+from attnflow.priors import MultiScaleAutoregressivePrior
+from attnflow.transforms import AdditiveCoupling, AffineCoupling, IMap, ITrans, MixLogCDFCoupling
+from attnflow.transforms.coupling import ConvNet, GatedResNet
+
+SHAPE = (1, 8, 8)
+PRIOR = partial(MultiScaleAutoregressivePrior, hidden_channels=4)
+NET = partial(GatedResNet, hidden_channels=8, num_blocks=1, dropout=0.3)
+ITRANS = partial(ITrans, patch_size=1, position_embedding=True)
+ATTENTIONS = {
+    "none": None,
+    "imap": partial(IMap, kernel_size=3, global_context=True),
+    "dense": partial(ITRANS, num_heads=2),
+    "causal": partial(ITRANS, variant="causal"),
+    "linear": partial(ITRANS, variant="linear", rank=4),
+    "reading": partial(ITRANS, mask="coarse", read_values=True),
+}
+COUPLINGS = {
+    "affine": partial(AffineCoupling, net=NET),
+    "additive": partial(AdditiveCoupling, net=partial(ConvNet, hidden_channels=8, dropout=0.3)),
+    "mixlogcdf": partial(MixLogCDFCoupling, net=NET, num_components=3),
+}
+
+
+def same_flows(dtype: torch.dtype, **arguments) -> dict[str, Flow]:
+    """One flow for each way of keeping memory, of the same weights, in training mode."""
+    arguments = {"levels": 2, "steps": 2, "coupling": COUPLINGS["affine"]} | arguments
+    flows = {memory: Flow(SHAPE, memory=memory, **arguments) for memory in MEMORY}
+    randomise(flows["none"], 0.1)
+    for flow in flows.values():
+        flow.load_state_dict(flows["none"].state_dict(), strict=True)
+        flow.to(dtype).train()
+    return flows
+
+
+def condition(dtype: torch.dtype) -> list[Tensor]:
+    """A vector and a map of each of two levels."""
+    levels = [make_context(3, 2, (1, side, side), batch=3) for side in (4, 2)]
+    tensors = [levels[0].vector, levels[0].maps[0], levels[1].maps[0]]
+    return [tensor.to(dtype).requires_grad_() for tensor in tensors]
+
+
+def gradients(flow: Flow, x: Tensor, conditions: list[Tensor] | None = None) -> dict[str, Tensor]:
+    """The loss, and its gradients by everything that has one."""
+    torch.manual_seed(7)  # of dropout
+    x = x.clone().requires_grad_()
+    context = None if conditions is None else Context(conditions[0], tuple(conditions[1:]))
+    loss = -flow.log_prob(x, context).mean()
+    named = {"x": x} | dict(flow.named_parameters())
+    named |= {f"condition {i}": tensor for i, tensor in enumerate(conditions or [])}
+    drawn = [torch.rand(1)]
+    grads = torch.autograd.grad(loss, named.values(), allow_unused=True)
+    drawn.append(torch.rand(1))
+    return {"loss": loss.detach(), "drawn afterwards": torch.cat(drawn)} | {
+        name: torch.zeros(()) if grad is None else grad
+        for name, grad in zip(named, grads, strict=True)
+    }
+
+
+def assert_close(ours: dict[str, Tensor], reference: dict[str, Tensor], tolerance: float) -> None:
+    """Relative to the norm of each gradient (and a little of the largest, for those near zero)."""
+    largest = max(float(grad.norm()) for grad in reference.values())
+    for name, expected in reference.items():
+        error = float((ours[name] - expected).norm())
+        assert error <= tolerance * (float(expected.norm()) + 1e-3 * largest), (name, error)
+
+
+@pytest.mark.parametrize("coupling", COUPLINGS)
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_gradients_are_the_ordinary_ones(attention, coupling) -> None:
+    """With dropout, with and without a condition, to 1e-10 in float64."""
+    for context_channels in (0, 5):
+        flows = same_flows(
+            torch.float64,
+            attention=ATTENTIONS[attention],
+            coupling=COUPLINGS[coupling],
+            context_channels=context_channels,
+        )
+        x = torch.rand(3, *SHAPE).double()
+        conditions = condition(torch.float64) if context_channels else None
+        reference = gradients(flows["none"], x, conditions)
+        assert sum(grad.norm() > 0 for grad in reference.values()) > 10
+        for memory in ("checkpoint", "reversible"):
+            assert_close(gradients(flows[memory], x, conditions), reference, 1e-10)
+
+
+@pytest.mark.parametrize(("coupling", "steps"), [("affine", 16), ("mixlogcdf", 6)])
+def test_gradients_of_a_trained_flow_in_float32(coupling, steps) -> None:
+    """To 1e-4, at the start and after the weights have moved."""
+    options = {"levels": 1, "steps": steps, "coupling": COUPLINGS[coupling]}
+    flows = {memory: Flow(SHAPE, attention=ITRANS, memory=memory, **options) for memory in MEMORY}
+    flow = flows["none"]
+    flow.initialize(torch.rand(64, *SHAPE))
+    optimizer = torch.optim.Adam(flow.parameters(), 2e-3)
+    for _ in range(2):
+        x = torch.rand(16, *SHAPE)
+        reference = gradients(flow, x)
+        for memory in ("checkpoint", "reversible"):
+            flows[memory].load_state_dict(flow.state_dict())
+            assert_close(gradients(flows[memory], x), reference, 1e-4)
+        for _ in range(10):
+            optimizer.zero_grad()
+            (-flow.log_prob(torch.rand(16, *SHAPE).sqrt()).mean()).backward()
+            optimizer.step()
+
+
+def test_gradients_in_mixed_precision() -> None:
+    """No gradient is lost to the half-precision copies of weights; it differs by their rounding."""
+    flows = same_flows(torch.float32, attention=ATTENTIONS["reading"], context_channels=5)
+    x, conditions = torch.rand(3, *SHAPE), condition(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        reference = gradients(flows["none"], x, conditions)
+        for memory in ("checkpoint", "reversible"):
+            ours = gradients(flows[memory], x, conditions)
+            assert_close(ours, reference, 0.05)
+            for name, grad in reference.items():
+                assert (ours[name].norm() > 0) == (grad.norm() > 0), name
+
+
+def test_some_parameters_may_be_frozen() -> None:
+    flow = same_flows(torch.float64, attention=IMap)["reversible"]
+    frozen = flow.levels[0].transforms.step_0.requires_grad_(False)
+    flow.log_prob(torch.rand(2, *SHAPE).double()).mean().backward()
+    assert all(parameter.grad is None for parameter in frozen.parameters())
+    assert all(p.grad is not None for p in flow.levels[0].transforms.step_1.parameters())
+
+
+class LogProb(nn.Module):
+    """What DDP wraps: a module whose forward is the loss."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -self.flow.log_prob(x).mean()
+
+
+@pytest.fixture
+def one_rank() -> Iterator[None]:
+    """A process group of this process alone: DDP with all its hooks."""
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
+    )
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("memory", ["checkpoint", "reversible"])
+def test_ddp_reduces_every_gradient(one_rank, memory) -> None:
+    """Without a search for unused parameters, which would tell of hooks that did not fire."""
+    flows = same_flows(torch.float64, attention=ATTENTIONS["dense"], prior=PRIOR)
+    replica = nn.parallel.DistributedDataParallel(LogProb(flows[memory]))
+    for _ in range(3):
+        x = torch.rand(2, *SHAPE).double()
+        reference = gradients(flows["none"], x)
+        replica.zero_grad()
+        torch.manual_seed(7)
+        replica(x).backward()
+        for name, parameter in flows[memory].named_parameters():
+            torch.testing.assert_close(parameter.grad, reference[name], rtol=1e-8, atol=1e-12)
+
+
+def test_training_is_the_same_and_checkpoints_are_interchangeable(train) -> None:
+    """With averaged weights, dropout, a condition and a learned dequantization."""
+    options = ["conditioning=class", "dequantization=variational", "attention=itrans"]
+    options += ["trainer.max_epochs=1", "model.steps=1"]
+    ordinary, reversible = (
+        train(*options, f"model.memory={memory}") for memory in ("none", "reversible")
+    )
+    for name in ("val/bpd", "test/bpd"):
+        assert results(reversible)[name] == pytest.approx(results(ordinary)[name], abs=1e-4)
+    checkpoint = reversible / "checkpoints" / "last.ckpt"
+    more = ["model.memory=checkpoint", f"resume={checkpoint}", "trainer.max_epochs=2"]
+    assert results(train(*options, *more))["steps"] == 6
+
+
+def test_an_unknown_way_is_named() -> None:
+    with pytest.raises(AttnFlowError, match="memory is 'little'; accepted are none, checkpoint"):
+        Flow(SHAPE, memory="little")
