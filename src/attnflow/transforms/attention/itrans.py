@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -98,8 +99,10 @@ class ITrans(Transform):
         for name, value in {**sizes, "key_channels": key_channels, "rank": rank}.items():
             if value < 1:
                 raise AttnFlowError(f"ITrans's {name} is {value}; 1 or more is accepted.")
+        # The layout of this size of feature map; those of others are computed when they come.
+        self.layout, self.shape = None, (num_channels, *(image_size or ()))
         if image_size is not None:
-            token_layout(mask, parity, (num_channels, *image_size), patch_size, num_heads)
+            self.layout = deepcopy(token_layout(mask, parity, self.shape, patch_size, num_heads))
         self.num_channels, self.parity, self.mask = num_channels, parity, mask
         self.patch_size, self.num_heads, self.variant = patch_size, num_heads, variant
         self.signed = signed
@@ -205,6 +208,8 @@ class ITrans(Transform):
         return self.reading(x * mask, context) * ~mask
 
     def _layout(self, x: Tensor) -> TokenLayout:
+        if self.layout is not None and tuple(x.shape[1:]) == self.shape:
+            return self.layout
         return token_layout(
             self.mask, self.parity, x.shape[1:], self.patch_size, self.num_heads, x.device
         )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.errors import AttnFlowError
@@ -15,9 +14,10 @@ from attnflow.transforms.attention.masks import attention_mask
 __all__ = ["TokenLayout", "token_layout"]
 
 
-@dataclass(frozen=True)
-class TokenLayout:
+class TokenLayout(nn.Module):
     """Index tensors that gather the transformed values of an image, and put them back.
+
+    A module without parameters, whose buffers no state_dict holds.
 
     An image of T patches (tokens) has E = C p p value entries a token. The tokens in which
     an entry is transformed form its *group*: with an even patch size (and for channel
@@ -35,12 +35,22 @@ class TokenLayout:
         sizes: (G, h, n, m).
     """
 
-    tokens: Tensor
-    valid: Tensor | None
-    gather: Tensor
-    scatter: Tensor
-    entries: Tensor
-    sizes: tuple[int, int, int, int]
+    def __init__(
+        self,
+        tokens: Tensor,
+        valid: Tensor | None,
+        gather: Tensor,
+        scatter: Tensor,
+        entries: Tensor,
+        sizes: tuple[int, int, int, int],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("tokens", tokens, persistent=False)
+        self.register_buffer("valid", valid, persistent=False)
+        self.register_buffer("gather", gather, persistent=False)
+        self.register_buffer("scatter", scatter, persistent=False)
+        self.register_buffer("entries", entries, persistent=False)
+        self.sizes = sizes
 
     def values(self, x: Tensor) -> Tensor:
         """The transformed values of x: (B, C, H, W) -> (B, G, h, n, m)."""
@@ -127,13 +137,13 @@ def _token_layout(
         scatter[gather[real]] = values + real
         counts = torch.tensor([[len(e) for e in group] for group in heads])
         return TokenLayout(
-            tokens=padded.to(device),
-            valid=None if valid.all() else valid.to(device),
-            gather=gather.to(device),
-            scatter=scatter.to(device),
-            entries=counts.to(device),
+            tokens=padded,
+            valid=None if valid.all() else valid,
+            gather=gather,
+            scatter=scatter,
+            entries=counts,
             sizes=sizes,
-        )
+        ).to(device)
 
 
 def _tokens_first(image: Tensor, patch_size: int) -> Tensor:

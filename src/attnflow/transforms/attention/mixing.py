@@ -122,7 +122,7 @@ class CausalMixing(DenseMixing):
 
     def _mask(self, logits: Tensor) -> Tensor:
         # Padding attends to itself, so its diagonal is not 1 and must be left out below.
-        return logits.masked_fill(_later(logits.shape[-1], str(logits.device)), -torch.inf)
+        return logits.masked_fill(later_tokens(logits.shape[-1], logits.device), -torch.inf)
 
     def _unit_log_det(self) -> Tensor:
         diagonal = self.stochastic.diagonal(dim1=-2, dim2=-1)
@@ -175,9 +175,13 @@ class LinearMixing(Mixing):
         return identity + product
 
 
+def later_tokens(n: int, device: torch.device) -> Tensor:
+    """True where the second token comes after the first: bool, (n, n); do not write to it."""
+    return _later_tokens(n, str(device))
+
+
 @lru_cache(maxsize=64)
-def _later(n: int, device: str) -> Tensor:
-    """True where the second token comes after the first: bool, (n, n)."""
+def _later_tokens(n: int, device: str) -> Tensor:
     # Outside inference mode, or a mask made during validation could not take part in
     # the next training step's graph.
     with torch.inference_mode(False):
