@@ -135,7 +135,7 @@ def test_shuffled_conditions_are_those_of_other_images() -> None:
 def test_fidelity_of_the_truth_itself_is_perfect(monkeypatch) -> None:
     model = model_of("image", CONDITIONABLE)
     monkeypatch.setattr(model, "sample", lambda *_: BATCH["image"])
-    figures = fidelity_to_truth(model, BATCH, 3, 1.0)
+    figures = fidelity_to_truth(model, [BATCH, BATCH], 3, 1.0)
     assert figures["psnr_mean"] == figures["psnr_best"] == 100
     assert figures["ssim_best"] == pytest.approx(1)
     assert figures["diversity"] == pytest.approx(0, abs=1e-6)
@@ -146,14 +146,15 @@ def test_a_perfect_segmenter_finds_all_labels_again(monkeypatch) -> None:
     labels = torch.randint(2, (6, 4, 4))
     batch = {"condition": torch.stack([1 - labels, labels], 1)}
     monkeypatch.setattr(model, "sample", lambda *_: 16 * labels[:, None])
-    figures = agreement_with_labels(model, batch, lambda images: images[:, 0] > 0.5)
+    figures = agreement_with_labels(model, [batch, batch], lambda images: images[:, 0] > 0.5)
     assert figures == {"pixel_accuracy": 1, "mean_iou": 1}
-    figures = agreement_with_labels(model, batch, lambda images: images[:, 0] < 0.5)
+    figures = agreement_with_labels(model, [batch, batch], lambda images: images[:, 0] < 0.5)
     assert figures == {"pixel_accuracy": 0, "mean_iou": 0}
     with pytest.raises(AttnFlowError, match=r"classes of shape \(6, 1, 4, 4\)"):
-        agreement_with_labels(model, batch, lambda images: images > 0.5)
+        agreement_with_labels(model, [batch, batch], lambda images: images > 0.5)
+    twice = {"condition": 2 * batch["condition"]}
     with pytest.raises(AttnFlowError, match="not one-hot"):
-        agreement_with_labels(model, {"condition": 2 * batch["condition"]}, lambda images: images)
+        agreement_with_labels(model, [twice], lambda images: images)
 
 
 @pytest.mark.parametrize(

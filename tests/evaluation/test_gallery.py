@@ -70,6 +70,7 @@ def test_every_option_is_a_picture_and_only_those_asked_for_are_drawn(tmp_path) 
     [
         ({"pictures": ["sample"]}, "a picture of eval.pictures is 'sample'; accepted are samples"),
         ({"num_searched": 0}, "eval.num_searched is 0; 1 or more is accepted"),
+        ({"samples_per_condition": 1}, "samples_per_condition is 1; 2 or more is accepted"),
     ],
 )
 def test_wrong_options_are_named(option, sentence) -> None:

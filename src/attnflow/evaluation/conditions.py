@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
     structural_similarity_index_measure,
 )
 
-from attnflow.conditioning import ClassConditioning, Conditioning
+from attnflow.conditioning import ClassConditioning
 from attnflow.errors import AttnFlowError
+from attnflow.evaluation.pictures import spread_batch
 from attnflow.image_model import Batch, ImageModel
 from attnflow.training.module import FlowModule
 
@@ -36,7 +37,7 @@ def chosen_conditions(model: ImageModel, dataset: Dataset, n: int) -> tuple[int,
     """How many samples a picture holds, and their conditions.
 
     A class model has one row of eight for each of the first ten classes, an image model the
-    first ``n`` conditions of ``dataset``, an unconditional one ``n`` samples of none.
+    conditions of ``n`` images spread over ``dataset``, an unconditional one ``n`` samples of none.
     """
     conditioning = model.conditioning
     if conditioning is None:
@@ -45,16 +46,8 @@ def chosen_conditions(model: ImageModel, dataset: Dataset, n: int) -> tuple[int,
     if isinstance(conditioning, ClassConditioning):
         classes = torch.arange(min(conditioning.num_classes, MOST_CLASSES), device=device)
         return COLUMNS * len(classes), {"label": classes.repeat_interleave(COLUMNS)}
-    n = min(n, len(dataset))
-    return n, conditions_of([dataset[row] for row in range(n)], conditioning, device)
-
-
-def conditions_of(
-    samples: list[Mapping[str, Tensor]], conditioning: Conditioning, device: torch.device
-) -> Batch:
-    """The entry of the samples that the model is conditioned on, as a batch."""
-    field = conditioning.field
-    return {field: default_collate([sample[field] for sample in samples]).to(device)}
+    batch = spread_batch(dataset, n, device)
+    return len(batch["image"]), {conditioning.field: batch[conditioning.field]}
 
 
 @torch.no_grad()
@@ -97,20 +90,26 @@ def shuffled_bits_per_dim(module: FlowModule, batches: list[Batch]) -> float:
 
 @torch.no_grad()
 def fidelity_to_truth(
-    model: ImageModel, batch: Batch, num_samples: int, temperature: float
+    model: ImageModel, batches: Iterable[Batch], num_samples: int, temperature: float
 ) -> dict[str, float]:
     """How near samples for a condition come to the true image, and to each other.
 
-    PSNR (dB) and SSIM of ``num_samples`` samples a condition: their mean, and the best; and
-    ``diversity``, 1 - SSIM between samples of the same condition (0: all alike).
+    PSNR (dB) and SSIM of ``num_samples`` samples a condition, 2 or more: their mean, and the
+    best; and ``diversity``, 1 - SSIM between samples of the same condition (0: all alike).
+
+    Args:
+        model: of images given images.
+        batches: the true images with their conditions.
+        num_samples, temperature: of the samples.
     """
-    truth = batch["image"]
-    samples = [
-        model.sample(len(truth), batch, temperature).float() for _ in range(max(2, num_samples))
-    ]
-    psnr = torch.stack([_psnr(s, truth.float(), model.num_bins) for s in samples])
-    ssim = torch.stack([_ssim(s, truth.float(), model.num_bins) for s in samples])
-    between = _ssim(samples[0], samples[1], model.num_bins)
+    psnr, ssim, between = [], [], []
+    for batch in batches:
+        truth = batch["image"].float()
+        samples = [model.sample(len(truth), batch, temperature).float() for _ in range(num_samples)]
+        psnr.append(torch.stack([_psnr(s, truth, model.num_bins) for s in samples]))
+        ssim.append(torch.stack([_ssim(s, truth, model.num_bins) for s in samples]))
+        between.append(_ssim(samples[0], samples[1], model.num_bins))
+    psnr, ssim, between = torch.cat(psnr, 1), torch.cat(ssim, 1), torch.cat(between)
     return {
         "psnr_mean": float(psnr.mean()),
         "psnr_best": float(psnr.amax(0).mean()),
@@ -122,38 +121,38 @@ def fidelity_to_truth(
 
 @torch.no_grad()
 def agreement_with_labels(
-    model: ImageModel, batch: Batch, segmenter: Callable[[Tensor], Tensor]
+    model: ImageModel, batches: Iterable[Batch], segmenter: Callable[[Tensor], Tensor]
 ) -> dict[str, float]:
     """Whether a segmentation network finds the labels again in images drawn for them.
 
     Args:
         model: of images given one-hot labels.
-        batch: with ``condition`` (B, classes, H, W), one-hot.
+        batches: with ``condition`` (B, classes, H, W), one-hot.
         segmenter: takes images (B, C, H, W) in [0, 1] to class numbers (B, H, W).
 
     Returns:
         ``pixel_accuracy``, the mean over classes, and ``mean_iou``.
     """
-    labels = batch["condition"]
-    classes = labels.shape[1]
-    if classes < 2 or not (labels.sum(1) == 1).all():
-        raise AttnFlowError(
-            f"eval.segmenter is set, but the condition (of {classes} channels) is not one-hot "
-            "labels; data.labels=one_hot is accepted."
-        )
-    images = model.sample(len(labels), batch) / (model.num_bins - 1)
-    found, truth = segmenter(images).long().cpu(), labels.argmax(1).cpu()
-    if found.shape != truth.shape:
-        raise AttnFlowError(
-            f"eval.segmenter gave classes of shape {tuple(found.shape)}; {tuple(truth.shape)}, a "
-            "class number for every pixel, is accepted."
-        )
-    accuracy = MulticlassAccuracy(classes, average="macro")
-    iou = MulticlassJaccardIndex(classes, average="macro")
-    return {
-        "pixel_accuracy": float(accuracy(found, truth)),
-        "mean_iou": float(iou(found, truth)),
-    }
+    classes = model.conditioning.shape[0]
+    accuracy = MulticlassAccuracy(max(2, classes), average="macro")
+    iou = MulticlassJaccardIndex(max(2, classes), average="macro")
+    for batch in batches:
+        labels = batch["condition"]
+        if classes < 2 or not (labels.sum(1) == 1).all():
+            raise AttnFlowError(
+                f"eval.segmenter is set, but the condition (of {classes} channels) is not one-hot "
+                "labels; data.labels=one_hot is accepted."
+            )
+        images = model.sample(len(labels), batch) / (model.num_bins - 1)
+        found, truth = segmenter(images).long().cpu(), labels.argmax(1).cpu()
+        if found.shape != truth.shape:
+            raise AttnFlowError(
+                f"eval.segmenter gave classes of shape {tuple(found.shape)}; "
+                f"{tuple(truth.shape)}, a class number for every pixel, is accepted."
+            )
+        accuracy.update(found, truth)
+        iou.update(found, truth)
+    return {"pixel_accuracy": float(accuracy.compute()), "mean_iou": float(iou.compute())}
 
 
 def _psnr(images: Tensor, truth: Tensor, num_bins: int) -> Tensor:

@@ -26,8 +26,11 @@ from attnflow.evaluation.conditions import (
     shuffled_bits_per_dim,
 )
 from attnflow.evaluation.gallery import Evaluated, check_options, draw
+from attnflow.evaluation.pictures import spread
 from attnflow.evaluation.results import print_table, write_results
 from attnflow.evaluation.soundness import Soundness
+from attnflow.image_model import Batch
+from attnflow.metrics.images import batches, fetch
 from attnflow.tracking import finished_wandb, make_loggers
 from attnflow.training.module import FlowModule
 from attnflow.training.pictures import log_picture
@@ -123,17 +126,24 @@ def conditional_figures(
     model = module.model.eval()
     if model.conditioning is None:
         return {}
-    batches = list(datamodule.test_dataloader())
-    figures = {"test/bpd_shuffled_condition": shuffled_bits_per_dim(module, batches)}
+    tested = list(datamodule.test_dataloader())
+    figures = {"test/bpd_shuffled_condition": shuffled_bits_per_dim(module, tested)}
     if isinstance(model.conditioning, ClassConditioning):
         labels = datamodule.dataset("train").fields["label"]
         frequencies = torch.bincount(labels, minlength=model.conditioning.num_classes)
-        figures["test/bayes_accuracy"] = bayes_rule(module, batches, frequencies / len(labels))
+        figures["test/bayes_accuracy"] = bayes_rule(module, tested, frequencies / len(labels))
     else:
-        batch = {name: value.to(module.device) for name, value in batches[0].items()}
-        fidelity = fidelity_to_truth(model, batch, options.samples_per_condition, 1.0)
+        given = conditions_to_draw(datamodule, options.num_conditions, module.device)
+        fidelity = fidelity_to_truth(model, given, options.samples_per_condition, 1.0)
         if options.segmenter:
             segmenter = instantiate(options.segmenter)
-            fidelity |= agreement_with_labels(model, batch, segmenter)
+            fidelity |= agreement_with_labels(model, given, segmenter)
         figures |= {f"test/{name}": value for name, value in fidelity.items()}
     return figures
+
+
+def conditions_to_draw(datamodule: ImageDataModule, n: int, device: torch.device) -> list[Batch]:
+    """Up to ``n`` test images with their conditions, spread over the split, in batches."""
+    dataset = datamodule.dataset("test")
+    numbers = batches(spread(len(dataset), n), datamodule.global_batch_size)
+    return [{k: v.to(device) for k, v in fetch(dataset, rows).items()} for rows in numbers]

@@ -33,6 +33,8 @@ from attnflow.image_model import Batch, ImageModel
 __all__ = ["PICTURES", "Evaluated", "check_options", "draw"]
 
 COLUMNS = 8
+# Of the options that are numbers; two samples of a condition show how diverse they are.
+LEAST = {"num_samples": 1, "num_searched": 1, "num_conditions": 1, "samples_per_condition": 2}
 
 
 @dataclass(frozen=True)
@@ -166,12 +168,12 @@ PICTURES: dict[str, Callable[[Evaluated], Tensor | None]] = {
 
 
 def check_options(options: DictConfig) -> None:
-    """Raise :class:`AttnFlowError` for pictures that do not exist or cannot be drawn."""
+    """Raise :class:`AttnFlowError` for unknown pictures and for numbers that draw nothing."""
     for name in options.pictures:
         check_choice("a picture of eval.pictures", name, PICTURES)
-    for name in ("num_samples", "num_searched"):
-        if options[name] < 1:
-            raise AttnFlowError(f"eval.{name} is {options[name]}; 1 or more is accepted.")
+    for name, least in LEAST.items():
+        if options[name] < least:
+            raise AttnFlowError(f"eval.{name} is {options[name]}; {least} or more is accepted.")
 
 
 def draw(subject: Evaluated, folder: Path) -> list[Path]:

@@ -19,6 +19,7 @@ __all__ = [
     "image_grid",
     "interpolation",
     "save_picture",
+    "spread",
     "spread_batch",
     "temperature_rows",
     "transfer",
@@ -43,9 +44,14 @@ def save_picture(picture: Tensor, path: Path) -> Path:
 
 def spread_batch(dataset: Dataset, n: int, device: torch.device) -> Batch:
     """Up to ``n`` samples at equal distances in a data set, as a batch: not only its first ones."""
-    n = min(n, len(dataset))
-    numbers = [row * len(dataset) // n for row in range(n)]
+    numbers = spread(len(dataset), n)
     return {name: values.to(device) for name, values in fetch(dataset, numbers).items()}
+
+
+def spread(length: int, n: int) -> list[int]:
+    """Up to ``n`` of the numbers 0 .. length - 1, at equal distances."""
+    n = min(n, length)
+    return [row * length // n for row in range(n)]
 
 
 @torch.no_grad()
