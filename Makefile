@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 ARGS ?=
 
-.PHONY: train test setup lint bench-density bench-longrange bench-attention bench-data bench-memory clean
+.PHONY: train test setup lint bench-density bench-longrange bench-attention bench-data bench-memory \
+	bench-speed clean
 
 train: setup
 	$(BIN)/python train.py $(ARGS)
@@ -41,6 +42,10 @@ bench-data: setup
 
 bench-memory: setup
 	$(BIN)/python benchmarks/memory.py $(ARGS)
+
+bench-speed: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python benchmarks/speed.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info

@@ -5,7 +5,8 @@
 Images of 16 x 16 pixels whose right half repeats the left half, moved down by four rows,
 with a tenth of the pixels replaced: the entropy is known, and the copy lies beyond the
 coupling nets' receptive field. Every flow has one level of six steps, equal training steps
-and about equal parameters. Writes a table and a plot to benchmarks/results/.
+(with --seconds: equal wall clock on one thread) and about equal parameters. Writes a table and
+a plot to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -52,8 +53,20 @@ ATTENTIONS = {
     "itrans, positive": partial(ITRANS, signed=False),
     "itrans, signed": ITRANS,
     "itrans, signed, reading": partial(ITRANS, mask="coarse", read_values=True),
+    "itrans_causal": partial(ITRANS, variant="causal"),
+    # A slot for each of the tokens that a group of 32 can read.
+    "itrans_linear": partial(ITRANS, variant="linear", rank=32),
 }
-COLUMNS = ("coupling", "attention", "test bpd", "std err", "above entropy", "gap closed", "params")
+COLUMNS = (
+    "coupling",
+    "attention",
+    "test bpd",
+    "std err",
+    "above entropy",
+    "gap closed",
+    "steps",
+    "params",
+)
 
 
 def make(coupling: str, attention: str, data: Data, seed: int) -> ImageModel:
@@ -75,21 +88,22 @@ def make(coupling: str, attention: str, data: Data, seed: int) -> ImageModel:
     return model
 
 
-def run(job: tuple[str, str, int, int]) -> Outcome:
-    """Train one flow, on one thread: (coupling, attention, seed, steps)."""
-    coupling, attention, seed, steps = job
+def run(job: tuple[str, str, int, int | None, float]) -> Outcome:
+    """Train one flow, on one thread: (coupling, attention, seed, steps or None, seconds)."""
+    coupling, attention, seed, steps, seconds = job
     torch.set_num_threads(1)
     module = LongRangeDataModule()
     images = {split: module.dataset(split).fields["image"] for split in SPLITS}
     data = Data(**images, num_bins=module.spec.num_bins)
     model = make(coupling, attention, data, seed)
     recipe = Recipe(learning_rate=5e-3)
-    return train_for(0, model, our_bits, data, recipe, seed, max_steps=steps, validations=5)
+    return train_for(seconds, model, our_bits, data, recipe, seed, max_steps=steps, validations=5)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=1000, help="training steps of each flow")
+    parser.add_argument("--seconds", type=float, help="seconds of training each, in place of steps")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
     parser.add_argument("--couplings", nargs="+", default=list(COUPLINGS), choices=COUPLINGS)
@@ -98,25 +112,32 @@ def main() -> None:
     for name in ("steps", "seeds", "processes"):
         if getattr(arguments, name) < 1:
             parser.error(f"{name} is {getattr(arguments, name)}; 1 or more is accepted")
+    timed = arguments.seconds is not None
+    if timed and arguments.seconds <= 0:
+        parser.error(f"seconds is {arguments.seconds}; a number above 0 is accepted")
+    budget = (None, arguments.seconds) if timed else (arguments.steps, 0.0)
     jobs = [
-        (coupling, attention, seed, arguments.steps)
+        (coupling, attention, seed, *budget)
         for seed in range(arguments.seeds)
         for coupling in arguments.couplings
         for attention in arguments.attentions
     ]
     outcomes: dict[tuple[str, str], list[Outcome]] = {}
-    for (coupling, attention, seed, _), outcome in each(run, jobs, arguments.processes):
+    for (coupling, attention, seed, *_), outcome in each(run, jobs, arguments.processes):
         outcomes.setdefault((coupling, attention), []).append(outcome)
         print(f"{coupling}, {attention}, seed {seed}: {outcome.test_bpd:.3f}", flush=True)
     module = LongRangeDataModule()
+    spent = f"{arguments.seconds:g} s each" if timed else f"{arguments.steps} steps"
     title = (
-        f"Bits/dim above the entropy ({module.entropy:.3f}): {arguments.steps} steps, mean of "
+        f"Bits/dim above the entropy ({module.entropy:.3f}): {spent}, mean of "
         f"{arguments.seeds} seeds"
     )
-    save(outcomes, module.entropy, title)
+    save("longrange_seconds" if timed else "longrange", outcomes, module.entropy, title)
 
 
-def save(outcomes: dict[tuple[str, str], list[Outcome]], entropy: float, title: str) -> None:
+def save(
+    name: str, outcomes: dict[tuple[str, str], list[Outcome]], entropy: float, title: str
+) -> None:
     """Print the table; write it as Markdown, and the gaps as a bar chart."""
     means = {key: statistics.mean(o.test_bpd for o in runs) for key, runs in outcomes.items()}
     rows = []
@@ -131,14 +152,15 @@ def save(outcomes: dict[tuple[str, str], list[Outcome]], entropy: float, title: 
                 f"{standard_error(tests):.3f}",
                 f"{mean - entropy:.3f}",
                 f"{100 * (none - mean) / (none - entropy):.0f}%",
+                f"{statistics.mean(o.steps for o in runs):.0f}",
                 f"{runs[0].params:,}",
             ]
         )
-    save_table("longrange", title, COLUMNS, rows)
-    draw({key: mean - entropy for key, mean in means.items()}, title)
+    save_table(name, title, COLUMNS, rows)
+    draw(name, {key: mean - entropy for key, mean in means.items()}, title)
 
 
-def draw(gaps: dict[tuple[str, str], float], title: str) -> None:
+def draw(name: str, gaps: dict[tuple[str, str], float], title: str) -> None:
     """Bars of bits/dim above the entropy, by (coupling, attention), as PNG."""
     figure, axes = plt.subplots(figsize=(8, 0.3 * len(gaps) + 1.2), layout="constrained")
     couplings = list(dict.fromkeys(coupling for coupling, _ in gaps))
@@ -149,7 +171,7 @@ def draw(gaps: dict[tuple[str, str], float], title: str) -> None:
     axes.margins(x=0.1)
     axes.invert_yaxis()
     axes.set(xlabel="bits/dim above the entropy", title=title)
-    figure.savefig(RESULTS / "longrange.png", dpi=110)
+    figure.savefig(RESULTS / f"{name}.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-__all__ = ["PEERS"]
+__all__ = ["PEERS", "nflows_glow", "normflows_glow"]
 
 
 class Standardised(nn.Module):
@@ -133,6 +133,48 @@ class _Glow(nn.Module):
 
     def sample(self, n: int) -> Tensor:
         return self.network.sample(n)[0]
+
+
+def nflows_glow(images: Tensor, levels: int, steps: int, hidden_channels: int) -> nn.Module:
+    """Glow of nflows' own transforms, with Glow's coupling net."""
+    from nflows import transforms
+    from nflows.distributions import StandardNormal
+    from nflows.flows import Flow
+    from nflows.utils import create_mid_split_binary_mask
+
+    shape = tuple(images.shape[1:])
+    multiscale = transforms.MultiscaleCompositeTransform(levels)
+    for _ in range(levels):
+        squeeze = transforms.SqueezeTransform()
+        shape = squeeze.get_output_shape(*shape)
+        layers = [squeeze]
+        for _ in range(steps):
+            layers += [
+                transforms.ActNorm(shape[0]),
+                transforms.OneByOneConvolution(shape[0]),
+                transforms.AffineCouplingTransform(
+                    create_mid_split_binary_mask(shape[0]),
+                    lambda i, o: _PlainNet(i, o, hidden_channels),
+                ),
+            ]
+        shape = multiscale.add_transform(transforms.CompositeTransform(layers), shape)
+    return Flow(multiscale, StandardNormal([math.prod(images.shape[1:])]))
+
+
+class _PlainNet(nn.Sequential):
+    """Glow's coupling net as nflows calls it."""
+
+    def __init__(self, in_channels: int, out_channels: int, hidden_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, hidden_channels, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden_channels, hidden_channels, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden_channels, out_channels, 3, padding=1),
+        )
+
+    def forward(self, features: Tensor, context: None = None) -> Tensor:
+        return super().forward(features)
 
 
 # The learning rate of each is the one with the lowest validation bits/dim of seed 0 (60 s, or

@@ -16,9 +16,10 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     import density
     import longrange
     import memory
+    import speed
     import tables
 
-    for module in (tables, density, longrange, memory):
+    for module in (tables, density, longrange, memory, speed):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
     return tmp_path
 
@@ -41,6 +42,17 @@ def test_longrange_measures_the_gap(benchmarks, monkeypatch) -> None:
     monkeypatch.setattr(sys, "argv", ["longrange.py", *arguments, "none", "itrans, signed"])
     longrange.main()
     assert "| affine | itrans, signed |" in (benchmarks / "longrange.md").read_text()
+
+
+def test_longrange_at_equal_seconds(benchmarks, monkeypatch) -> None:
+    import longrange
+
+    arguments = ["--seconds", "0.5", "--seeds", "1", "--couplings", "affine", "--attentions"]
+    monkeypatch.setattr(sys, "argv", ["longrange.py", *arguments, "itrans_causal", "itrans_linear"])
+    longrange.main()
+    text = (benchmarks / "longrange_seconds.md").read_text()
+    assert "| affine | itrans_causal |" in text
+    assert "| affine | itrans_linear |" in text
 
 
 def test_attention_is_compared_with_none(benchmarks, monkeypatch) -> None:
@@ -70,14 +82,41 @@ def test_reversible_training_keeps_the_same_at_any_depth(benchmarks, monkeypatch
     assert (benchmarks / "memory.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
+def test_speed_measures_steps_samples_and_scaling(benchmarks, monkeypatch) -> None:
+    import speed
+
+    # The peers are no part of the test set-up.
+    arguments = ["--repeats", "1", "--hidden", "8", "--tokens", "16", "256", "1024", "--peers"]
+    monkeypatch.setattr(sys, "argv", ["speed.py", *arguments])
+    speed.main()
+    text = (benchmarks / "speed.md").read_text()
+    for row in ("| 8 | attnflow |", "| itrans_linear, patch 1 |", "| imap |"):
+        assert row in text
+    linear = next(line for line in text.splitlines() if line.startswith("| itrans_linear |"))
+    assert 0 < float(linear.split("|")[2]) < 1e5
+    assert (benchmarks / "speed.png").stat().st_size > 1000
+
+
+def test_exponents_are_fitted_where_the_work_dominates(benchmarks) -> None:
+    import speed
+
+    times = {tokens: 3e-3 * tokens**1.5 for tokens in (256, 1024, 4096)}
+    assert speed.exponent({16: 1e9, **times}) == pytest.approx(1.5)
+    assert speed.exponent({16: 1.0}) != speed.exponent({16: 1.0})  # NaN
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
         ("density", ["--budget", "0"], "budget is 0"),
         ("density", ["--seeds", "0"], "seeds are 0"),
         ("longrange", ["--steps", "0"], "steps is 0"),
+        ("longrange", ["--seconds", "0"], "seconds is 0"),
         ("attention", ["--seeds", "0"], "seeds is 0"),
         ("memory", ["--steps", "4", "0"], "steps is [4, 0]"),
+        ("speed", ["--repeats", "0"], "repeats is 0"),
+        ("speed", ["--tokens", "15"], "tokens is 15"),
     ],
 )
 def test_empty_budgets_are_refused(

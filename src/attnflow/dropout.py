@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from attnflow.distributed import rank, world_size
@@ -22,5 +23,6 @@ class SharedDropout(nn.Dropout):
         ranks = world_size()
         if ranks == 1 or not self.training:
             return super().forward(x)
-        mask = super().forward(x.new_ones(ranks * len(x), *x.shape[1:]))
+        # In x's memory format, which is the order that random numbers come in.
+        mask = super().forward(torch.cat([torch.ones_like(x)] * ranks))
         return x * mask[rank() :: ranks]

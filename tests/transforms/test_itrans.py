@@ -9,6 +9,7 @@ from exactness import randomise
 from attnflow import AttnFlowError
 from attnflow.transforms import ITrans
 from attnflow.transforms.attention.masks import attention_mask
+from attnflow.transforms.attention.mixing import DenseMixing, LinearMixing
 from attnflow.transforms.attention.reading import pairwise_offsets
 
 VARIANTS = [
@@ -40,11 +41,15 @@ def extreme(options: dict) -> ITrans:
 
 
 def mixing_matrix(attention: ITrans, x: torch.Tensor) -> torch.Tensor:
-    """W of every group and head, built by applying it to the identity: (B, G, h, n, n)."""
-    mixing = attention._mixing(x, attention._layout(x), None)
+    """W of every group and head, built by applying it to the identity: (B, G, h, n, n).
+
+    Tokens come last, so that the identity's rows become W's columns.
+    """
+    layout = attention._layout(x)
+    mixing = attention._mixing(layout.patches(x), layout, None)
     shape = attention.attention_weights(x).shape
     identity = torch.eye(shape[-1], dtype=x.dtype).expand(shape)
-    return mixing.apply(identity)
+    return mixing.apply(identity).mT
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
@@ -144,7 +149,8 @@ def test_attention_weights_are_the_ones_that_mix(options) -> None:
     attention = ITrans(4, **options).double()
     randomise(attention)
     x = torch.randn(2, 4, 6, 6).double()
-    mixing = attention._mixing(x, attention._layout(x), None)
+    layout = attention._layout(x)
+    mixing = attention._mixing(layout.patches(x), layout, None)
     identity = torch.eye(mixing.ratio.shape[-1]).double()
     weighted = mixing.alpha[..., None] * (identity + mixing.ratio[..., None] * mixing.weights())
     torch.testing.assert_close(mixing_matrix(attention, x), weighted)
@@ -185,13 +191,32 @@ def test_linear_attention_never_holds_a_value_for_every_pair_of_tokens() -> None
     assert torch.isfinite(log_det).all()
 
 
+@pytest.mark.parametrize("sharpness", [1.0, 100.0])
+@pytest.mark.parametrize("padded", [False, True])
+def test_linear_mixing_is_dense_mixing_with_the_same_weights(sharpness, padded) -> None:
+    groups, heads, rank, n = 2, 3, 5, 12
+    valid = torch.arange(n) < torch.tensor([[n], [n - 1]]) if padded else None
+    query, key = sharpness * torch.randn(2, 1, groups, heads, rank, n).double()
+    alpha = 0.1 + torch.rand(1, 1, heads, 1).double()
+    ratio = (0.99 * torch.randn(1, groups, heads, n).double()).clamp(-0.99, 0.99)
+    linear = LinearMixing(query, key, alpha, ratio, valid)
+    bias = linear.weights()[0].log()  # whose softmax are the weights themselves
+    nothing = torch.zeros(1, groups, heads, 1, n).double()
+    dense = DenseMixing(nothing, nothing, alpha, ratio, valid, bias)
+    values = torch.randn(1, groups, heads, 4, n).double()
+    close = {"rtol": 1e-10, "atol": 1e-10}
+    torch.testing.assert_close(linear.log_det(), dense.log_det(), **close)
+    torch.testing.assert_close(linear.apply(values), dense.apply(values), **close)
+    torch.testing.assert_close(linear.solve(values), dense.solve(values), **close)
+
+
 def test_sharp_linear_attention_can_copy_one_token() -> None:
     """Softmax over tokens lets a slot be a single token: a row of S is then one-hot."""
     attention = ITrans(
         4, mask="channel", variant="linear", position_embedding=True, image_size=(6, 6)
     )
     with torch.no_grad():
-        attention.landmarks.mul_(1e4)
+        attention.features.weight.mul_(1e5)
     weights = attention.attention_weights(torch.randn(1, 4, 6, 6))
     assert weights.amax(-1).min() > 0.99
 

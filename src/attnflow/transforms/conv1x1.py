@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from attnflow.context import Context
 from attnflow.errors import check_choice
 from attnflow.transforms.base import Transform, full_precision, log_det_dtype
+from attnflow.transforms.pointwise import pointwise
 
 __all__ = ["InvertibleConv1x1"]
 
@@ -67,8 +67,8 @@ class InvertibleConv1x1(Transform):
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
         with full_precision(x):
             lower, upper, log_s = self._factors(context)
-            weight = (lower @ upper)[:, self.permutation]
-            z = _apply(weight, x)
+            weight = torch.baddbmm(upper, lower, upper)  # (I + lower) upper
+            z = pointwise(x.to(weight.dtype), weight.index_select(1, self.permutation))
         positions = x.shape[2] * x.shape[3]
         log_det = positions * log_s.sum(1, dtype=log_det_dtype(x))
         return z, log_det.expand(len(x))
@@ -80,27 +80,17 @@ class InvertibleConv1x1(Transform):
             transposed = identity[:, self.permutation].expand_as(lower)
             half = torch.linalg.solve_triangular(lower, transposed, upper=False, unitriangular=True)
             weight = torch.linalg.solve_triangular(upper, half, upper=True)
-            return _apply(weight, z)
+            return pointwise(z.to(weight.dtype), weight)
 
     def _factors(self, context: Context | None) -> tuple[Tensor, Tensor, Tensor]:
-        """L and U + diag, of shape (1 or B, C, C), and log_s, (1 or B, C)."""
+        """L - I and U + diag, of shape (1 or B, C, C), and log_s, (1 or B, C)."""
         triangles, log_s = self.triangles[None], self.log_s[None]
         if self.conditioner is not None:
             moved = self.conditioner(context.as_vector()).to(triangles.dtype)
             moved = moved.unflatten(1, triangles.shape[1:]).tanh()
             triangles, log_s = triangles + moved, log_s + moved.diagonal(dim1=1, dim2=2)
-        unit = torch.eye(len(self.sign), dtype=triangles.dtype, device=triangles.device)
-        lower = triangles.tril(-1) + unit
         upper = triangles.triu(1) + torch.diag_embed(self.sign * log_s.exp())
-        return lower, upper, log_s
+        return triangles.tril(-1), upper, log_s
 
     def extra_repr(self) -> str:
         return f"{len(self.sign)}"
-
-
-def _apply(weight: Tensor, x: Tensor) -> Tensor:
-    """One matrix (1, C, C) for all samples, or one for each, (B, C, C)."""
-    x = x.to(weight.dtype)
-    if len(weight) == 1:
-        return F.conv2d(x, weight[0, :, :, None, None])
-    return (weight @ x.flatten(2)).view_as(x)

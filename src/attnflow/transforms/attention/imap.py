@@ -10,6 +10,7 @@ from attnflow.context import Context, with_condition
 from attnflow.errors import AttnFlowError
 from attnflow.transforms.attention.masks import attention_mask, check_mask
 from attnflow.transforms.base import Transform, full_precision, sum_per_sample
+from attnflow.transforms.pointwise import PointwiseConv
 
 __all__ = ["IMap"]
 
@@ -66,9 +67,11 @@ class IMap(Transform):
         self.mask, self.parity = mask, parity
         self.context_channels = context_channels
         self.scale_logit = nn.Parameter(torch.full((num_channels, 1, 1), INITIAL_LOGIT))
-        self.map = nn.Conv2d(
-            num_channels + context_channels, 1, kernel_size, padding=kernel_size // 2
-        )
+        channels = num_channels + context_channels
+        if kernel_size == 1:
+            self.map = PointwiseConv(channels, 1)
+        else:
+            self.map = nn.Conv2d(channels, 1, kernel_size, padding=kernel_size // 2)
         nn.init.constant_(self.map.bias, INITIAL_LOGIT)  # the offset o
         self.global_context = None
         if global_context:

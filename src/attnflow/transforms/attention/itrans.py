@@ -16,6 +16,7 @@ from attnflow.transforms.attention.masks import attention_mask, check_mask
 from attnflow.transforms.attention.mixing import MIXINGS, Mixing
 from attnflow.transforms.attention.reading import MaskedReading, pairwise_offsets
 from attnflow.transforms.base import Transform, full_precision
+from attnflow.transforms.pointwise import PointwiseConv
 
 __all__ = ["ITrans"]
 
@@ -24,6 +25,8 @@ POSITIONS = (False, True, "absolute", "relative")
 # the inverse amplifies by at most 1 / (0.05 * 0.01), and by 1 / 0.01 at alpha = 1.
 LOWEST_ALPHA = 0.05
 LARGEST_RATIO = 0.99
+# A slot's own tokens start with 1 / (1 + exp(-2)) = 0.88 of its weight.
+SLOT_LOGIT = 2.0
 
 
 class ITrans(Transform):
@@ -58,7 +61,8 @@ class ITrans(Transform):
             embedding of every token, added to Q, K and g. ``relative``: a learned bias b of
             every 2-D offset between tokens, and the embedding in g alone; the shortest way to
             a fixed offset, and no choice for ``linear``, which has no logit of a pair of
-            tokens. True: all of these that the variant can hold.
+            tokens; its absolute embedding starts every slot at its own stretch of tokens. True:
+            all of these that the variant can hold.
         read_values: also add to the transformed half what attention reads in the values of
             the masked half (:class:`~attnflow.transforms.attention.reading.MaskedReading`):
             ``z = W v + (1 - M) shift(M * h)``. A shift that depends on the masked half alone
@@ -66,9 +70,8 @@ class ITrans(Transform):
         image_size: (H, W) of the feature map; needed with the position embedding and with
             ``read_values``.
         key_channels: width of Q and K at a position and head; the default is C / h,
-            at least 4.
-        rank: of S with ``linear``, which maps Q and K to that many features; no other
-            variant reads it.
+            at least 4. ``linear`` does not read it.
+        rank: of S with ``linear``, the width of its Q and K; no other variant reads it.
         context_channels: width of the condition that Q, K and g may read; 0 for none.
     """
 
@@ -105,20 +108,19 @@ class ITrans(Transform):
             self.layout = deepcopy(token_layout(mask, parity, self.shape, patch_size, num_heads))
         self.num_channels, self.parity, self.mask = num_channels, parity, mask
         self.patch_size, self.num_heads, self.variant = patch_size, num_heads, variant
-        self.signed = signed
-        key_width = key_channels * patch_size**2
-        # Queries, keys and one gate for every head, from one convolution.
-        self.features = nn.Conv2d(
-            num_channels + context_channels, num_heads * (2 * key_channels + 1), 1
+        self.signed, self.context_channels = signed, context_channels
+        # Queries, keys and one gate for every head, from one linear map: of the pixels of a patch
+        # one by one, which are then laid side by side, or of the whole patch at a low rank.
+        self.low_rank = MIXINGS[variant].low_rank
+        pixels, width = (patch_size**2, rank) if self.low_rank else (1, key_channels)
+        self.features = PointwiseConv(
+            (num_channels + context_channels) * pixels, num_heads * (2 * width + 1)
         )
         self.alpha_logit = nn.Parameter(torch.full((num_heads,), math.log(math.expm1(0.95))))
         self.gain_logit = nn.Parameter(torch.full((num_heads,), -0.1 if signed else -2.0))
-        self.landmarks = None
-        if MIXINGS[variant].low_rank:
-            self.landmarks = nn.Parameter(torch.randn(2, num_heads, key_width, rank))
         self.position = self.offset_bias = None
         if position_embedding:
-            self._add_positions(position_embedding, image_size, 2 * key_width + 1)
+            self._add_positions(position_embedding, image_size, width * patch_size**2 // pixels)
         self.reading = None
         if read_values:
             check_image_size("read_values", image_size)
@@ -127,17 +129,23 @@ class ITrans(Transform):
     def _add_positions(
         self, kind: bool | str, image_size: tuple[int, int] | None, width: int
     ) -> None:
-        """The parameters of a position embedding over ``width`` = Q, K and g."""
+        """The parameters of a position embedding of Q and K, ``width`` each, and of g."""
         check_image_size("a position_embedding", image_size)
-        biased = kind != "absolute" and not MIXINGS[self.variant].low_rank
+        biased = kind != "absolute" and not self.low_rank
         if kind == "relative" and not biased:
             raise AttnFlowError(
                 f"position_embedding is 'relative', which variant {self.variant!r} cannot hold; "
                 "accepted are false, true and absolute, or the variants dense and causal."
             )
         rows, columns = (side // self.patch_size for side in image_size)
-        embedding = torch.randn(self.num_heads, rows * columns, 1 if kind == "relative" else width)
-        embedding[..., -1] = 0.0  # the gain's
+        tokens = rows * columns
+        parts = [torch.zeros(self.num_heads, tokens, 1)]  # the gain's
+        if self.low_rank:
+            key = slots_apart(tokens, width).expand(self.num_heads, -1, -1)
+            parts = [torch.zeros_like(key), key, *parts]
+        elif kind != "relative":
+            parts = [torch.randn(self.num_heads, tokens, 2 * width), *parts]
+        embedding = torch.cat(parts, -1)
         self.position = nn.Parameter(embedding)
         if biased:
             self.offset_bias = nn.Parameter(
@@ -148,22 +156,28 @@ class ITrans(Transform):
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
         layout = self._layout(x)
         with full_precision(x):
-            mixing = self._mixing(x, layout, context)
-            z = layout.replace(x, mixing.apply(layout.values(x)))
-            log_det = (mixing.log_det() * layout.entries).sum((1, 2))
-            return z + self._shift(x, context), log_det
+            patches = layout.patches(x)
+            mixing = self._mixing(patches, layout, context)
+            z = layout.image(layout.replace(patches, mixing.apply(layout.values(patches))))
+            if self.reading is not None:
+                z = z + self._shift(x, context)
+            return z, (mixing.log_det() * layout.entries).sum((1, 2))
 
     def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
         layout = self._layout(z)
         with full_precision(z):
-            mixing = self._mixing(z, layout, context)
-            z = z - self._shift(z, context)
-            return layout.replace(z, mixing.solve(layout.values(z)))
+            if self.reading is not None:
+                z = z - self._shift(z, context)
+            patches = layout.patches(z)
+            mixing = self._mixing(patches, layout, context)
+            values = mixing.solve(layout.values(patches))
+            return layout.image(layout.replace(patches, values))
 
     def attention_weights(self, x: Tensor, context: Context | None = None) -> Tensor:
         """S of every group and head: (B, G, h, n, n), rows sum to 1."""
+        layout = self._layout(x)
         with full_precision(x):
-            return self._mixing(x, self._layout(x), context).weights()
+            return self._mixing(layout.patches(x), layout, context).weights()
 
     def attention_rows(
         self, x: Tensor, places: Tensor, context: Context | None = None
@@ -181,7 +195,7 @@ class ITrans(Transform):
             several groups, the first group's row is given.
         """
         layout = self._layout(x)
-        grid = tuple(side // self.patch_size for side in x.shape[2:])
+        grid = layout.grid
         valid = torch.ones_like(layout.tokens) if layout.valid is None else layout.valid
         members = [tokens[real.bool()] for tokens, real in zip(layout.tokens, valid, strict=True)]
         transformed = torch.cat(members).unique()
@@ -189,7 +203,7 @@ class ITrans(Transform):
         wanted = places.to(x) * torch.tensor(grid).to(x) - 0.5
         tokens = transformed[torch.cdist(wanted, at.to(x)).argmin(1)]
         with full_precision(x):
-            mixing = self._mixing(x, layout, context)
+            mixing = self._mixing(layout.patches(x), layout, context)
             found = []
             for token in tokens:
                 group = next(g for g, held in enumerate(members) if (held == token).any())
@@ -200,10 +214,8 @@ class ITrans(Transform):
                 found.append(everywhere.unflatten(2, grid))
         return torch.stack(found, 2), torch.stack([tokens // grid[1], tokens % grid[1]], 1)
 
-    def _shift(self, x: Tensor, context: Context | None) -> Tensor | float:
+    def _shift(self, x: Tensor, context: Context | None) -> Tensor:
         """What is added to the transformed half, (B, C, H, W); it reads the masked half alone."""
-        if self.reading is None:
-            return 0.0
         mask = attention_mask(self.mask, self.parity, x.shape[1:], x.device)
         return self.reading(x * mask, context) * ~mask
 
@@ -214,10 +226,11 @@ class ITrans(Transform):
             self.mask, self.parity, x.shape[1:], self.patch_size, self.num_heads, x.device
         )
 
-    def _mixing(self, x: Tensor, layout: TokenLayout, context: Context | None) -> Mixing:
-        query, key, gate = (layout.group(f) for f in self._token_features(x, context))
+    def _mixing(self, patches: Tensor, layout: TokenLayout, context: Context | None) -> Mixing:
+        features = self._token_features(patches, layout, context)
+        query, key, gate = (layout.group(each) for each in features)
         alpha = (LOWEST_ALPHA + F.softplus(self.alpha_logit))[:, None]
-        gate = gate[..., 0] + self.gain_logit[:, None]
+        gate = gate.squeeze(-2) + self.gain_logit[:, None]
         ratio = gate.tanh() if self.signed else gate.sigmoid()
         ratio = LARGEST_RATIO * ratio  # g / alpha
         bias = self._bias(layout)
@@ -227,32 +240,39 @@ class ITrans(Transform):
         """The bias of every pair of tokens of a group: (G, h, n, n)."""
         if self.offset_bias is None:
             return None
-        pairs = self.offsets[layout.tokens[:, :, None], layout.tokens[:, None, :]]
-        return self.offset_bias.flatten(1)[:, pairs].transpose(0, 1)
+        pairs = layout.pairs(self.offsets)
+        table = self.offset_bias.flatten(1)
+        bias = table.gather(1, pairs.flatten().expand(len(table), -1))
+        return bias.unflatten(1, pairs.shape).transpose(0, 1)
 
-    def _token_features(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys (B, h, T, d or rank), gates (B, h, T, 1), from the masked half."""
-        read = x * attention_mask(self.mask, self.parity, x.shape[1:], x.device)
-        read = with_condition(read, context, self.features.in_channels - self.num_channels)
-        features = self.features(read).unflatten(1, (self.num_heads, -1))
-        pixels, gate = features[:, :, :-1].flatten(1, 2), features[:, :, -1]
-        patches = F.pixel_unshuffle(pixels, self.patch_size)
-        tokens = patches.flatten(2).unflatten(1, (self.num_heads, -1)).transpose(2, 3)
-        gate = F.avg_pool2d(gate, self.patch_size).flatten(2).unsqueeze(-1)
-        tokens = torch.cat([tokens, gate], -1)
+    def _token_features(
+        self, patches: Tensor, layout: TokenLayout, context: Context | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys (B, h, d or rank, T), gates (B, h, 1, T), from the masked half."""
+        pixels = (patches * layout.read).unflatten(1, (self.num_channels, -1))
+        if self.context_channels:
+            nothing = patches.new_zeros(len(patches), 0, *layout.size)
+            condition = with_condition(nothing, context, self.context_channels)
+            condition = layout.patches(condition).unflatten(1, (self.context_channels, -1))
+            pixels = torch.cat([pixels, condition], 1)
+        if self.low_rank:
+            pixels = pixels.flatten(1, 2).unsqueeze(2)
+        features = self.features(pixels).unflatten(1, (self.num_heads, -1))
+        features, gate = features.split([features.shape[2] - 1, 1], 2)
+        query, key = features.flatten(2, 3).chunk(2, 2)
+        gate = gate.mean(3)
         if self.position is not None:
-            if self.position.shape[1] != tokens.shape[2]:
+            if self.position.shape[1] != gate.shape[3]:
                 raise AttnFlowError(
                     f"ITrans's position embedding is for {self.position.shape[1]} tokens, but a "
-                    f"feature map of {x.shape[2]} x {x.shape[3]} has {tokens.shape[2]}."
+                    f"feature map of {layout.size[0]} x {layout.size[1]} has {gate.shape[3]}."
                 )
+            position = self.position.mT
+            gate = gate + position[:, -1:]
             # A relative position has an embedding in the last channel alone, the gate's.
-            tokens = tokens + F.pad(self.position, (tokens.shape[-1] - self.position.shape[-1], 0))
-        width = (tokens.shape[-1] - 1) // 2
-        query, key, gate = tokens.split([width, width, 1], -1)
-        if self.landmarks is not None:
-            query_map, key_map = width**-0.5 * self.landmarks
-            query, key = query @ query_map, key @ key_map
+            if position.shape[1] > 1:
+                query_position, key_position = position[:, :-1].chunk(2, 1)
+                query, key = query + query_position, key + key_position
         return query, key, gate
 
     def extra_repr(self) -> str:
@@ -261,6 +281,16 @@ class ITrans(Transform):
             f"patch_size={self.patch_size}, num_heads={self.num_heads}, "
             f"{'signed' if self.signed else 'positive'}"
         )
+
+
+def slots_apart(tokens: int, rank: int) -> Tensor:
+    """Logits (T, rank) by which every slot starts as the average of its own stretch of tokens.
+
+    Slots that start alike would have to part before they can tell a fixed offset; from these,
+    attention only has to learn which slot to read.
+    """
+    slot = torch.arange(tokens) * rank // tokens
+    return (math.log(rank) + SLOT_LOGIT) * F.one_hot(slot, rank).float()
 
 
 def check_image_size(option: str, image_size: tuple[int, int] | None) -> None:

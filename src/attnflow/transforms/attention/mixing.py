@@ -1,5 +1,8 @@
 """The matrix that mixes tokens: its log-determinant, its product and its inverse.
 
+Tokens come last in every tensor here, as positions do in an image: features of n tokens are
+(d, n), and the m values of each that a head mixes are (m, n), so that ``W v`` is ``v W^T``.
+
 Every class here stands for ``W = diag(alpha) (I + diag(ratio) S)`` with S a row-stochastic
 matrix computed from queries and keys. The rows of S sum to 1 and ``|ratio| < 1`` holds in
 every row, so W and all its principal submatrices are strictly diagonally dominant:
@@ -21,7 +24,7 @@ class Mixing:
     """``W = diag(alpha) (I + diag(ratio) S)``; subclasses define S.
 
     Args:
-        query, key: (B, G, h, n, d).
+        query, key: (B, G, h, d, n).
         alpha: positive; broadcasts to (B, G, h, n).
         ratio: (B, G, h, n), |ratio| < 1.
         valid: (G, n), False at tokens that are padding, or None. Padding comes last; no real
@@ -52,24 +55,23 @@ class Mixing:
         return log_alpha.sum(-1) + self._unit_log_det()
 
     def apply(self, values: Tensor) -> Tensor:
-        """``W v``: (B, G, h, n, m) -> the same."""
-        mixed = torch.addcmul(values, self.ratio[..., None], self._average(values))
-        return self.alpha[..., None] * mixed
+        """``W v``: (B, G, h, m, n) -> the same."""
+        return self.alpha.unsqueeze(-2) * (values + self._mixed(values))
 
     def solve(self, values: Tensor) -> Tensor:
-        """``W^-1 v``: (B, G, h, n, m) -> the same."""
-        return self._unit_solve(values / self.alpha[..., None])
+        """``W^-1 v``: (B, G, h, m, n) -> the same."""
+        return self._unit_solve(values / self.alpha.unsqueeze(-2))
 
     def weights(self, rows: slice | Tensor = slice(None)) -> Tensor:
         """S itself, or some of its rows: (B, G, h, n, n) or (B, G, h, len(rows), n)."""
         raise NotImplementedError
 
     def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
-        """Compute S, or what stands for it."""
+        """Compute S and diag(ratio) S, or what stands for them."""
         raise NotImplementedError
 
-    def _average(self, values: Tensor) -> Tensor:
-        """``S v``."""
+    def _mixed(self, values: Tensor) -> Tensor:
+        """``diag(ratio) S v``."""
         raise NotImplementedError
 
     def _unit_log_det(self) -> Tensor:
@@ -88,10 +90,11 @@ class DenseMixing(Mixing):
         return self.stochastic[..., rows, :]
 
     def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
-        logits = query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)
+        logits = (query * query.shape[-2] ** -0.5).mT @ key
         if bias is not None:
             logits = logits + bias
         self.stochastic = self._mask(logits).softmax(-1)
+        self.scaled = self.ratio.unsqueeze(-1) * self.stochastic
 
     def _mask(self, logits: Tensor) -> Tensor:
         """The logits, -inf wherever a token must not attend."""
@@ -99,18 +102,17 @@ class DenseMixing(Mixing):
             return logits
         return logits.masked_fill(~self.valid[:, None, None, :], -torch.inf)
 
-    def _average(self, values: Tensor) -> Tensor:
-        return self.stochastic @ values
+    def _mixed(self, values: Tensor) -> Tensor:
+        return values @ self.scaled.mT
 
     def _unit_log_det(self) -> Tensor:
         return torch.linalg.slogdet(self._unit_matrix()).logabsdet
 
     def _unit_solve(self, values: Tensor) -> Tensor:
-        return torch.linalg.solve(self._unit_matrix(), values)
+        return torch.linalg.solve(self._unit_matrix(), values.mT).mT
 
     def _unit_matrix(self) -> Tensor:
-        identity = torch.eye(self.ratio.shape[-1], dtype=self.ratio.dtype, device=self.ratio.device)
-        return torch.addcmul(identity, self.ratio[..., None], self.stochastic)
+        return identity_like(self.scaled) + self.scaled
 
 
 class CausalMixing(DenseMixing):
@@ -125,14 +127,13 @@ class CausalMixing(DenseMixing):
         return logits.masked_fill(later_tokens(logits.shape[-1], logits.device), -torch.inf)
 
     def _unit_log_det(self) -> Tensor:
-        diagonal = self.stochastic.diagonal(dim1=-2, dim2=-1)
-        log_diagonal = torch.log1p(self.ratio * diagonal)
+        log_diagonal = self.scaled.diagonal(dim1=-2, dim2=-1).log1p()
         if self.valid is not None:
             log_diagonal = log_diagonal * self.valid[:, None, :]
         return log_diagonal.sum(-1)
 
     def _unit_solve(self, values: Tensor) -> Tensor:
-        return torch.linalg.solve_triangular(self._unit_matrix(), values, upper=False)
+        return torch.linalg.solve_triangular(self._unit_matrix(), values.mT, upper=False).mT
 
 
 class LinearMixing(Mixing):
@@ -150,29 +151,34 @@ class LinearMixing(Mixing):
     low_rank = True
 
     def weights(self, rows: slice | Tensor = slice(None)) -> Tensor:
-        return self.spread[..., rows, :] @ self.gather
+        return self.spread[..., rows].mT @ self.gather
 
     def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
         if self.valid is not None:
-            key = key.masked_fill(~self.valid[:, None, :, None], -torch.inf)
-        self.spread = query.softmax(-1)
-        self.gather = key.transpose(-1, -2).softmax(-1)
+            key = key.masked_fill(~self.valid[:, None, None, :], -torch.inf)
+        self.spread = query.softmax(-2)  # A^T
+        self.gather = key.softmax(-1)  # B
+        self.scaled = self.ratio.unsqueeze(-2) * self.spread  # (diag(ratio) A)^T
 
-    def _average(self, values: Tensor) -> Tensor:
-        return self.spread @ (self.gather @ values)
+    def _mixed(self, values: Tensor) -> Tensor:
+        return values @ self.gather.mT @ self.scaled
 
     def _unit_log_det(self) -> Tensor:
         return torch.linalg.slogdet(self._slot_matrix()).logabsdet
 
     def _unit_solve(self, values: Tensor) -> Tensor:
-        slots = torch.linalg.solve(self._slot_matrix(), self.gather @ values)
-        return values - self.ratio[..., None] * (self.spread @ slots)
+        slots = torch.linalg.solve(self._slot_matrix(), self.gather @ values.mT)
+        return values - slots.mT @ self.scaled
 
     def _slot_matrix(self) -> Tensor:
         """I + B diag(ratio) A: (B, G, h, r, r)."""
-        product = self.gather @ (self.ratio[..., None] * self.spread)
-        identity = torch.eye(product.shape[-1], dtype=product.dtype, device=product.device)
-        return identity + product
+        product = self.gather @ self.scaled.mT
+        return identity_like(product) + product
+
+
+def identity_like(matrix: Tensor) -> Tensor:
+    """The identity of the size and type of (..., n, n)."""
+    return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
 
 
 def later_tokens(n: int, device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,7 +42,11 @@ class ConvNet(nn.Sequential):
         self.context_channels = context_channels
 
     def forward(self, features: Tensor, context: Context | None = None) -> Tensor:
-        return super().forward(with_condition(features, context, self.context_channels))
+        features = with_condition(features, context, self.context_channels)
+        # Channels last, the convolutions are matrix products (a tenth faster on a CPU); outside,
+        # a transform's halves are contiguous only with the channels first.
+        features = features.contiguous(memory_format=torch.channels_last)
+        return super().forward(features).contiguous()
 
 
 class GatedResNet(nn.Module):
