@@ -189,6 +189,19 @@ def test_another_metric_and_more_of_it_is_better(tmp_path) -> None:
     write_report(tmp_path)  # one factor, one seed, no curves
 
 
+def test_evaluations_of_several_seeds_are_repetitions(tmp_path) -> None:
+    for job, attention in enumerate(("imap", "imap", "itrans")):
+        results = {"test/bpd": 2.0 + job, "attention": attention}
+        run = write_run(tmp_path / str(job), results, ckpt_path=f"runs/{job}/best.ckpt")
+        # eval.py composes no attention: its choice is that of the training.
+        (run / ".hydra" / "hydra.yaml").write_text("hydra: {runtime: {choices: {trainer: cpu}}}")
+    found = Sweep(read_runs(tmp_path))
+    assert found.factors == ["attention"]
+    assert [len(setting.runs) for setting in found.settings] == [2, 1]
+    (tmp_path / "2" / "results.json").write_text('{"test/bpd": 4.0, "attention": "imap"}')
+    assert Sweep(read_runs(tmp_path)).factors == ["ckpt_path"]
+
+
 @pytest.mark.parametrize("state", ["one", "failed", "not finite"])
 def test_the_smallest_folders(tmp_path, state) -> None:
     """A single run itself, nothing but a failure, and a figure that was not finite."""

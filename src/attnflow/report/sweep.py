@@ -12,7 +12,8 @@ from attnflow.report.runs import DONE, Run
 
 __all__ = ["Figure", "Setting", "Sweep", "more_is_better"]
 
-SEED = "seed"
+# Runs that differ in nothing else are repetitions of one another.
+REPETITIONS = ("seed", "ckpt_path")
 FIRST = ("attention", "placement")  # the axes of the heat map, where they vary
 DEFAULT_METRICS = ("val/bpd", "test/bpd")
 # Names of figures, or parts of them, of which more is better.
@@ -44,7 +45,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs that differ in nothing but their seed.
+    """Runs that differ in nothing but their seed or checkpoint.
 
     Attributes:
         values: of :attr:`Sweep.factors`.
@@ -112,8 +113,12 @@ class Sweep:
 
     @property
     def factors(self) -> list[str]:
-        """What varies, but for the seed."""
-        return [key for key in self.varying if key != SEED]
+        """What varies, but for the seed or, of evaluations, the checkpoint.
+
+        Where the checkpoint is all that varies, it is what is compared.
+        """
+        factors = [key for key in self.varying if key not in REPETITIONS]
+        return factors or [key for key in self.varying if key == "ckpt_path"]
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -31,7 +31,8 @@ def write_report(folder: Path, metric: str | None = None, most_pictured: int = 2
     """
     sweep = Sweep(read_runs(folder), metric)
     charts = draw_charts(sweep)
-    title = f"Sweep {folder.resolve().name}" if len(sweep.runs) > 1 else folder.resolve().name
+    kind = "Sweep" if (folder / "multirun.yaml").exists() else "Runs in"
+    title = f"{kind} {folder.resolve().name}"
     directory = folder / "report"
     directory.mkdir(exist_ok=True)
     for name, (_, svg) in charts.items():
