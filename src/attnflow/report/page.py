@@ -229,7 +229,8 @@ def _card(sweep: Sweep, run: Run) -> str:
     figure = run.figures.get(sweep.metric)
     told = "" if figure is None else f"{sweep.metric} {figure:.3f} · "
     shots = "".join(
-        f'<figure><img alt="{escape(path.stem)}" loading="lazy" src="{_embedded(path)}">'
+        f'<figure><a href="{_link(run)}samples/{quote(path.name)}">'
+        f'<img alt="{escape(path.stem)}" loading="lazy" src="{_embedded(path)}"></a>'
         f"<figcaption>{escape(path.stem.replace('_', ' ').replace('final', 'samples'))}"
         "</figcaption></figure>"
         for path in run.pictures
