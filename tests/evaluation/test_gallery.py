@@ -134,5 +134,7 @@ def test_eval_draws_the_pictures_of_a_run(train, command) -> None:
     evaluation = command("eval", f"ckpt_path={run_dir}/checkpoints/best.ckpt")
     drawn = {path.stem for path in (evaluation / "samples").iterdir()}
     assert drawn == ALWAYS | FITTING[None] | {"curves"}
-    assert results(evaluation)["test/nearest_neighbour_distance"] > 0
-    assert results(evaluation)["test/nearest_neighbour_distance_real"] > 0
+    figures = results(evaluation)
+    assert figures["images_per_second"] > 0
+    assert figures["test/nearest_neighbour_distance"] > 0
+    assert figures["test/nearest_neighbour_distance_real"] > 0
