@@ -136,3 +136,10 @@ def test_a_picture_of_many_attentions_stays_small() -> None:
             ImageModel(many.eval(), UniformDequantizer(17, (1, 8, 8))), batch_of((1, 8, 8), 2)
         ).shape[1]
     )
+
+
+@pytest.mark.parametrize("attention", [IMap, partial(ITrans, patch_size=1)])
+def test_a_flow_that_went_non_finite_is_drawn_all_the_same(attention) -> None:
+    model = model_of((1, 8, 8), attention)
+    model.flow.levels[0].transforms.step_0.actnorm.shift.data.fill_(torch.nan)
+    assert torch.isfinite(attention_picture(model, batch_of((1, 8, 8), 2))).all()

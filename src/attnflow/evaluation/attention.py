@@ -45,6 +45,8 @@ class AttentionMap:
     def range(self) -> tuple[float, float]:
         """The weights at the ends of the colour scale."""
         known = self.weights[~self.weights.isnan()]
+        if not len(known):  # of a flow that has gone non-finite
+            return 0.0, 1.0
         lowest = float(known.min()) if self.tokens is None else 0.0
         return lowest, max(float(known.max()), lowest + 1e-3)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -18,7 +19,7 @@ DPI = 100
 INK = "#333333"
 FONT_SIZE = 8  # points
 LETTER, LINE = 6.2, 13  # width of a letter and height of a line, in pixels
-CELL_SIDE = 64  # small images are enlarged, pixel by pixel, to about this side
+CELL_SIDE = 64  # small images are enlarged, pixel by pixel, to this side or a little more
 GAP = 3
 BORDER = 0.6  # grey of the hairline around an image
 
@@ -43,8 +44,8 @@ def as_colours(images: Tensor, num_bins: int) -> Tensor:
 
 
 def enlarged(images: Tensor, side: int = CELL_SIDE) -> Tensor:
-    """Images (N, C, H, W), each pixel repeated until the shorter side has about ``side``."""
-    factor = max(1, side // min(images.shape[-2:]))
+    """Images (N, C, H, W), each pixel repeated until the shorter side has ``side`` or more."""
+    factor = math.ceil(side / min(images.shape[-2:]))
     return F.interpolate(images, scale_factor=factor, mode="nearest")
 
 
@@ -75,7 +76,6 @@ def sheet(
     height = header + high * len(rows) + 4
     figure = Figure((max(width, round(LETTER * len(title)) + 16) / DPI, height / DPI), DPI)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, figure.get_figwidth() * DPI), ylim=(height, 0))
     axes.set_axis_off()
     words = {"fontsize": FONT_SIZE, "color": INK}
     if title:
@@ -93,6 +93,7 @@ def sheet(
         middle = top + (high - GAP) / 2
         axes.text(left - 6, middle, label, ha="right", va="center", **words)
         axes.text(end + 4, middle, note, ha="left", va="center", **words)
+    # A unit is a pixel; drawing the images has changed the limits.
     axes.set(xlim=(0, figure.get_figwidth() * DPI), ylim=(height, 0), aspect="auto")
     return to_picture(figure)
 
