@@ -131,7 +131,7 @@ def log_evaluation(
     for logger in loggers:
         logger.log_metrics({k: v for k, v in results.items() if k not in trainer.logged_metrics}, 0)
     for path in pictures:
-        log_picture(loggers, path.stem, decode_image(str(path)) / 255, 0)
+        log_picture(loggers, path.stem, decode_image(str(path), mode="RGB") / 255, 0)
 
 
 @torch.no_grad()
