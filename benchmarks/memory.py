@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -92,7 +93,7 @@ def measure(job: Job) -> Measured:
     return Measured(held + sum(t.nbytes for t in states), kept, peak, seconds)
 
 
-def kept_bytes(loss, flow: Flow) -> int:
+def kept_bytes(loss: Callable[[], Tensor], flow: Flow) -> int:
     """What autograd keeps for backward, parameters and the images themselves apart."""
     kept: dict[int, int] = {}
 
@@ -108,7 +109,7 @@ def kept_bytes(loss, flow: Flow) -> int:
     return sum(kept.values())
 
 
-def rise_of(step, device: str) -> int:
+def rise_of(step: Callable[[], None], device: str) -> int:
     """By how many bytes memory rises, at most, during a step."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
