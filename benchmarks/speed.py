@@ -22,7 +22,7 @@ import math
 import multiprocessing
 import statistics
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -281,33 +281,45 @@ def draw(overheads: Times, times: dict[str, dict[int, float]], hidden_channels: 
     figure.savefig(RESULTS / "speed.png", dpi=110)
 
 
-def measure(arguments: argparse.Namespace) -> Iterator[Contents]:
-    """All tables, one by one."""
+def measure(arguments: argparse.Namespace) -> None:
+    """Measure all, and save it as tables and a plot."""
     device, repeats = arguments.device, arguments.repeats
     torch.manual_seed(0)
     images = torch.rand(BATCH_SIZE, *SHAPE, device=device)
     place = torch.cuda.get_device_name() if device.type == "cuda" else "one CPU thread"
-    rows, limits = [], []
+    peers, limits = [], []
     for hidden in arguments.hidden:
-        steps, added = compare_with_peers(hidden, arguments.peers, images, repeats)
-        rows += added
+        steps, rows = compare_with_peers(hidden, arguments.peers, images, repeats)
+        peers += rows
         limits.append(f"{ratio(steps, LIMIT, OURS):.3f} (hidden {hidden})")
-    title = f"Glow, batch {BATCH_SIZE}, {place}; coupling nets alone / whole step of attnflow: "
-    yield title + ", ".join(limits), STEP_COLUMNS, rows
     hidden = arguments.hidden[0]
-    overheads, rows = compare_attentions(hidden, images, repeats)
-    yield f"Attention at every step, hidden {hidden}, {place}", OVERHEAD_COLUMNS, rows
+    overheads, attentions = compare_attentions(hidden, images, repeats)
     times = scaling(arguments.tokens, device, repeats)
-    columns = ("attention", *(f"T = {number}" for number in arguments.tokens), "exponent")
-    title = f"Forward + backward of one attention, milliseconds by tokens, {place}"
-    yield title, columns, scaling_rows(times, arguments.tokens)
-    draw(overheads, times, hidden)
     memory = [
         [name, f"{in_a_process_of_its_own(peak_memory, name, MEMORY_TOKENS):.2f}"]
         for name in ("none", "itrans_linear")
     ]
-    title = f"Peak memory of training at {MEMORY_TOKENS} tokens, batch 4, on the CPU"
-    yield title, ("attention", "GB"), memory
+    tables: list[Contents] = [
+        (
+            f"Glow, batch {BATCH_SIZE}, {place}; coupling nets alone / whole step of attnflow: "
+            + ", ".join(limits),
+            STEP_COLUMNS,
+            peers,
+        ),
+        (f"Attention at every step, hidden {hidden}, {place}", OVERHEAD_COLUMNS, attentions),
+        (
+            f"Forward + backward of one attention, milliseconds by tokens, {place}",
+            ("attention", *(f"T = {number}" for number in arguments.tokens), "exponent"),
+            scaling_rows(times, arguments.tokens),
+        ),
+        (
+            f"Peak memory of training at {MEMORY_TOKENS} tokens, batch 4, on the CPU",
+            ("attention", "GB"),
+            memory,
+        ),
+    ]
+    save_tables("speed", tables)
+    draw(overheads, times, hidden)
 
 
 def main() -> None:
@@ -326,7 +338,7 @@ def main() -> None:
     arguments.device = torch.device(arguments.device)
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")  # the peers' own deprecations
-    save_tables("speed", list(measure(arguments)))
+    measure(arguments)
 
 
 if __name__ == "__main__":
