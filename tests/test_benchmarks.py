@@ -87,7 +87,8 @@ def test_speed_measures_steps_samples_and_scaling(benchmarks, monkeypatch) -> No
     import speed
 
     # The peers are no part of the test set-up.
-    arguments = ["--repeats", "1", "--hidden", "8", "--tokens", "16", "256", "1024", "--peers"]
+    arguments = ["--repeats", "1", "--hidden", "8", "--tokens", "16", "256", "--peers"]
+    monkeypatch.setattr(speed, "MEMORY_TOKENS", 16)
     monkeypatch.setattr(sys, "argv", ["speed.py", *arguments])
     speed.main()
     text = (benchmarks / "speed.md").read_text()
