@@ -93,6 +93,7 @@ def test_training_and_evaluation_compile_by_option(train, command, monkeypatch) 
     checkpoint = run_dir / "checkpoints" / "best.ckpt"
     counters.clear()
     torch._dynamo.reset()
-    evaluation = command("eval", f"ckpt_path={checkpoint}", "trainer=cpu", "trainer.compile=true")
+    options = ["trainer=cpu", "trainer.compile=true", "trainer.limit_test_batches=1"]
+    evaluation = command("eval", f"ckpt_path={checkpoint}", *options)
     assert counters["stats"]["unique_graphs"] > 0
     assert results(evaluation)["test/bpd"] == pytest.approx(reference["test/bpd"], abs=1e-4)
