@@ -22,7 +22,11 @@ __all__ = ["check_plugins", "exit_status", "plain_config", "run"]
 log = logging.getLogger(__name__)
 _failed_jobs: list[str] = []
 # Options that need a plugin of Hydra's, which has our extra's name in brackets.
-PLUGINS = {"hparams_search=optuna": ("hydra-optuna-sweeper", "search")}
+PLUGINS = {
+    "hparams_search=optuna": ("hydra-optuna-sweeper", "search"),
+    "launcher=joblib": ("hydra-joblib-launcher", "launchers"),
+    "launcher=slurm": ("hydra-submitit-launcher", "launchers"),
+}
 
 
 def check_plugins(arguments: Sequence[str]) -> None:

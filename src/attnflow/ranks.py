@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log, setup_globals
@@ -100,7 +101,7 @@ def run_ranks(task: Task, config: DictConfig, ranks: int) -> float | None:
         if any(code != 0 for code in codes):
             told_to_stop = received or [s for s in FORWARDED if 128 + s in codes]
             if told_to_stop:
-                raise SystemExit(128 + told_to_stop[0])
+                hand_back(told_to_stop[0])
             raise AttnFlowError(cause_of_failure(folder, codes))
         return json.loads((folder / "value.json").read_text())
 
@@ -168,6 +169,14 @@ def forwarded_signals(processes: Sequence[subprocess.Popen]) -> Iterator[list[in
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def hand_back(signum: int) -> NoReturn:
+    """Let who else waits for the signal, such as submitit, act on it; then end."""
+    handler = signal.getsignal(signum)
+    if callable(handler):
+        handler(signum, None)
+    raise SystemExit(128 + signum)
 
 
 def wait(processes: Sequence[subprocess.Popen]) -> None:

@@ -1,0 +1,184 @@
+"""Kill a short training again and again: does it end with the weights of one that nobody kills?
+
+    python benchmarks/kills.py
+
+A training on the digits is ended by SIGKILL at random moments, whatever it is doing, and started
+again with resume=auto; when it has come to its end, another one begins, until all kills are spent.
+Every end is compared, bit for bit, with that of a training that ran through: weights, their
+average, optimizer and schedule. Writes a table to benchmarks/results/; the exit status is 1 where
+anything differs or a resumed training fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import runpy
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tables import save_table
+
+# Imported before the trainings are forked off, so that they start at once.
+import attnflow.evaluation.evaluate
+import attnflow.training.train  # noqa: F401
+
+ROOT = Path(__file__).parents[1]
+TRAINING = (
+    "resume=auto",
+    "scheduler=warmup_constant",
+    "trainer.max_epochs=6",
+    "trainer.check_val_every_n_epoch=2",
+    "model.steps=2",
+    "coupling_net.hidden_channels=16",
+    "callbacks.last.every_n_steps=3",
+    "callbacks.progress=null",
+    "callbacks.summary=null",
+    "trainer.enable_progress_bar=false",
+)
+PARTS = (
+    "state_dict",
+    "current_model_state",
+    "averaging_state",
+    "optimizer_states",
+    "lr_schedulers",
+    "epoch",
+    "global_step",
+)
+COLUMNS = ("ranks", "kills", "while writing", "trainings", "same weights", "failed")
+
+
+@dataclass
+class Tally:
+    """What happened."""
+
+    kills: int = 0
+    while_writing: int = 0
+    trainings: int = 0
+    same: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+def run_training(folder: Path, ranks: int) -> None:
+    """In a process of its own: train.py, its output in the folder."""
+    log = (folder.parent / f"{folder.name}.log").open("a")
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    trainer = ["trainer=cpu"] if ranks == 1 else ["trainer=ddp_cpu", f"trainer.devices={ranks}"]
+    sys.argv = ["train.py", *trainer, *TRAINING, f"hydra.run.dir={folder}"]
+    runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+
+
+def start(folder: Path, ranks: int) -> multiprocessing.Process:
+    # Forked: this process has imported everything, and never computed a gradient.
+    process = multiprocessing.get_context("fork").Process(target=run_training, args=(folder, ranks))
+    process.start()
+    return process
+
+
+def last(folder: Path) -> dict | None:
+    """The newest checkpoint, if there is one yet; it must be loadable."""
+    path = folder / "checkpoints" / "last.ckpt"
+    return torch.load(path, weights_only=True) if path.exists() else None
+
+
+def same(a: object, b: object) -> bool:
+    """Bit for bit, through nested dicts and lists."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def kill_again_and_again(folder: Path, kills: int, ranks: int, dice: random.Random) -> Tally:
+    """Run ``kills`` kills; returns what came of it."""
+    started = time.perf_counter()
+    process = start(folder / "whole", ranks)
+    process.join()
+    seconds = time.perf_counter() - started
+    whole = last(folder / "whole")
+    if process.exitcode or whole is None:
+        raise SystemExit((folder / "whole.log").read_text())
+    tally = Tally()
+    while tally.kills < kills:
+        tally.trainings += 1
+        survive(folder / str(tally.trainings), whole, tally, kills, ranks, seconds, dice)
+    return tally
+
+
+def survive(
+    folder: Path,
+    whole: dict,
+    tally: Tally,
+    kills: int,
+    ranks: int,
+    seconds: float,
+    dice: random.Random,
+) -> None:
+    """One training to its end, killed at random moments while there are kills left."""
+    while True:
+        process = start(folder, ranks)
+        process.join(dice.uniform(0, seconds / 2) if tally.kills < kills else None)
+        if process.exitcode is not None:
+            break
+        process.kill()
+        process.join()
+        tally.kills += 1
+        tally.while_writing += bool(list(folder.glob("checkpoints/*.tmp")))
+        step = (last(folder) or {}).get("global_step", 0)
+        print(f"kill {tally.kills} of training {tally.trainings}: last.ckpt holds step {step}")
+    if process.exitcode:
+        tally.failed.append((folder.parent / f"{folder.name}.log").read_text())
+        return
+    end = last(folder)
+    tally.same += all(same(end[part], whole[part]) for part in PARTS)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    options = parser.parse_args(arguments)
+    for name in ("kills", "ranks"):
+        if getattr(options, name) < 1:
+            parser.error(f"{name} is {getattr(options, name)}; 1 or more is accepted")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        dice = random.Random(options.seed)
+        tally = kill_again_and_again(Path(folder), options.kills, options.ranks, dice)
+    save_table(
+        f"kills_{options.ranks}",
+        "Trainings killed at random moments, against one that ran through",
+        COLUMNS,
+        [
+            [
+                str(value)
+                for value in (
+                    options.ranks,
+                    tally.kills,
+                    tally.while_writing,
+                    tally.trainings,
+                    tally.same,
+                    len(tally.failed),
+                )
+            ]
+        ],
+    )
+    for log in tally.failed:
+        print(log, file=sys.stderr)
+    sys.exit(int(tally.same < tally.trainings))
+
+
+if __name__ == "__main__":
+    main()
