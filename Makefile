@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 ARGS ?=
 
 .PHONY: train test setup lint bench-density bench-longrange bench-attention bench-data bench-memory \
-	bench-speed clean
+	bench-speed bench-kills clean
 
 train: setup
 	$(BIN)/python train.py $(ARGS)
@@ -46,6 +46,9 @@ bench-memory: setup
 bench-speed: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/speed.py $(ARGS)
+
+bench-kills: setup
+	$(BIN)/python benchmarks/kills.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info

@@ -41,7 +41,6 @@ TRAINING = (
     "callbacks.last.every_n_steps=3",
     "callbacks.progress=null",
     "callbacks.summary=null",
-    "trainer.enable_progress_bar=false",
 )
 PARTS = (
     "state_dict",
