@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import tables
 import torch
-from tables import save_table
 
 # Imported before the trainings are forked off, so that they start at once.
 import attnflow.evaluation.evaluate
@@ -148,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--out", type=Path, default=tables.RESULTS, help="folder of the table")
     options = parser.parse_args(arguments)
     for name in ("kills", "ranks"):
         if getattr(options, name) < 1:
@@ -156,7 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         dice = random.Random(options.seed)
         tally = kill_again_and_again(Path(folder), options.kills, options.ranks, dice)
-    save_table(
+    tables.RESULTS = options.out
+    tables.save_table(
         f"kills_{options.ranks}",
         "Trainings killed at random moments, against one that ran through",
         COLUMNS,
