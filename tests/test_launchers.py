@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
+import submitit
 from conftest import results
-
-
-def put_on_path(monkeypatch: pytest.MonkeyPatch, folder: Path, **scripts: str) -> None:
-    """Shell scripts as commands, by name."""
-    folder.mkdir()
-    for name, script in scripts.items():
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+from hydra.core.utils import JobReturn, JobStatus
 
 
 @pytest.mark.slow
@@ -25,29 +16,26 @@ def test_joblib_runs_jobs_side_by_side(train) -> None:
     assert [results(sweep / job)["attention"] for job in "01"] == ["none", "imap"]
 
 
-@pytest.mark.slow
 def test_slurm_is_handed_a_job_for_each_of_the_sweep(train, tmp_path, monkeypatch) -> None:
-    """By commands of its name: sbatch runs the script, srun what it is given."""
-    script, pickled = tmp_path / "script", "sweep/.submitit/71/71_submitted.pkl"
-    put_on_path(
-        monkeypatch,
-        tmp_path / "bin",
-        sbatch=(
-            f'for last; do :; done; cp "$last" {script}\n'
-            "export SLURM_JOB_ID=71 SLURM_JOB_NAME=train SLURM_NTASKS=1 SLURM_NTASKS_PER_NODE=1\n"
-            "export SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=localhost SLURM_NODELIST=localhost\n"
-            "export SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0\n"
-            f"(while [ ! -s {tmp_path / pickled} ]; do sleep 0.1; done; sh {script}) >&2 &\n"
-            'echo "Submitted batch job 71"'
-        ),
-        srun=f'while [ "$1" != {sys.executable} ]; do shift; done; exec "$@"',
-        sacct='echo "JobID|State|NodeList"; echo "71|RUNNING|localhost"',
-    )
-    options = ["launcher=slurm", "debug=fast", "test=false", "hydra.launcher.partition=long"]
-    sweep = train(*options, run_dir=tmp_path / "sweep")
-    figures = results(sweep / "0")
-    assert (figures["launcher"], figures["steps"]) == ("slurm", 1)
+    """A dry run: a command called sbatch keeps the script, and nothing waits for its job."""
+    script = tmp_path / "script"
+    commands = {"sbatch": f'cp "$1" {script}; echo "Submitted batch job 71"', "srun": "exit 1"}
+    for name, command in commands.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{command}\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    done = JobReturn(_return_value=1.0, status=JobStatus.COMPLETED)
+    monkeypatch.setattr("submitit.Job.results", lambda job: [done])
+    sweep = train("launcher=slurm", "trainer.devices=2", "hydra.launcher.partition=long")
     told = script.read_text()
-    for option in ("ntasks-per-node=1", "nodes=1", "partition=long", "time=1440"):
+    for option in ("ntasks-per-node=2", "nodes=1", "partition=long", "time=1440"):
         assert f"#SBATCH --{option}\n" in told
     assert "--signal=USR2@120" in told
+    assert f"{sweep}/.submitit/%j" in told
+    job = submitit.helpers.DelayedSubmission.load(sweep / ".submitit" / "71" / "71_submitted.pkl")
+    assert "trainer.devices=2" in job.args[0]
+    assert job.function.config.resume == "auto"
+    # What submitit asks when SLURM stops the job: the same again.
+    assert job.function.checkpoint(*job.args).args == job.args
