@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hydra.utils import instantiate
 from lightning import LightningDataModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
@@ -69,7 +69,7 @@ def train(config: DictConfig) -> float:
         logger.log_hyperparams(plain | {"params": count_parameters(module)})
     with quiet_warnings():
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
-        results = {"val/bpd": best_score(trainer)}
+        results = {"val/bpd": float(keeper_of_the_best(trainer).best_model_score)}
         if config.test:
             load_best(module, trainer)
             trainer.test(module, datamodule, verbose=False)
@@ -123,16 +123,16 @@ def check_validates(trainer: Trainer) -> None:
         )
 
 
-def best_score(trainer: Trainer) -> float:
-    """The best ``val/bpd`` that a checkpoint was kept for."""
-    score = trainer.checkpoint_callback and trainer.checkpoint_callback.best_model_score
-    if score is None:
-        raise AttnFlowError(
-            "no checkpoint was kept for its val/bpd, so there is nothing to test or to report; a "
-            "ModelCheckpoint that monitors val/bpd (callbacks.checkpoint) and at least one "
-            "validation are needed."
-        )
-    return float(score)
+def keeper_of_the_best(trainer: Trainer) -> ModelCheckpoint:
+    """The callback that kept the checkpoint of the best ``val/bpd``."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
+            return callback
+    raise AttnFlowError(
+        "no checkpoint was kept for its val/bpd, so there is nothing to test or to report; a "
+        "ModelCheckpoint that monitors val/bpd (callbacks.checkpoint) and at least one "
+        "validation are needed."
+    )
 
 
 def load_best(module: FlowModule, trainer: Trainer) -> None:
@@ -140,7 +140,7 @@ def load_best(module: FlowModule, trainer: Trainer) -> None:
 
     Lightning's own loading would bring back the weights that training goes on from.
     """
-    checkpoint = read_checkpoint(trainer.checkpoint_callback.best_model_path)
+    checkpoint = read_checkpoint(keeper_of_the_best(trainer).best_model_path)
     module.model.load_state_dict(model_state(checkpoint))
 
 
@@ -162,7 +162,7 @@ def finish(
     notes = {
         "samples": picture,
         "results": path,
-        "best checkpoint": trainer.checkpoint_callback.best_model_path,
+        "best checkpoint": keeper_of_the_best(trainer).best_model_path,
     }
     print_table(results, notes)
 
