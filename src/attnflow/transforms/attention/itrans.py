@@ -27,6 +27,9 @@ LOWEST_ALPHA = 0.05
 LARGEST_RATIO = 0.99
 # A slot's own tokens start with 1 / (1 + exp(-2)) = 0.88 of its weight.
 SLOT_LOGIT = 2.0
+# Adam moves a parameter by at most its rate a step, and to single out one of many slots takes
+# a logit of 5: position logits are this many times their parameters.
+SLOT_RATE = 4.0
 
 
 class ITrans(Transform):
@@ -141,7 +144,7 @@ class ITrans(Transform):
         tokens = rows * columns
         parts = [torch.zeros(self.num_heads, tokens, 1)]  # the gain's
         if self.low_rank:
-            key = slots_apart(tokens, width).expand(self.num_heads, -1, -1)
+            key = slots_apart(tokens, width).expand(self.num_heads, -1, -1) / SLOT_RATE
             parts = [torch.zeros_like(key), key, *parts]
         elif kind != "relative":
             parts = [torch.randn(self.num_heads, tokens, 2 * width), *parts]
@@ -271,7 +274,8 @@ class ITrans(Transform):
             gate = gate + position[:, -1:]
             # A relative position has an embedding in the last channel alone, the gate's.
             if position.shape[1] > 1:
-                query_position, key_position = position[:, :-1].chunk(2, 1)
+                rate = SLOT_RATE if self.low_rank else 1.0
+                query_position, key_position = (rate * position[:, :-1]).chunk(2, 1)
                 query, key = query + query_position, key + key_position
         return query, key, gate
 
