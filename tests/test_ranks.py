@@ -75,7 +75,8 @@ def test_a_port_in_use_is_named(monkeypatch) -> None:
 
 
 def test_several_nodes_must_know_the_first(monkeypatch) -> None:
-    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):  # earlier trainings may have set them
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(AttnFlowError, match="MASTER_ADDR and MASTER_PORT and NODE_RANK"):
         rank_environment(nodes=2, ranks=2)
 
