@@ -39,6 +39,26 @@ def refused(command, name: str, *arguments: str) -> str:
         (["trainer.max_epochs=-1"], "warmup_cosine"),
         (["trainer.check_val_every_n_epoch=5"], "check_val_every_n_epoch is 5"),
         (["callbacks.checkpoint=null"], "callbacks.checkpoint"),
+        (["seed=abc"], "seed is 'abc'"),
+        (["seed=-1"], "seed is -1"),
+        (["model.steps=1.5"], "model.steps is 1.5; a whole number is accepted"),
+        (["coupling_net.hidden_channels=wide"], "coupling_net.hidden_channels is 'wide'"),
+        (["trainer.max_epochs=many"], "trainer.max_epochs is 'many'; a whole number or null"),
+        (["trainer.compile=maybe"], "trainer.compile is 'maybe'; true or false"),
+        (["optimizer.lr=fast"], "optimizer.lr is 'fast'"),
+        (["callbacks.pictures.num_samples=few"], "callbacks.pictures.num_samples is 'few'"),
+        (["trainer.accumulate_grad_batches=0"], "accumulate_grad_batches is 0"),
+        (["trainer.gradient_clip_val=-1"], "gradient_clip_val is -1"),
+        (["coupling_net.hidden_channels=0"], "hidden_channels is 0"),
+        (["coupling_net=convnet", "coupling_net.dropout=1"], "dropout is 1"),
+        (["prior.hidden_channels=0"], "prior.hidden_channels is 0"),
+        (["prior=mar", "prior.hidden_channels=0"], "prior.hidden_channels is 0"),
+        (["dequantization=variational", "dequantization.steps=0"], "dequantization.steps is 0"),
+        (["data.num_workers=-1"], "num_workers is -1"),
+        (["scheduler.warmup_steps=-1"], "warmup_steps is -1"),
+        (["scheduler.final_fraction=2"], "final_fraction is 2"),
+        (["callbacks.pictures.every_n_epochs=0"], "every_n_epochs is 0"),
+        (["conditioning=class", "conditioning.conditions=[]"], "conditions is empty"),
     ],
 )
 def test_bad_configs_are_named(command, arguments, named) -> None:
@@ -58,12 +78,14 @@ def damage(path: Path, how: str) -> Path:
         damaged.write_bytes(b"")
     elif how == "text":
         damaged.write_text("not a checkpoint")
+    elif how == "options":  # its first letter is an instruction of pickle
+        damaged.write_text("trainer.max_epochs=3")
     elif how == "other_program":
         torch.save({"state_dict": {}, "epoch": 3}, damaged)
     return damaged
 
 
-@pytest.mark.parametrize("how", ["truncated", "empty", "text", "other_program"])
+@pytest.mark.parametrize("how", ["truncated", "empty", "text", "options", "other_program"])
 def test_damaged_checkpoints_are_named(command, checkpoint, how) -> None:
     damaged = damage(checkpoint, how)
     before = damaged.read_bytes()
@@ -85,6 +107,8 @@ def test_another_architecture_is_refused(command, checkpoint) -> None:
 def test_eval_needs_a_checkpoint(command) -> None:
     assert "ckpt_path" in refused(command, "eval")
     assert "missing.ckpt" in refused(command, "eval", "ckpt_path=missing.ckpt")
+    assert "is a folder" in refused(command, "eval", f"ckpt_path={ROOT}")
+    assert "num_samples is 'few'" in refused(command, "eval", "ckpt_path=x", "eval.num_samples=few")
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(command, train, monkeypatch) -> None:

@@ -56,6 +56,18 @@ def test_less_memory_compiles(memory) -> None:
     check_compiled(flows[memory], flows["none"])
 
 
+@pytest.mark.parametrize("attention", ["imap", "causal"])
+def test_levels_and_batches_of_all_sizes_compile(attention) -> None:
+    options = {"attention": ATTENTIONS[attention], "coupling": COUPLINGS["additive"]}
+    flow = same_flows(torch.float32, **options, levels=2, steps=1)["none"].eval()
+    x = torch.rand(4, *SHAPE)
+    with torch.no_grad():
+        expected = flow.log_prob(x)
+        compile_flow(flow, backend="eager")
+        for size in (4, 3, 2):
+            torch.testing.assert_close(flow.log_prob(x[:size]), expected[:size])
+
+
 def test_steps_share_their_graph() -> None:
     counts = []
     for steps in (1, 3):

@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from attnflow.assembly import MODEL_GROUPS, build_model
+from attnflow.training.train import make_trainer
 
 CONF = ROOT / "conf"
 # Options that another test covers, or that need a device this machine may lack.
@@ -97,3 +98,12 @@ def test_short_training_arguments_exist() -> None:
     """The overrides that tests share are keys of the config."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         assert compose("train", [o for o in SHORT if "=" in o]).model.steps == 2
+
+
+@pytest.mark.parametrize("bar", [True, False])
+def test_progress_bar_is_left_out_by_its_entry(bar) -> None:
+    """Lightning adds none of its own."""
+    options = ["trainer=cpu", "paths.root_dir=/nowhere", "paths.output_dir=/nowhere"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", options + ([] if bar else ["callbacks.progress=null"]))
+    assert (make_trainer(config, loggers=[]).progress_bar_callback is not None) == bar

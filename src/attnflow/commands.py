@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from attnflow.arguments import check_config_types, check_seed
 from attnflow.errors import expected_error
 from attnflow.ranks import count_ranks, run_ranks
 
@@ -55,6 +56,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     """
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
+        check_seed(config.seed)
+        check_config_types(OmegaConf.to_container(config, resolve=True))
         ranks = count_ranks(config)
         return run_ranks(task, config, ranks) if ranks else task(config)
     except Exception as error:

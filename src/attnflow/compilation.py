@@ -11,7 +11,8 @@ from attnflow.transforms.attention.mixing import later_tokens
 
 __all__ = ["compile_flow"]
 
-# Functions of shapes alone, whose (cached) tensors a graph holds as constants.
+# Functions of shapes alone, whose (cached) tensors a graph holds as constants; so shapes must be
+# known, and graphs of unknown sizes (dynamic) are not made.
 CONSTANTS = (attention_mask, later_tokens)
 # Graphs of one piece of code. Steps of the same kind and shape share theirs; levels, parities,
 # training, evaluation and batches of other sizes have their own. The default, 8, is soon reached.
@@ -37,4 +38,4 @@ def compile_flow(flow: Flow, backend: str = "inductor") -> None:
     for level in flow.levels:
         for part in (*parts(level.transforms, level.memory), level.prior):
             if any(True for _ in part.parameters()):  # a squeeze is not worth a graph
-                part.compile(fullgraph=True, backend=backend, options=options)
+                part.compile(fullgraph=True, dynamic=False, backend=backend, options=options)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from hydra.errors import InstantiationException
 
-__all__ = ["AttnFlowError", "check_choice", "expected_error"]
+__all__ = ["AttnFlowError", "check_choice", "check_least", "expected_error"]
 
 
 class AttnFlowError(ValueError):
@@ -22,6 +22,12 @@ def check_choice(name: str, value: object, accepted: Iterable[object]) -> None:
     accepted = tuple(accepted)
     if value not in accepted:
         raise AttnFlowError(f"{name} is {value!r}; accepted are {', '.join(map(str, accepted))}.")
+
+
+def check_least(name: str, value: object, least: float) -> None:
+    """Raise :class:`AttnFlowError` where ``value`` is below ``least``, or no number."""
+    if not isinstance(value, (int, float)) or value < least:
+        raise AttnFlowError(f"{name} is {value!r}; {least} or more is accepted.")
 
 
 def expected_error(error: BaseException | None) -> str | None:

@@ -27,6 +27,11 @@ class Conditioning(nn.Module):
             raise AttnFlowError(
                 f"conditioning.context_channels is {context_channels}; 1 or more is accepted."
             )
+        if not conditions:
+            raise AttnFlowError(
+                "conditioning.conditions is empty, so nothing would read the condition; at least "
+                "one transform, or conditioning=none, is accepted."
+            )
         self.field, self.context_channels = field, context_channels
         self.conditions = tuple(conditions)
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from attnflow.data.augmentation import Augmented
 from attnflow.data.order import EpochSampler, LazyLoader, NumberedEpochSampler
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, check_least
 
 __all__ = ["SPLITS", "DataSpec", "ImageDataModule", "TensorImages"]
 
@@ -110,10 +110,8 @@ class ImageDataModule(LightningDataModule):
         augment: Sequence[Callable] = (),
     ) -> None:
         super().__init__()
-        if global_batch_size < 1:
-            raise AttnFlowError(
-                f"data.global_batch_size is {global_batch_size}; 1 or more is accepted."
-            )
+        check_least("data.global_batch_size", global_batch_size, 1)
+        check_least("data.num_workers", num_workers, 0)
         self.global_batch_size, self.num_workers, self.seed = global_batch_size, num_workers, seed
         self.augment = tuple(augment)
         self.datasets: dict[str, Dataset] = {}

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from attnflow.bits import num_dimensions
 from attnflow.context import Context
 from attnflow.dequantization.base import Dequantizer
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, check_least
 from attnflow.transforms import AffineCoupling, Composition, InvertibleConv1x1, Squeeze
 from attnflow.transforms.base import full_precision, sum_per_sample
 from attnflow.transforms.coupling import ConvNet
@@ -41,6 +41,8 @@ class VariationalDequantizer(Dequantizer):
         hidden_channels: int = 32,
     ) -> None:
         super().__init__(num_bins, image_shape)
+        for name, value in (("steps", steps), ("hidden_channels", hidden_channels)):
+            check_least(f"dequantization.{name}", value, 1)
         channels, height, width = image_shape
         if height % 2 or width % 2:
             raise AttnFlowError(

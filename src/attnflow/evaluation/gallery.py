@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from attnflow.conditioning import ImageConditioning
 from attnflow.data.base import ImageDataModule
-from attnflow.errors import AttnFlowError, check_choice
+from attnflow.errors import check_choice, check_least
 from attnflow.evaluation.attention import MOST_COLUMNS, attention_picture
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.curves import curves_picture
@@ -172,8 +172,7 @@ def check_options(options: DictConfig) -> None:
     for name in options.pictures:
         check_choice("a picture of eval.pictures", name, PICTURES)
     for name, least in LEAST.items():
-        if options[name] < least:
-            raise AttnFlowError(f"eval.{name} is {options[name]}; {least} or more is accepted.")
+        check_least(f"eval.{name}", options[name], least)
 
 
 def draw(subject: Evaluated, folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from attnflow.distributed import rank
-from attnflow.errors import AttnFlowError, check_choice
+from attnflow.errors import AttnFlowError, check_choice, check_least
 from attnflow.image_model import Batch
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import on_rank_zero
@@ -85,19 +85,19 @@ class ImageQuality(Callback):
 
     def _check_arguments(self) -> None:
         for name in ("every_n_epochs", "batch_size", "num_subsets"):
-            check_at_least(1, name, getattr(self, name))
+            check_least(f"metrics.{name}", getattr(self, name), 1)
         for measure in self.measures:
             check_choice("a measure of metrics.measures", measure, self.extractor.names)
-        check_at_least(2, "subset_size", self.subset_size)
-        check_at_least(2, "num_samples", self.num_samples)
+        check_least("metrics.subset_size", self.subset_size, 2)
+        check_least("metrics.num_samples", self.num_samples, 2)
         if "kernel" in self.measures:
             self._check_subset("num_samples", self.num_samples)
             self._check_subset("max_kept", self.max_kept)
         if "precision_recall" in self.measures:
-            check_at_least(NEIGHBOURS + 1, "num_samples", self.num_samples)
-            check_at_least(NEIGHBOURS + 1, "max_kept", self.max_kept)
+            check_least("metrics.num_samples", self.num_samples, NEIGHBOURS + 1)
+            check_least("metrics.max_kept", self.max_kept, NEIGHBOURS + 1)
         if self.num_samples_val is not None:
-            check_at_least(2, "num_samples_val", self.num_samples_val)
+            check_least("metrics.num_samples_val", self.num_samples_val, 2)
         for name in ("num_samples", "num_samples_val"):
             count, size = getattr(self, name), self.extractor.num_features
             if count is not None and count < size:
@@ -239,9 +239,3 @@ def log_figures(pl_module: LightningModule, stage: str, figures: dict[str, float
     for name, value in figures.items():
         # All ranks hold the same value; saying sync_dist keeps Lightning from warning.
         pl_module.log(f"{stage}/{name}", value, batch_size=1, sync_dist=True)
-
-
-def check_at_least(smallest: int, name: str, value: int) -> None:
-    """Raise :class:`AttnFlowError` where an argument is below ``smallest``."""
-    if value < smallest:
-        raise AttnFlowError(f"metrics.{name} is {value}; {smallest} or more is accepted.")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context, with_condition
+from attnflow.errors import check_least
 from attnflow.transforms.base import Transform, sum_per_sample
 from attnflow.transforms.coupling.nets import zero_conv
 
@@ -84,6 +85,7 @@ class SplitGaussianPrior(_GaussianPrior):
         hidden_channels: int = 64,
     ) -> None:
         super().__init__()
+        check_least("prior.hidden_channels", hidden_channels, 1)
         self.read_channels = kept_channels + context_channels
         self.bias = nn.Parameter(torch.zeros(1, 2 * num_channels, 1, 1))
         self.net = None

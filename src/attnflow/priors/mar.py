@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.context import Context, with_condition
+from attnflow.errors import check_least
 from attnflow.priors.gaussian import bounded_log_std
 from attnflow.transforms.base import Transform, sum_per_sample
 from attnflow.transforms.coupling.nets import zero_conv
@@ -38,6 +39,7 @@ class MultiScaleAutoregressivePrior(Transform):
         hidden_channels: int = 32,
     ) -> None:
         super().__init__()
+        check_least("prior.hidden_channels", hidden_channels, 1)
         self.num_channels = num_channels
         self.read_channels = kept_channels + context_channels
         width = num_channels * hidden_channels

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from attnflow.errors import check_least
 from attnflow.evaluation.attention import MOST_COLUMNS, attention_picture
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.pictures import image_grid, save_picture, spread_batch
@@ -49,6 +50,7 @@ class _Pictures(Callback):
     prefix = ""  # of the PNGs
 
     def __init__(self, directory: str, every_n_epochs: int) -> None:
+        check_least(f"{type(self).__name__}'s every_n_epochs", every_n_epochs, 1)
         self.directory, self.every_n_epochs = Path(directory), every_n_epochs
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

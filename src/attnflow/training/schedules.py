@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, check_least
 
 __all__ = ["warmup_constant", "warmup_cosine"]
 
@@ -35,6 +35,10 @@ def warmup_cosine(
             "trainer.max_steps are both unbounded; a bound, or scheduler=warmup_constant, is "
             "accepted."
         )
+    if not 0 <= final_fraction <= 1:
+        raise AttnFlowError(
+            f"scheduler.final_fraction is {final_fraction}; a share from 0 to 1 is accepted."
+        )
     decay_steps = max(1, int(total_steps) - warmup_steps)
     base_lr = optimizer.param_groups[0]["lr"]
     decay = CosineAnnealingLR(optimizer, decay_steps, eta_min=final_fraction * base_lr)
@@ -49,6 +53,7 @@ def warmup_constant(
 
 
 def _after_warmup(optimizer: Optimizer, warmup_steps: int, then: LRScheduler) -> LRScheduler:
+    check_least("scheduler.warmup_steps", warmup_steps, 0)
     steps = max(1, warmup_steps)
     warmup = LinearLR(optimizer, start_factor=1 / steps, total_iters=steps)
     return SequentialLR(optimizer, [warmup, then], milestones=[steps])

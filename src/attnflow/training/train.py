@@ -9,7 +9,12 @@ from pathlib import Path
 
 from hydra.utils import instantiate
 from lightning import LightningDataModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Callback,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ProgressBar,
+)
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
@@ -110,7 +115,9 @@ def make_trainer(config: DictConfig, loggers: Sequence[Logger]) -> Trainer:
     callbacks: list[Callback] = [instantiate(c) for c in entries if c]
     if not loggers:  # nowhere for the rate to be written to, which its monitor calls an error
         callbacks = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
-    return instantiate(config.trainer, callbacks=callbacks, logger=loggers)
+    # Else Lightning would bring its own in the place of one that was left out.
+    bar = any(isinstance(c, ProgressBar) for c in callbacks)
+    return instantiate(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)
 
 
 def check_validates(trainer: Trainer) -> None:

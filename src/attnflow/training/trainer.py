@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from attnflow.arguments import check_types
 from attnflow.compilation import compile_flow
-from attnflow.errors import check_choice
+from attnflow.errors import check_choice, check_least
 from attnflow.flow import Flow
 
 __all__ = ["build_trainer"]
 
 # In half precision throughout, determinants and solves would be lost; and noise is float32.
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+# What Lightning takes without a word, to fail or to do nothing later.
+LEAST = {"accumulate_grad_batches": 1, "gradient_clip_val": 0}
 
 
 def build_trainer(
@@ -28,8 +31,13 @@ def build_trainer(
         arguments: of the trainer.
 
     Raises:
-        AttnFlowError: a precision in which a flow is not exact.
+        AttnFlowError: a precision in which a flow is not exact, or an argument that the
+            trainer does not take.
     """
+    check_types(Trainer.__init__, arguments, "trainer")
+    for name, least in LEAST.items():
+        if arguments.get(name) is not None:
+            check_least(f"trainer.{name}", arguments[name], least)
     added = [CompiledFlow()] if compile else []
     trainer = Trainer(callbacks=[*callbacks, *added], **arguments)
     check_choice("trainer.precision", trainer.precision, PRECISIONS)

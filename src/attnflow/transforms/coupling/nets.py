@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from attnflow.context import Context, with_condition
 from attnflow.dropout import SharedDropout
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, check_least
 
 __all__ = ["ConvNet", "GatedResNet"]
 
@@ -31,6 +31,7 @@ class ConvNet(nn.Sequential):
         dropout: float = 0.0,
         context_channels: int = 0,
     ) -> None:
+        _check_widths("ConvNet", dropout, hidden_channels=hidden_channels)
         super().__init__(
             nn.Conv2d(in_channels + context_channels, hidden_channels, 3, padding=1),
             nn.ReLU(inplace=True),
@@ -78,6 +79,8 @@ class GatedResNet(nn.Module):
         context_channels: int = 0,
     ) -> None:
         super().__init__()
+        widths = {"hidden_channels": hidden_channels, "num_blocks": num_blocks}
+        _check_widths("GatedResNet", dropout, **widths)
         if attention_heads and hidden_channels % attention_heads:
             raise AttnFlowError(
                 f"GatedResNet's attention_heads is {attention_heads}; a divisor of "
@@ -146,3 +149,13 @@ def zero_conv(in_channels: int, out_channels: int, kernel_size: int, groups: int
 
 def _unchanged(module: nn.Module) -> nn.Module:
     return module
+
+
+def _check_widths(net: str, dropout: float, **widths: int) -> None:
+    """Raise :class:`AttnFlowError` for a net without width, or one that drops out everything."""
+    for name, value in widths.items():
+        check_least(f"{net}'s {name}", value, 1)
+    if not 0 <= dropout < 1:
+        raise AttnFlowError(
+            f"{net}'s dropout is {dropout}; a share of 0 or more and below 1 is accepted."
+        )

@@ -1,0 +1,83 @@
+"""Are a config's values of the types that the classes they are given to take?"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from attnflow.errors import AttnFlowError
+
+__all__ = ["check_config_types", "check_seed", "check_types"]
+
+PLAIN = (bool, int, float, str, type(None))
+NAMES = {bool: "true or false", int: "a whole number", float: "a number", type(None): "null"}
+
+
+def check_config_types(config: Mapping, name: str = "") -> None:
+    """Check the values of every ``_target_`` in a config of plain values by its type hints.
+
+    Without it, a word in the place of a number would be found deep inside torch.
+
+    Args:
+        name: the dotted key of ``config``, for the message.
+
+    Raises:
+        AttnFlowError: a value's type is none that the hint names.
+    """
+    called = _called(config["_target_"]) if "_target_" in config else None
+    if called is not None:
+        check_types(called, config, name)
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            check_config_types(value, f"{name}.{key}" if name else key)
+
+
+def check_types(called: Callable, values: Mapping, name: str) -> None:
+    """Raise :class:`AttnFlowError` for a value that ``called`` does not take by its hints.
+
+    Arguments whose hints are not all of :data:`PLAIN` are left to ``called``.
+    """
+    try:
+        hints = get_type_hints(called)
+    except (NameError, TypeError):  # names that are imported for type checkers alone
+        return
+    for key in values.keys() & hints.keys():
+        accepted = _plain_types(hints[key])
+        if accepted and not _fits(values[key], accepted):
+            words = " or ".join(NAMES.get(kind, "text") for kind in accepted)
+            raise AttnFlowError(f"{name}.{key} is {values[key]!r}; {words} is accepted.")
+
+
+def check_seed(seed: object) -> None:
+    """Raise :class:`AttnFlowError` for what numpy takes for no seed."""
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise AttnFlowError(f"seed is {seed!r}; a whole number from 0 to {2**32 - 1} is accepted.")
+
+
+def _called(target: str) -> Callable | None:
+    """What holds the hints of a dotted name's arguments; None where there is no such thing."""
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):  # told by who instantiates it
+        return None
+    return found.__init__ if isinstance(found, type) else found
+
+
+def _plain_types(hint: object) -> tuple[type, ...]:
+    """The types of a hint; () where one of them is not in :data:`PLAIN`.
+
+    Tensors do not count, which torch's optimizers take for a number: a config holds none.
+    """
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    kinds = tuple(k for k in kinds if getattr(k, "__name__", "") != "Tensor")
+    return kinds if all(kind in PLAIN for kind in kinds) else ()
+
+
+def _fits(value: Any, accepted: tuple[type, ...]) -> bool:
+    """Whether a value is of one of the types; a whole number is a number, true is none."""
+    if isinstance(value, int) and not isinstance(value, bool) and float in accepted:
+        return True
+    return type(value) in accepted
