@@ -39,6 +39,8 @@ def refused(command, name: str, *arguments: str) -> str:
         (["trainer.max_epochs=-1"], "warmup_cosine"),
         (["trainer.check_val_every_n_epoch=5"], "check_val_every_n_epoch is 5"),
         (["callbacks.checkpoint=null"], "callbacks.checkpoint"),
+        (["callbacks.checkpoint.monitor=val/loss"], "callbacks.checkpoint"),
+        (["trainer.limit_train_batches=0"], "nothing was validated"),
         (["seed=abc"], "seed is 'abc'"),
         (["seed=-1"], "seed is -1"),
         (["model.steps=1.5"], "model.steps is 1.5; a whole number is accepted"),

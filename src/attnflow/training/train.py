@@ -68,6 +68,7 @@ def train(config: DictConfig) -> float:
     with quiet_warnings():
         trainer = make_trainer(config, loggers)
     check_validates(trainer)
+    keepers(trainer)  # raises before training, not after it
     if trainer.is_global_zero:
         write_environment(run_dir)
     for logger in loggers:
@@ -130,15 +131,33 @@ def check_validates(trainer: Trainer) -> None:
         )
 
 
+def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
+    """The callbacks that keep the checkpoint of the best ``val/bpd``; at least one.
+
+    Raises:
+        AttnFlowError: there is none, so training would end with nothing to test or to report.
+    """
+    found = [
+        callback
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint) and callback.monitor == "val/bpd"
+    ]
+    if not found:
+        raise AttnFlowError(
+            "no checkpoint would be kept for its val/bpd, so there would be nothing to test or to "
+            "report; a ModelCheckpoint that monitors val/bpd (callbacks.checkpoint) is needed."
+        )
+    return found
+
+
 def keeper_of_the_best(trainer: Trainer) -> ModelCheckpoint:
     """The callback that kept the checkpoint of the best ``val/bpd``."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None:
+    for callback in keepers(trainer):
+        if callback.best_model_score is not None:
             return callback
     raise AttnFlowError(
-        "no checkpoint was kept for its val/bpd, so there is nothing to test or to report; a "
-        "ModelCheckpoint that monitors val/bpd (callbacks.checkpoint) and at least one "
-        "validation are needed."
+        "nothing was validated, so there is nothing to test or to report; at least one epoch with "
+        "batches (trainer.limit_train_batches, trainer.limit_val_batches) is needed."
     )
 
 
