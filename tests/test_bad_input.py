@@ -110,7 +110,12 @@ def test_eval_needs_a_checkpoint(command) -> None:
     assert "ckpt_path" in refused(command, "eval")
     assert "missing.ckpt" in refused(command, "eval", "ckpt_path=missing.ckpt")
     assert "is a folder" in refused(command, "eval", f"ckpt_path={ROOT}")
-    assert "num_samples is 'few'" in refused(command, "eval", "ckpt_path=x", "eval.num_samples=few")
+    for option, named in (
+        ("eval.num_samples=few", "eval.num_samples is 'few'"),
+        ("eval.num_sound=0", "eval.num_sound is 0"),
+        ("eval.temperatures=[-1]", "temperature of eval.temperatures is -1"),
+    ):
+        assert named in refused(command, "eval", "ckpt_path=x.ckpt", option)
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(command, train, monkeypatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, check_least
 
 __all__ = ["Conditioning"]
 
@@ -23,10 +23,7 @@ class Conditioning(nn.Module):
 
     def __init__(self, field: str, context_channels: int, conditions: Sequence[str]) -> None:
         super().__init__()
-        if context_channels < 1:
-            raise AttnFlowError(
-                f"conditioning.context_channels is {context_channels}; 1 or more is accepted."
-            )
+        check_least("conditioning.context_channels", context_channels, 1)
         if not conditions:
             raise AttnFlowError(
                 "conditioning.conditions is empty, so nothing would read the condition; at least "

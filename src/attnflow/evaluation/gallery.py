@@ -34,7 +34,14 @@ __all__ = ["PICTURES", "Evaluated", "check_options", "draw"]
 
 COLUMNS = 8
 # Of the options that are numbers; two samples of a condition show how diverse they are.
-LEAST = {"num_samples": 1, "num_searched": 1, "num_conditions": 1, "samples_per_condition": 2}
+LEAST = {
+    "importance_samples": 1,
+    "num_searched": 1,
+    "num_sound": 1,
+    "num_samples": 1,
+    "num_conditions": 1,
+    "samples_per_condition": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ def draw_samples(subject: Evaluated) -> Tensor:
 def draw_temperatures(subject: Evaluated) -> Tensor | None:
     """A row a temperature; an image model has it in its picture of conditions."""
     model = subject.model
-    if isinstance(model.conditioning, ImageConditioning):
+    if isinstance(model.conditioning, ImageConditioning) or not subject.options.temperatures:
         return None
     return temperature_rows(model, tuple(subject.options.temperatures))
 
@@ -173,6 +180,8 @@ def check_options(options: DictConfig) -> None:
         check_choice("a picture of eval.pictures", name, PICTURES)
     for name, least in LEAST.items():
         check_least(f"eval.{name}", options[name], least)
+    for temperature in options.temperatures:
+        check_least("a temperature of eval.temperatures", temperature, 0)
 
 
 def draw(subject: Evaluated, folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from attnflow.distributed import all_reduce_max, all_reduce_sum, rank
-from attnflow.errors import AttnFlowError
+from attnflow.errors import check_least
 from attnflow.image_model import Batch, ImageModel
 from attnflow.metrics.images import batches, fetch
 from attnflow.noise import sample_keys
@@ -56,10 +56,7 @@ class Soundness(Callback):
 
     def __init__(self, num_images: int = 64, batch_size: int = 64, seed: int = 0) -> None:
         for name, value in (("num_images", num_images), ("batch_size", batch_size)):
-            if value < 1:
-                raise AttnFlowError(
-                    f"callbacks.soundness.{name} is {value}; 1 or more is accepted."
-                )
+            check_least(f"callbacks.soundness.{name}", value, 1)
         self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

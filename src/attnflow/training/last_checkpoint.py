@@ -16,7 +16,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from attnflow.distributed import all_reduce_max
-from attnflow.errors import AttnFlowError
+from attnflow.errors import check_least
 from attnflow.training.checkpoint_io import LAST
 
 __all__ = ["LastCheckpoint"]
@@ -44,10 +44,7 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, directory: str, every_n_steps: int = 500) -> None:
-        if every_n_steps < 1:
-            raise AttnFlowError(
-                f"callbacks.last.every_n_steps is {every_n_steps}; 1 or more is accepted."
-            )
+        check_least("callbacks.last.every_n_steps", every_n_steps, 1)
         self.path = Path(directory) / LAST
         self.every_n_steps = every_n_steps
         self.saved_step = 0
