@@ -31,12 +31,19 @@ def check_least(name: str, value: object, least: float) -> None:
 
 
 def expected_error(error: BaseException | None) -> str | None:
-    """The sentence of the :class:`AttnFlowError` behind ``error``; None for a bug."""
+    """The sentence of the :class:`AttnFlowError` behind ``error``; None for a bug.
+
+    Where a class of another library refuses what the config gives it, its own words, after the
+    config group.
+    """
     outermost = error
     while error is not None:
         if isinstance(error, AttnFlowError):
             return str(error)
         error = error.__cause__
     if isinstance(outermost, InstantiationException):
-        return " ".join(str(outermost).split())
+        message, _, key = str(outermost).partition("full_key: ")
+        cause = outermost.__cause__
+        said = f"{key}: {type(cause).__name__}: {cause}" if key and cause else message
+        return " ".join(said.split())
     return None

@@ -112,7 +112,10 @@ class FlowModule(LightningModule):
             self.log("test/bpd_importance", self.test_importance, batch_size=size)
 
     def configure_optimizers(self) -> Optimizer | dict:
-        optimizer = self.make_optimizer(self.parameters())
+        try:
+            optimizer = self.make_optimizer(self.parameters())
+        except (TypeError, ValueError) as error:  # options that torch refuses
+            raise AttnFlowError(f"the optimizer refuses its options: {error}.") from error
         if self.make_scheduler is None:
             return optimizer
         scheduler = self.make_scheduler(
