@@ -16,11 +16,12 @@ NAMES = {bool: "true or false", int: "a whole number", float: "a number", type(N
 
 
 def check_config_types(config: Mapping, name: str = "") -> None:
-    """Check the values of every ``_target_`` in a config of plain values by its type hints.
+    """Check the values of every ``_target_`` in a config by its type hints.
 
     Without it, a word in the place of a number would be found deep inside torch.
 
     Args:
+        config: in plain containers; interpolations stay, and are checked where they lead to.
         name: the dotted key of ``config``, for the message.
 
     Raises:
@@ -78,6 +79,8 @@ def _plain_types(hint: object) -> tuple[type, ...]:
 
 def _fits(value: Any, accepted: tuple[type, ...]) -> bool:
     """Whether a value is of one of the types; a whole number is a number, true is none."""
+    if isinstance(value, str) and "${" in value:
+        return True
     if isinstance(value, int) and not isinstance(value, bool) and float in accepted:
         return True
     return type(value) in accepted

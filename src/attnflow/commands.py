@@ -57,7 +57,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
         check_seed(config.seed)
-        check_config_types(OmegaConf.to_container(config, resolve=True))
+        check_config_types(OmegaConf.to_container(config))
         ranks = count_ranks(config)
         return run_ranks(task, config, ranks) if ranks else task(config)
     except Exception as error:
