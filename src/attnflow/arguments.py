@@ -11,8 +11,14 @@ from attnflow.errors import AttnFlowError
 
 __all__ = ["check_config_types", "check_seed", "check_types"]
 
-PLAIN = (bool, int, float, str, type(None))
-NAMES = {bool: "true or false", int: "a whole number", float: "a number", type(None): "null"}
+# The types that are checked, in the words of a message.
+NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    type(None): "null",
+}
 
 
 def check_config_types(config: Mapping, name: str = "") -> None:
@@ -38,17 +44,17 @@ def check_config_types(config: Mapping, name: str = "") -> None:
 def check_types(called: Callable, values: Mapping, name: str) -> None:
     """Raise :class:`AttnFlowError` for a value that ``called`` does not take by its hints.
 
-    Arguments whose hints are not all of :data:`PLAIN` are left to ``called``.
+    Arguments whose hints are not all of :data:`NAMES` are left to ``called``.
     """
     try:
         hints = get_type_hints(called)
     except (NameError, TypeError):  # names that are imported for type checkers alone
         return
-    for key in values.keys() & hints.keys():
-        accepted = _plain_types(hints[key])
-        if accepted and not _fits(values[key], accepted):
-            words = " or ".join(NAMES.get(kind, "text") for kind in accepted)
-            raise AttnFlowError(f"{name}.{key} is {values[key]!r}; {words} is accepted.")
+    for key, value in values.items():
+        accepted = _plain_types(hints.get(key, object))
+        if accepted and not _fits(value, accepted):
+            words = " or ".join(NAMES[kind] for kind in accepted)
+            raise AttnFlowError(f"{name}.{key} is {value!r}; {words} is accepted.")
 
 
 def check_seed(seed: object) -> None:
@@ -68,13 +74,13 @@ def _called(target: str) -> Callable | None:
 
 
 def _plain_types(hint: object) -> tuple[type, ...]:
-    """The types of a hint; () where one of them is not in :data:`PLAIN`.
+    """The types of a hint; () where one of them is not in :data:`NAMES`.
 
     Tensors do not count, which torch's optimizers take for a number: a config holds none.
     """
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     kinds = tuple(k for k in kinds if getattr(k, "__name__", "") != "Tensor")
-    return kinds if all(kind in PLAIN for kind in kinds) else ()
+    return kinds if all(kind in NAMES for kind in kinds) else ()
 
 
 def _fits(value: Any, accepted: tuple[type, ...]) -> bool:
