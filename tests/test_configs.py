@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from attnflow.arguments import check_config_types
 from attnflow.assembly import MODEL_GROUPS, build_model
 from attnflow.training.train import make_trainer
 
@@ -55,6 +56,7 @@ def test_option_composes_and_says_when_to_use_it(option) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", [] if prefix else [option])
     assert OmegaConf.to_container(config.placement)
+    check_config_types(OmegaConf.to_container(config))  # no option of ours is refused
 
 
 @pytest.mark.parametrize("option", options("data"))
