@@ -63,7 +63,6 @@ def refused(command, name: str, *arguments: str) -> str:
         (["scheduler.warmup_steps=-1"], "warmup_steps is -1"),
         (["scheduler.final_fraction=2"], "final_fraction is 2"),
         (["callbacks.pictures.every_n_epochs=0"], "every_n_epochs is 0"),
-        (["conditioning=class", "conditioning.conditions=[]"], "conditions is empty"),
     ],
 )
 def test_bad_configs_are_named(command, arguments, named) -> None:

@@ -24,11 +24,6 @@ class Conditioning(nn.Module):
     def __init__(self, field: str, context_channels: int, conditions: Sequence[str]) -> None:
         super().__init__()
         check_least("conditioning.context_channels", context_channels, 1)
-        if not conditions:
-            raise AttnFlowError(
-                "conditioning.conditions is empty, so nothing would read the condition; at least "
-                "one transform, or conditioning=none, is accepted."
-            )
         self.field, self.context_channels = field, context_channels
         self.conditions = tuple(conditions)
 
