@@ -27,11 +27,10 @@ from attnflow.evaluation.conditions import (
     shuffled_bits_per_dim,
 )
 from attnflow.evaluation.gallery import Evaluated, check_options, draw
-from attnflow.evaluation.pictures import spread
 from attnflow.evaluation.results import print_table, write_results
 from attnflow.evaluation.soundness import Soundness
 from attnflow.image_model import Batch
-from attnflow.metrics.images import batches, fetch
+from attnflow.metrics.images import batches, fetch, spread
 from attnflow.tracking import finished_wandb, make_loggers
 from attnflow.training.module import FlowModule
 from attnflow.training.pictures import log_picture
@@ -162,4 +161,4 @@ def conditions_to_draw(datamodule: ImageDataModule, n: int, device: torch.device
     """Up to ``n`` test images with their conditions, spread over the split, in batches."""
     dataset = datamodule.dataset("test")
     numbers = batches(spread(len(dataset), n), datamodule.global_batch_size)
-    return [{k: v.to(device) for k, v in fetch(dataset, rows).items()} for rows in numbers]
+    return [fetch(dataset, rows, device) for rows in numbers]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from attnflow.evaluation.figures import as_colours, enlarged, sheet
-from attnflow.metrics.images import batches, fetch
+from attnflow.metrics.images import batches, fetch, spread
 
 __all__ = ["Neighbours", "nearest_neighbours", "neighbours_picture"]
 
@@ -46,23 +46,23 @@ def nearest_neighbours(
 
     Of a larger data set, ``most_searched`` images at equal distances are looked at.
     """
-    searched = min(most_searched, len(dataset))
+    searched = spread(len(dataset), most_searched)
     queries = _scaled(images, num_bins)
     best = torch.full((len(images),), torch.inf, device=images.device)
     numbers = torch.zeros(len(images), dtype=torch.long, device=images.device)
     batch_size = max(1, BATCH_VALUES // queries.shape[1])
-    for rows in batches(range(searched), batch_size):
-        at = torch.tensor([row * len(dataset) // searched for row in rows], device=images.device)
-        candidates = fetch(dataset, at.tolist())["image"].to(images.device)
+    for rows in batches(searched, batch_size):
+        candidates = fetch(dataset, rows)["image"].to(images.device)
         distances, nearest = torch.cdist(queries, _scaled(candidates, num_bins)).min(1)
         closer = distances < best
         best = torch.where(closer, distances, best)
+        at = torch.tensor(rows, device=images.device)
         numbers = torch.where(closer, at[nearest], numbers)
     found = fetch(dataset, numbers.tolist())["image"]
     # cdist loses the last digits by its use of a matrix product; a copy must have distance 0.
     exact = (queries.cpu() - _scaled(found, num_bins)).norm(dim=1)
     order = exact.argsort()
-    return Neighbours(images.cpu()[order], found[order], exact[order], searched)
+    return Neighbours(images.cpu()[order], found[order], exact[order], len(searched))
 
 
 def neighbours_picture(samples: Neighbours, real: Neighbours, num_bins: int) -> Tensor:

@@ -12,14 +12,13 @@ from torchvision.utils import make_grid, save_image
 
 from attnflow.evaluation.figures import as_colours, enlarged, sheet
 from attnflow.image_model import Batch, ImageModel
-from attnflow.metrics.images import fetch
+from attnflow.metrics.images import fetch, spread
 
 __all__ = [
     "condition_rows",
     "image_grid",
     "interpolation",
     "save_picture",
-    "spread",
     "spread_batch",
     "temperature_rows",
     "transfer",
@@ -44,14 +43,7 @@ def save_picture(picture: Tensor, path: Path) -> Path:
 
 def spread_batch(dataset: Dataset, n: int, device: torch.device) -> Batch:
     """Up to ``n`` samples at equal distances in a data set, as a batch: not only its first ones."""
-    numbers = spread(len(dataset), n)
-    return {name: values.to(device) for name, values in fetch(dataset, numbers).items()}
-
-
-def spread(length: int, n: int) -> list[int]:
-    """Up to ``n`` of the numbers 0 .. length - 1, at equal distances."""
-    n = min(n, length)
-    return [row * length // n for row in range(n)]
+    return fetch(dataset, spread(len(dataset), n), device)
 
 
 @torch.no_grad()

@@ -77,7 +77,7 @@ class Soundness(Callback):
         seed = int(sample_keys(self.seed, rank(), torch.tensor(0)))
         generator = torch.Generator(device).manual_seed(seed)
         for numbers in batches(mine, self.batch_size):
-            batch = {name: rows.to(device) for name, rows in fetch(dataset, numbers).items()}
+            batch = fetch(dataset, numbers, device)
             errors = round_trip_errors(model, batch, pl_module.noise(batch, NO_EPOCH))
             samples = model.flow.sample(len(numbers), model.context(batch), generator=generator)
             worst = torch.maximum(worst, errors.max())

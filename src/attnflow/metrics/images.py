@@ -11,7 +11,7 @@ from torchvision.transforms.v2.functional import center_crop
 
 from attnflow.data.base import DataSpec
 
-__all__ = ["batches", "fetch", "shuffled", "to_extract", "to_uint8"]
+__all__ = ["batches", "fetch", "shuffled", "spread", "to_extract", "to_uint8"]
 
 
 def to_extract(images: Tensor, spec: DataSpec) -> Tensor:
@@ -32,13 +32,16 @@ def to_uint8(images: Tensor, num_bins: int) -> Tensor:
     return (images.double() * (255 / (num_bins - 1))).round().to(torch.uint8)
 
 
-def fetch(dataset: Dataset, indices: Sequence[int]) -> dict[str, Tensor]:
-    """The samples of these numbers as one batch."""
+def fetch(
+    dataset: Dataset, indices: Sequence[int], device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
+    """The samples of these numbers as one batch on ``device``."""
     if hasattr(dataset, "__getitems__"):
         samples = dataset.__getitems__(list(indices))
     else:
         samples = [dataset[i] for i in indices]
-    return samples if isinstance(samples, dict) else default_collate(samples)
+    batch = samples if isinstance(samples, dict) else default_collate(samples)
+    return {name: values.to(device) for name, values in batch.items()}
 
 
 def batches(numbers: Iterable[int], size: int) -> Iterator[list[int]]:
@@ -51,6 +54,12 @@ def batches(numbers: Iterable[int], size: int) -> Iterator[list[int]]:
             batch = []
     if batch:
         yield batch
+
+
+def spread(length: int, n: int) -> list[int]:
+    """Up to ``n`` of the numbers 0 .. length - 1, at equal distances."""
+    n = min(n, length)
+    return [row * length // n for row in range(n)]
 
 
 def shuffled(count: int, seed: int) -> list[int]:
