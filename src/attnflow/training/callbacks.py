@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-__all__ = ["GradientNorm", "ImagesPerSecond"]
+__all__ = ["GradientNorm", "ImagesPerSecond", "gradient_norm"]
 
 
 class ImagesPerSecond(Callback):
@@ -54,5 +54,9 @@ class GradientNorm(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
-            gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-            pl_module.log("train/grad_norm", get_total_norm(gradients))
+            pl_module.log("train/grad_norm", gradient_norm(pl_module))
+
+
+def gradient_norm(module: nn.Module) -> Tensor:
+    """The Euclidean norm of all gradients of a module's parameters together: a scalar."""
+    return get_total_norm([p.grad for p in module.parameters() if p.grad is not None])

@@ -13,13 +13,13 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from attnflow.distributed import all_reduce_sum
 from attnflow.errors import AttnFlowError
 from attnflow.evaluation.soundness import round_trip_errors
 from attnflow.image_model import Batch
+from attnflow.training.callbacks import gradient_norm
 from attnflow.training.diagnosis import where_non_finite
 from attnflow.training.module import NO_EPOCH
 
@@ -75,8 +75,7 @@ class NonFiniteGuard(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-        bad = ~torch.isfinite(get_total_norm(gradients))
+        bad = ~torch.isfinite(gradient_norm(pl_module))
         self.skipped = self.skipped + bad
         self.in_a_row = (self.in_a_row + bad) * bad
         if optimizer.defaults.get("fused"):
