@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from attnflow.arguments import check_config_types, check_seed
-from attnflow.errors import expected_error
+from attnflow.errors import ERROR_FILE, expected_error
 from attnflow.ranks import count_ranks, run_ranks
 
 __all__ = ["check_plugins", "exit_status", "plain_config", "run"]
@@ -67,7 +67,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
                 raise
             sys.exit(f"error: {sentence}")
         folder = Path(HydraConfig.get().runtime.output_dir)
-        (folder / "error.txt").write_text(sentence or traceback.format_exc())
+        (folder / ERROR_FILE).write_text(sentence or traceback.format_exc())
         log.error("job failed: %s", sentence or traceback.format_exc())
         _failed_jobs.append(str(folder))
         return float("inf")

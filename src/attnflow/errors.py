@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Real
 
 from hydra.errors import InstantiationException
 
-__all__ = ["AttnFlowError", "check_choice", "check_least", "expected_error"]
+__all__ = ["ERROR_FILE", "AttnFlowError", "check_choice", "check_least", "expected_error"]
+
+# What a sweep's job that failed leaves in its folder.
+ERROR_FILE = "error.txt"
 
 
 class AttnFlowError(ValueError):
@@ -26,7 +30,7 @@ def check_choice(name: str, value: object, accepted: Iterable[object]) -> None:
 
 def check_least(name: str, value: object, least: float) -> None:
     """Raise :class:`AttnFlowError` where ``value`` is below ``least``, or no number."""
-    if not isinstance(value, (int, float)) or value < least:
+    if not isinstance(value, Real) or value < least:
         raise AttnFlowError(f"{name} is {value!r}; {least} or more is accepted.")
 
 

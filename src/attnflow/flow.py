@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError, check_choice
+from attnflow.errors import AttnFlowError, check_choice, check_least
 from attnflow.memory import MEMORY
 from attnflow.placement import STEP_POSITIONS, Placement
 from attnflow.priors import SplitGaussianPrior
@@ -264,8 +264,7 @@ class Flow(nn.Module):
             (n, C, H, W), continuous values on the scale of the training data ([0, 1) for
             dequantized images, which samples may leave).
         """
-        if n < 1:
-            raise AttnFlowError(f"the number of samples is {n}; 1 or more is accepted.")
+        check_least("the number of samples", n, 1)
         if temperature < 0 or not math.isfinite(temperature):
             raise AttnFlowError(f"temperature is {temperature}; a number of 0 or more is accepted.")
         if context is not None and len(context) != n:

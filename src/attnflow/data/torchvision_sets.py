@@ -21,7 +21,7 @@ from torchvision.datasets.utils import check_integrity
 
 from attnflow.data.base import DataSpec, ImageDataModule, TensorImages
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, check_least
 
 __all__ = [
     "CIFAR10DataModule",
@@ -91,8 +91,7 @@ class TorchvisionDataModule(ImageDataModule):
         augment: Sequence[Callable] = (),
     ) -> None:
         super().__init__(global_batch_size, num_workers, seed, augment)
-        if padding < 0:
-            raise AttnFlowError(f"data.padding is {padding}; 0 or more is accepted.")
+        check_least("data.padding", padding, 0)
         self.data_dir, self.num_bits = Path(data_dir), check_num_bits(num_bits)
         self.padding, self.download = padding, download
 

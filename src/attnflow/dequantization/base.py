@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from attnflow.errors import AttnFlowError
+from attnflow.errors import check_least
 
 __all__ = ["Dequantizer"]
 
@@ -23,8 +23,7 @@ class Dequantizer(nn.Module):
 
     def __init__(self, num_bins: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        if num_bins < 2:
-            raise AttnFlowError(f"num_bins is {num_bins}; 2 or more is accepted.")
+        check_least("num_bins", num_bins, 2)
         self.num_bins, self.image_shape = num_bins, tuple(image_shape)
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import yaml
 
-from attnflow.errors import AttnFlowError
+from attnflow.errors import ERROR_FILE, AttnFlowError
 from attnflow.evaluation.results import FILE_NAME, read_curve, read_results
 
 __all__ = ["DONE", "FAILED", "UNFINISHED", "Run", "read_runs"]
 
 DONE, FAILED, UNFINISHED = "done", "failed", "unfinished"
-ERROR_FILE = "error.txt"
 
 
 @dataclass(frozen=True)

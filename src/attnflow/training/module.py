@@ -13,7 +13,7 @@ from torchmetrics import MeanMetric
 
 from attnflow.checkpoint import KEY
 from attnflow.distributed import all_reduce_sum, world_size
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, check_least
 from attnflow.image_model import Batch, ImageModel
 from attnflow.noise import sample_keys, uniform_noise
 from attnflow.training.standard_error import StandardError
@@ -54,10 +54,7 @@ class FlowModule(LightningModule):
         self.model = model
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed, self.description = seed, description
-        if importance_samples < 1:
-            raise AttnFlowError(
-                f"importance_samples is {importance_samples}; 1 or more is accepted."
-            )
+        check_least("importance_samples", importance_samples, 1)
         self.importance_samples = importance_samples
         self.val_bpd, self.test_bpd, self.test_importance = (MeanMetric() for _ in range(3))
         self.test_bpd_std_err = StandardError()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.context import Context, with_condition
-from attnflow.errors import AttnFlowError, check_choice
+from attnflow.errors import AttnFlowError, check_choice, check_least
 from attnflow.transforms.attention.layout import TokenLayout, token_layout
 from attnflow.transforms.attention.masks import attention_mask, check_mask
 from attnflow.transforms.attention.mixing import MIXINGS, Mixing
@@ -103,8 +103,7 @@ class ITrans(Transform):
         )
         sizes = {"patch_size": patch_size, "num_heads": num_heads}
         for name, value in {**sizes, "key_channels": key_channels, "rank": rank}.items():
-            if value < 1:
-                raise AttnFlowError(f"ITrans's {name} is {value}; 1 or more is accepted.")
+            check_least(f"ITrans's {name}", value, 1)
         # The layout of this size of feature map; those of others are computed when they come.
         self.layout, self.shape = None, (num_channels, *(image_size or ()))
         if image_size is not None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnflow.errors import AttnFlowError
+from attnflow.errors import check_least
 from attnflow.transforms.base import full_precision
 from attnflow.transforms.coupling.base import Coupling, NetFactory
 from attnflow.transforms.coupling.nets import ConvNet
@@ -40,10 +40,7 @@ class MixLogCDFCoupling(Coupling):
         net: NetFactory = ConvNet,
         context_channels: int = 0,
     ) -> None:
-        if num_components < 1:
-            raise AttnFlowError(
-                f"MixLogCDFCoupling's num_components is {num_components}; 1 or more is accepted."
-            )
+        check_least("MixLogCDFCoupling's num_components", num_components, 1)
         self.parameters_per_value = 2 + 3 * num_components
         super().__init__(num_channels, net, context_channels)
         # Components start apart, or they would all learn the same.
