@@ -25,6 +25,7 @@ from pathlib import Path
 
 import tables
 import torch
+from training_state import TRAINING_STATE, difference
 
 # Imported before the trainings are forked off, so that they start at once.
 import attnflow.evaluation.evaluate
@@ -41,15 +42,6 @@ TRAINING = (
     "callbacks.last.every_n_steps=3",
     "callbacks.progress=null",
     "callbacks.summary=null",
-)
-PARTS = (
-    "state_dict",
-    "current_model_state",
-    "averaging_state",
-    "optimizer_states",
-    "lr_schedulers",
-    "epoch",
-    "global_step",
 )
 COLUMNS = ("ranks", "kills", "while writing", "trainings", "same weights", "failed")
 
@@ -86,17 +78,6 @@ def last(folder: Path) -> dict | None:
     """The newest checkpoint, if there is one yet; it must be loadable."""
     path = folder / "checkpoints" / "last.ckpt"
     return torch.load(path, weights_only=True) if path.exists() else None
-
-
-def same(a: object, b: object) -> bool:
-    """Bit for bit, through nested dicts and lists."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 def kill_again_and_again(folder: Path, kills: int, ranks: int, dice: random.Random) -> Tally:
@@ -140,7 +121,7 @@ def survive(
         tally.failed.append((folder.parent / f"{folder.name}.log").read_text())
         return
     end = last(folder)
-    tally.same += all(same(end[part], whole[part]) for part in PARTS)
+    tally.same += all(difference(end[part], whole[part]) is None for part in TRAINING_STATE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from training_state import TRAINING_STATE, difference
 
 # A schedule that does not depend on where training stops, so that runs are comparable.
 OPEN_ENDED = ["scheduler=warmup_constant", "attention=itrans"]
@@ -17,29 +18,10 @@ def last(run_dir: Path) -> dict:
 
 def assert_same_training(a: dict, b: dict) -> None:
     """Two checkpoints hold the same training, bit for bit."""
-    for part in (
-        "state_dict",  # the averaged weights
-        "current_model_state",
-        "averaging_state",
-        "optimizer_states",
-        "lr_schedulers",
-        "epoch",
-        "global_step",
-    ):
+    for part in TRAINING_STATE:
         assert_same(a[part], b[part], part)
 
 
 def assert_same(a: object, b: object, where: str = "") -> None:
-    """Bit for bit, through nested dicts and lists."""
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            assert_same(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for index, (left, right) in enumerate(zip(a, b, strict=True)):
-            assert_same(left, right, f"{where}[{index}]")
-    else:
-        assert a == b, where
+    """Bit for bit, through nested dicts and lists; fails with the place that differs."""
+    assert difference(a, b, where) is None

@@ -12,7 +12,6 @@ from conftest import ROOT
 @pytest.fixture
 def benchmark(monkeypatch, tmp_path):
     """benchmarks/data.py, with fewer files and its table in a temporary folder."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     module = import_module("data")
     monkeypatch.setattr(import_module("tables"), "RESULTS", tmp_path)
     monkeypatch.setattr(module, "BATCH_SIZE", 16)
