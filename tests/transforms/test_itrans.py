@@ -46,7 +46,7 @@ def mixing_matrix(attention: ITrans, x: torch.Tensor) -> torch.Tensor:
     Tokens come last, so that the identity's rows become W's columns.
     """
     layout = attention._layout(x)
-    mixing = attention._mixing(layout.patches(x), layout, None)
+    mixing = attention._mixing(x, layout, None)
     shape = attention.attention_weights(x).shape
     identity = torch.eye(shape[-1], dtype=x.dtype).expand(shape)
     return mixing.apply(identity).mT
@@ -150,7 +150,7 @@ def test_attention_weights_are_the_ones_that_mix(options) -> None:
     randomise(attention)
     x = torch.randn(2, 4, 6, 6).double()
     layout = attention._layout(x)
-    mixing = attention._mixing(layout.patches(x), layout, None)
+    mixing = attention._mixing(x, layout, None)
     identity = torch.eye(mixing.ratio.shape[-1]).double()
     weighted = mixing.alpha[..., None] * (identity + mixing.ratio[..., None] * mixing.weights())
     torch.testing.assert_close(mixing_matrix(attention, x), weighted)

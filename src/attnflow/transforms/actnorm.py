@@ -47,7 +47,7 @@ class ActNorm(Transform):
 
     def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
         shift, log_scale = self._shift_and_log_scale(context, z)
-        return z * (-log_scale).exp() - shift
+        return torch.addcmul(-shift, z, (-log_scale).exp())
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Context | None = None) -> Tensor:

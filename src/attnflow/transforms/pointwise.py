@@ -17,17 +17,14 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Args:
         x: (B, C, ...).
         weight: (D, C), (1, D, C) or, one matrix a sample, (B, D, C).
-        bias: (D,), or None.
+        bias: (D, 1), or one for every position, (D, N), or None.
 
     Returns:
         (B, D, ...).
     """
     weight = weight.expand(len(x), -1, -1)
     values = x.flatten(2)
-    if bias is None:
-        product = torch.bmm(weight, values)
-    else:
-        product = torch.baddbmm(bias[:, None], weight, values)
+    product = torch.bmm(weight, values) if bias is None else torch.baddbmm(bias, weight, values)
     return product.unflatten(2, x.shape[2:])
 
 
@@ -37,5 +34,7 @@ class PointwiseConv(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return pointwise(x, self.weight.flatten(1), self.bias)
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """x (B, C, ...) -> (B, D, ...), with ``added`` (D, ...), if any, on top of the bias."""
+        bias = self.bias[:, None] if added is None else self.bias[:, None] + added.flatten(1)
+        return pointwise(x, self.weight.flatten(1), bias)

@@ -74,7 +74,8 @@ class ITrans(Transform):
             ``read_values``.
         key_channels: width of Q and K at a position and head; the default is C / h,
             at least 4. ``linear`` does not read it.
-        rank: of S with ``linear``, the width of its Q and K; no other variant reads it.
+        rank: of S with ``linear``, the width of its Q and K; no more than the tokens that mix,
+            where ``image_size`` is known. No other variant reads it.
         context_channels: width of the condition that Q, K and g may read; 0 for none.
     """
 
@@ -108,6 +109,7 @@ class ITrans(Transform):
         self.layout, self.shape = None, (num_channels, *(image_size or ()))
         if image_size is not None:
             self.layout = deepcopy(token_layout(mask, parity, self.shape, patch_size, num_heads))
+            rank = min(rank, self.layout.tokens.shape[1])
         self.num_channels, self.parity, self.mask = num_channels, parity, mask
         self.patch_size, self.num_heads, self.variant = patch_size, num_heads, variant
         self.signed, self.context_channels = signed, context_channels
@@ -158,9 +160,8 @@ class ITrans(Transform):
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
         layout = self._layout(x)
         with full_precision(x):
-            patches = layout.patches(x)
-            mixing = self._mixing(patches, layout, context)
-            z = layout.image(layout.replace(patches, mixing.apply(layout.values(patches))))
+            mixing = self._mixing(x, layout, context)
+            z = layout.replace(x, mixing.apply(layout.values(x)))
             if self.reading is not None:
                 z = z + self._shift(x, context)
             return z, (mixing.log_det() * layout.entries).sum((1, 2))
@@ -170,16 +171,14 @@ class ITrans(Transform):
         with full_precision(z):
             if self.reading is not None:
                 z = z - self._shift(z, context)
-            patches = layout.patches(z)
-            mixing = self._mixing(patches, layout, context)
-            values = mixing.solve(layout.values(patches))
-            return layout.image(layout.replace(patches, values))
+            mixing = self._mixing(z, layout, context)
+            return layout.replace(z, mixing.solve(layout.values(z)))
 
     def attention_weights(self, x: Tensor, context: Context | None = None) -> Tensor:
         """S of every group and head: (B, G, h, n, n), rows sum to 1."""
         layout = self._layout(x)
         with full_precision(x):
-            return self._mixing(layout.patches(x), layout, context).weights()
+            return self._mixing(x, layout, context).weights()
 
     def attention_rows(
         self, x: Tensor, places: Tensor, context: Context | None = None
@@ -205,7 +204,7 @@ class ITrans(Transform):
         wanted = places.to(x) * torch.tensor(grid).to(x) - 0.5
         tokens = transformed[torch.cdist(wanted, at.to(x)).argmin(1)]
         with full_precision(x):
-            mixing = self._mixing(layout.patches(x), layout, context)
+            mixing = self._mixing(x, layout, context)
             found = []
             for token in tokens:
                 group = next(g for g, held in enumerate(members) if (held == token).any())
@@ -228,15 +227,14 @@ class ITrans(Transform):
             self.mask, self.parity, x.shape[1:], self.patch_size, self.num_heads, x.device
         )
 
-    def _mixing(self, patches: Tensor, layout: TokenLayout, context: Context | None) -> Mixing:
-        features = self._token_features(patches, layout, context)
-        query, key, gate = (layout.group(each) for each in features)
+    def _mixing(self, x: Tensor, layout: TokenLayout, context: Context | None) -> Mixing:
+        query, key, gate = self._features(x, layout, context)
         alpha = (LOWEST_ALPHA + F.softplus(self.alpha_logit))[:, None]
         gate = gate.squeeze(-2) + self.gain_logit[:, None]
         ratio = gate.tanh() if self.signed else gate.sigmoid()
         ratio = LARGEST_RATIO * ratio  # g / alpha
         bias = self._bias(layout)
-        return MIXINGS[self.variant](query, key, alpha[None, None], ratio, layout.valid, bias)
+        return MIXINGS[self.variant](query, key, alpha, ratio, layout.valid, bias)
 
     def _bias(self, layout: TokenLayout) -> Tensor | None:
         """The bias of every pair of tokens of a group: (G, h, n, n)."""
@@ -247,36 +245,43 @@ class ITrans(Transform):
         bias = table.gather(1, pairs.flatten().expand(len(table), -1))
         return bias.unflatten(1, pairs.shape).transpose(0, 1)
 
-    def _token_features(
-        self, patches: Tensor, layout: TokenLayout, context: Context | None
+    def _features(
+        self, x: Tensor, layout: TokenLayout, context: Context | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys (B, h, d or rank, T), gates (B, h, 1, T), from the masked half."""
-        pixels = (patches * layout.read).unflatten(1, (self.num_channels, -1))
-        if self.context_channels:
-            nothing = patches.new_zeros(len(patches), 0, *layout.size)
-            condition = with_condition(nothing, context, self.context_channels)
-            condition = layout.patches(condition).unflatten(1, (self.context_channels, -1))
-            pixels = torch.cat([pixels, condition], 1)
+        """Queries and keys (B, G, h, d or rank, n), gates (B, G, h, 1, n), from the masked half."""
+        mask = attention_mask(self.mask, self.parity, x.shape[1:], x.device)
+        read = with_condition(x * mask, context, self.context_channels)
+        patches = layout.patches(read)
         if self.low_rank:
-            pixels = pixels.flatten(1, 2).unsqueeze(2)
-        features = self.features(pixels).unflatten(1, (self.num_heads, -1))
-        features, gate = features.split([features.shape[2] - 1, 1], 2)
-        query, key = features.flatten(2, 3).chunk(2, 2)
-        gate = gate.mean(3)
-        if self.position is not None:
-            if self.position.shape[1] != gate.shape[3]:
-                raise AttnFlowError(
-                    f"ITrans's position embedding is for {self.position.shape[1]} tokens, but a "
-                    f"feature map of {layout.size[0]} x {layout.size[1]} has {gate.shape[3]}."
-                )
-            position = self.position.mT
-            gate = gate + position[:, -1:]
-            # A relative position has an embedding in the last channel alone, the gate's.
-            if position.shape[1] > 1:
-                rate = SLOT_RATE if self.low_rank else 1.0
-                query_position, key_position = (rate * position[:, :-1]).chunk(2, 1)
-                query, key = query + query_position, key + key_position
-        return query, key, gate
+            patches = patches.flatten(1, 2).unsqueeze(2)
+        pixels = patches.shape[2]
+        features = self.features(patches, self._position(layout, pixels))
+        # (B, h features, pixels, G, n) -> (B, G, h, features pixels, n)
+        features = features.unflatten(1, (self.num_heads, -1)).flatten(2, 3).movedim(3, 1)
+        # A pixel's gate counts for its share of the patch.
+        width = (features.shape[3] - pixels) // 2
+        query, key, gate = features.split([width, width, pixels], -2)
+        return query, key, gate if pixels == 1 else gate.mean(-2, keepdim=True)
+
+    def _position(self, layout: TokenLayout, pixels: int) -> Tensor | None:
+        """The position embedding, laid out as the features: (h features, pixels, G, n)."""
+        if self.position is None:
+            return None
+        position = self.position.mT
+        if position.shape[2] != math.prod(layout.grid):
+            raise AttnFlowError(
+                f"ITrans's position embedding is for {position.shape[2]} tokens, but a feature "
+                f"map of {layout.size[0]} x {layout.size[1]} has {math.prod(layout.grid)}."
+            )
+        if self.low_rank:
+            position = SLOT_RATE * position
+        if pixels > 1:  # each has a gate
+            position = torch.cat([position, position[:, -1:].expand(-1, pixels - 1, -1)], 1)
+        # A relative position has an embedding of the gate alone.
+        missing = self.features.out_channels // self.num_heads * pixels - position.shape[1]
+        if missing:
+            position = F.pad(position, (0, 0, missing, 0))
+        return layout.group(position).flatten(0, 1).unflatten(0, (-1, pixels))
 
     def extra_repr(self) -> str:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -24,42 +25,40 @@ class TokenLayout(nn.Module):
     channel masks) there is one group, all tokens; with an odd one a checkerboard makes two, the
     even and the odd tokens. Mixing happens inside a group, for each head apart.
 
-    Sizes: G groups of up to n tokens, h heads of up to m entries. Whole rows are moved, and
-    single values only where a group leaves tokens out.
+    Sizes: G groups of up to n tokens, h heads of up to m entries.
 
     Attributes:
         patch_size: p.
         size: (H, W).
-        read: (E, T), 1 where attention reads a value and 0 where it transforms it.
+        pixels: (p p, G, n), where in the flat (H, W) the pixels of each group's tokens lie; None
+            if that is the order in which they lie.
         tokens: (G, n), the token indices of each group, padded with 0.
         valid: (G, n), False where ``tokens`` is padding, or None if nothing is padded.
-        rows: (G h m,), the entry that stands at each place of each head, padded with any.
-        real: which of ``rows`` are no padding, or None if all are.
-        returns: (G, T), where each token of an entry lies in [its row, its mixed values]; None
-            if the only group holds all tokens.
+        places: (G, h, m, n), which value of the flat image each head mixes, padded with any.
+        real: which of ``places``, flattened, are no padding, or None if all are.
         entries: (G, h), how many entries each head of each group transforms.
+        all_tokens: whether the only group holds all tokens.
     """
 
     def __init__(
         self,
         patch_size: int,
         size: tuple[int, int],
-        read: Tensor,
+        pixels: Tensor | None,
         tokens: Tensor,
         valid: Tensor | None,
-        rows: Tensor,
+        places: Tensor,
         real: Tensor | None,
-        returns: Tensor | None,
         entries: Tensor,
     ) -> None:
         super().__init__()
         self.patch_size, self.size = patch_size, size
-        self.register_buffer("read", read, persistent=False)
+        self.all_tokens = tuple(tokens.shape) == (1, math.prod(self.grid))
+        self.register_buffer("pixels", pixels, persistent=False)
         self.register_buffer("tokens", tokens, persistent=False)
         self.register_buffer("valid", valid, persistent=False)
-        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("places", places, persistent=False)
         self.register_buffer("real", real, persistent=False)
-        self.register_buffer("returns", returns, persistent=False)
         self.register_buffer("entries", entries, persistent=False)
 
     @property
@@ -68,51 +67,37 @@ class TokenLayout(nn.Module):
         return self.size[0] // self.patch_size, self.size[1] // self.patch_size
 
     def patches(self, image: Tensor) -> Tensor:
-        """The matrix of entries and tokens: (B, C, H, W) -> (B, E, T)."""
-        return F.pixel_unshuffle(image, self.patch_size).flatten(2)
+        """The pixels of every group's tokens: (B, C, H, W) -> (B, C, p p, G, n)."""
+        image = image.flatten(2)
+        if self.pixels is not None:
+            image = image.gather(2, self.pixels.flatten().expand(*image.shape[:2], -1))
+        return image.unflatten(2, (-1, *self.tokens.shape))
 
-    def image(self, patches: Tensor) -> Tensor:
-        """The inverse of :meth:`patches`."""
-        return F.pixel_shuffle(patches.unflatten(2, self.grid), self.patch_size)
+    def values(self, image: Tensor) -> Tensor:
+        """The transformed values of (B, C, H, W): (B, G, h, m, n)."""
+        places = self.places.flatten().expand(len(image), -1)
+        return image.flatten(1).gather(1, places).unflatten(1, self.places.shape)
 
-    def values(self, patches: Tensor) -> Tensor:
-        """The transformed values of (B, E, T): (B, G, h, m, n)."""
-        return self._of_groups(self._rows(patches))
-
-    def replace(self, patches: Tensor, values: Tensor) -> Tensor:
-        """(B, E, T), its transformed values replaced by ``values`` (B, G, h, m, n)."""
-        rows = self.rows
-        if self.returns is not None:
-            both = torch.cat([self._rows(patches), values], -1)
-            values = _take(both, self.returns)
-        values = values.flatten(1, 3)
+    def replace(self, image: Tensor, values: Tensor) -> Tensor:
+        """(B, C, H, W), its transformed values replaced by ``values`` (B, G, h, m, n)."""
+        places, values = self.places.flatten(), values.flatten(1)
         if self.real is not None:
-            rows, values = rows[self.real], values.index_select(1, self.real)
-        return patches.index_copy(1, rows, values)
+            places, values = places[self.real], values.index_select(1, self.real)
+        places = places.expand(len(image), -1)
+        return image.flatten(1).scatter(1, places, values).view_as(image)
 
-    def group(self, features: Tensor) -> Tensor:
-        """Features of tokens, (B, h, d, T), as those of each group: (B, G, h, d, n)."""
-        features = features.unsqueeze(1)
-        return self._of_groups(features.expand(-1, len(self.tokens), -1, -1, -1))
+    def group(self, tokens: Tensor) -> Tensor:
+        """What every token holds, (..., T), as that of each group: (..., G, n)."""
+        if self.all_tokens:
+            return tokens.unsqueeze(-2)
+        index = self.tokens.flatten().expand(*tokens.shape[:-1], -1)
+        return tokens.gather(-1, index).unflatten(-1, self.tokens.shape)
 
     def pairs(self, table: Tensor) -> Tensor:
         """A table of all pairs of tokens, (T, T), as that of each group: (G, n, n)."""
-        if self.returns is None:
+        if self.all_tokens:
             return table[None]
         return table[self.tokens[:, :, None], self.tokens[:, None, :]]
-
-    def _rows(self, patches: Tensor) -> Tensor:
-        """(B, E, T) -> (B, G, h, m, T)."""
-        return patches.index_select(1, self.rows).unflatten(1, (*self.entries.shape, -1))
-
-    def _of_groups(self, values: Tensor) -> Tensor:
-        """(B, G, h, m, T) -> (B, G, h, m, n)."""
-        return values if self.returns is None else _take(values, self.tokens)
-
-
-def _take(values: Tensor, index: Tensor) -> Tensor:
-    """Of each group's last dimension, what ``index`` (G, n) names: -> (B, G, h, m, n)."""
-    return values.gather(-1, index[:, None, None, :].expand(*values.shape[:-1], -1))
 
 
 def token_layout(
@@ -150,9 +135,9 @@ def _token_layout(
     # Outside inference mode, or a layout made during validation could not take part in
     # the next training step's graph.
     with torch.inference_mode(False):
-        read = attention_mask(mask, parity, shape).float()
-        read = F.pixel_unshuffle(read[None], patch_size)[0].flatten(1)
-        transformed = read == 0
+        read = attention_mask(mask, parity, shape)
+        transformed = ~_patches(read, patch_size)
+        values = _patches(torch.arange(read.numel()).view(shape), patch_size)
         groups, group_of_entry = torch.unique(transformed, dim=0, return_inverse=True)
         kept = [g for g in range(len(groups)) if groups[g].any()]
         entries = [(group_of_entry == g).nonzero().flatten() for g in kept]
@@ -164,21 +149,25 @@ def _token_layout(
             )
         tokens, valid = _padded([groups[g].nonzero().flatten() for g in kept])
         heads = [head for group in entries for head in group.tensor_split(num_heads)]
-        rows, real = _padded(heads)
-        all_tokens = torch.arange(transformed.shape[1])
-        place = groups[kept].cumsum(1) - 1 + len(all_tokens)
-        returns = torch.where(groups[kept], place, all_tokens)
+        rows, real = (each.view(len(kept), num_heads, -1) for each in _padded(heads))
+        real = real[..., None] & valid[:, None, None, :]
+        pixels = values[: patch_size**2, tokens]
+        in_order = torch.equal(pixels.flatten(), torch.arange(height * width))
         return TokenLayout(
             patch_size=patch_size,
             size=(height, width),
-            read=read,
+            pixels=None if in_order else pixels,
             tokens=tokens,
             valid=None if valid.all() else valid,
-            rows=rows.flatten(),
+            places=values[rows[..., None], tokens[:, None, None, :]],
             real=None if real.all() else real.flatten().nonzero().flatten(),
-            returns=None if groups[kept].all() else returns,
             entries=torch.tensor([len(e) for e in heads]).view(-1, num_heads),
         ).to(device)
+
+
+def _patches(image: Tensor, patch_size: int) -> Tensor:
+    """(C, H, W) -> (C p p, T)."""
+    return F.pixel_unshuffle(image[None], patch_size)[0].flatten(1)
 
 
 def _padded(indices: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ class Mixing:
 
     Args:
         query, key: (B, G, h, d, n).
-        alpha: positive; broadcasts to (B, G, h, n).
+        alpha: positive, one for each head, (h, 1).
         ratio: (B, G, h, n), |ratio| < 1.
         valid: (G, n), False at tokens that are padding, or None. Padding comes last; no real
             token attends to it, and it adds nothing to the log-determinant.
@@ -49,10 +49,8 @@ class Mixing:
 
     def log_det(self) -> Tensor:
         """log|det W| over the tokens that are not padding: (B, G, h)."""
-        log_alpha = self.alpha.log().expand(self.ratio.shape)
-        if self.valid is not None:
-            log_alpha = log_alpha * self.valid[:, None, :]
-        return log_alpha.sum(-1) + self._unit_log_det()
+        tokens = self.ratio.shape[-1] if self.valid is None else self.valid.sum(-1, keepdim=True)
+        return tokens * self.alpha.log().squeeze(-1) + self._unit_log_det()
 
     def apply(self, values: Tensor) -> Tensor:
         """``W v``: (B, G, h, m, n) -> the same."""
@@ -91,19 +89,19 @@ class DenseMixing(Mixing):
 
     def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
         logits = (query * query.shape[-2] ** -0.5).mT @ key
-        if bias is not None:
-            logits = logits + bias
-        self.stochastic = self._mask(logits).softmax(-1)
-        self.scaled = self.ratio.unsqueeze(-1) * self.stochastic
+        for added in (bias, self._mask(logits)):
+            if added is not None:
+                logits = logits + added
+        self.stochastic = logits.softmax(-1)
 
-    def _mask(self, logits: Tensor) -> Tensor:
-        """The logits, -inf wherever a token must not attend."""
+    def _mask(self, logits: Tensor) -> Tensor | None:
+        """-inf wherever a token must not attend, else 0; broadcasts to the logits."""
         if self.valid is None:
-            return logits
-        return logits.masked_fill(~self.valid[:, None, None, :], -torch.inf)
+            return None
+        return minus_infinity_where(~self.valid, logits)[:, None, None, :]
 
     def _mixed(self, values: Tensor) -> Tensor:
-        return values @ self.scaled.mT
+        return self.ratio.unsqueeze(-2) * (values @ self.stochastic.mT)
 
     def _unit_log_det(self) -> Tensor:
         return torch.linalg.slogdet(self._unit_matrix()).logabsdet
@@ -112,7 +110,8 @@ class DenseMixing(Mixing):
         return torch.linalg.solve(self._unit_matrix(), values.mT).mT
 
     def _unit_matrix(self) -> Tensor:
-        return identity_like(self.scaled) + self.scaled
+        """I + diag(ratio) S."""
+        return identity_like(self.stochastic) + self.ratio.unsqueeze(-1) * self.stochastic
 
 
 class CausalMixing(DenseMixing):
@@ -124,10 +123,10 @@ class CausalMixing(DenseMixing):
 
     def _mask(self, logits: Tensor) -> Tensor:
         # Padding attends to itself, so its diagonal is not 1 and must be left out below.
-        return logits.masked_fill(later_tokens(logits.shape[-1], logits.device), -torch.inf)
+        return minus_infinity_where(later_tokens(logits.shape[-1], logits.device), logits)
 
     def _unit_log_det(self) -> Tensor:
-        log_diagonal = self.scaled.diagonal(dim1=-2, dim2=-1).log1p()
+        log_diagonal = (self.ratio * self.stochastic.diagonal(dim1=-2, dim2=-1)).log1p()
         if self.valid is not None:
             log_diagonal = log_diagonal * self.valid[:, None, :]
         return log_diagonal.sum(-1)
@@ -179,6 +178,12 @@ class LinearMixing(Mixing):
 def identity_like(matrix: Tensor) -> Tensor:
     """The identity of the size and type of (..., n, n)."""
     return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+
+
+def minus_infinity_where(condition: Tensor, like: Tensor) -> Tensor:
+    """-inf where ``condition`` holds, else 0, of the type of ``like``."""
+    # Added to logits, it costs one pass over them; filling them costs a pass in backward too.
+    return like.new_zeros(condition.shape).masked_fill_(condition, -torch.inf)
 
 
 def later_tokens(n: int, device: torch.device) -> Tensor:
