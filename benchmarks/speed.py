@@ -4,7 +4,8 @@
 
 - Glow of equal architecture (3 x 32 x 32 images, 3 levels of 4 steps, affine couplings, batch
   16) of attnflow, normflows and nflows; the same optimizer for all. The limit is the time of
-  attnflow's coupling nets alone, on the same shapes: forward, backward and optimizer.
+  attnflow's coupling nets alone, on the same shapes: forward, backward and optimizer. With
+  --compiled also attnflow under torch.compile, whose graphs take minutes to make.
 - The same flow with an attention after every coupling, and its sampling against its forward.
 - Each attention alone against the number of tokens, forward and backward, with the exponent
   fitted from 256 tokens on (below, the fixed cost of a call hides it).
@@ -35,6 +36,7 @@ from tables import RESULTS, Contents, save_tables
 from timing import Times, interleaved, ratio
 from torch import Tensor, nn
 
+from attnflow.compilation import compile_flow
 from attnflow.flow import Flow
 from attnflow.priors import GaussianPrior
 from attnflow.transforms import AffineCoupling, IMap, ITrans
@@ -52,6 +54,7 @@ ATTENTIONS = {
     "itrans_causal": partial(ITRANS, variant="causal"),
     "itrans_causal, patch 1": partial(ITRANS, variant="causal", patch_size=1),
     "itrans": ITRANS,
+    "itrans, patch 1": partial(ITRANS, patch_size=1),
 }
 # For the scaling: tokens of one pixel, all in one group.
 TOKEN_CHANNELS = 16
@@ -63,7 +66,7 @@ ALONE = {
 }
 LARGEST_DENSE = 1024  # tokens; four times as many take a minute a call
 FIT_FROM = 256  # tokens
-OURS, LIMIT = "attnflow", "attnflow's coupling nets alone"
+OURS, COMPILED, LIMIT = "attnflow", "attnflow, compiled", "attnflow's coupling nets alone"
 MEMORY_TOKENS = 4096
 STEP_COLUMNS = ("hidden", "model", "params", "step ms", "step / normflows", "sample ms", "images/s")
 OVERHEAD_COLUMNS = ("attention", "step ms", "step / none", "sample ms", "sample / forward")
@@ -130,10 +133,13 @@ def without_gradient(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def compare_with_peers(
-    hidden_channels: int, peers: Sequence[str], images: Tensor, repeats: int
+    hidden_channels: int, peers: Sequence[str], compiled: bool, images: Tensor, repeats: int
 ) -> tuple[Times, list[list[str]]]:
     """Steps and samples of every library's Glow at one width."""
     models: dict[str, nn.Module] = {OURS: make_flow(None, hidden_channels, images)}
+    if compiled:
+        models[COMPILED] = make_flow(None, hidden_channels, images)
+        compile_flow(models[COMPILED])
     for name in peers:
         models[name] = PEERS[name](images.cpu(), **SIZE, hidden_channels=hidden_channels)
         models[name].to(images.device).log_prob(images)  # initialises from data
@@ -289,7 +295,9 @@ def measure(arguments: argparse.Namespace) -> None:
     place = torch.cuda.get_device_name() if device.type == "cuda" else "one CPU thread"
     peers, limits = [], []
     for hidden in arguments.hidden:
-        steps, rows = compare_with_peers(hidden, arguments.peers, images, repeats)
+        steps, rows = compare_with_peers(
+            hidden, arguments.peers, arguments.compiled, images, repeats
+        )
         peers += rows
         limits.append(f"{ratio(steps, LIMIT, OURS):.3f} (hidden {hidden})")
     hidden = arguments.hidden[0]
@@ -327,6 +335,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--hidden", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
+    parser.add_argument("--compiled", action="store_true", help="also under torch.compile")
     parser.add_argument("--tokens", type=int, nargs="+", default=[4**k for k in range(2, 7)])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()

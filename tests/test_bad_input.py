@@ -43,6 +43,7 @@ def refused(command, name: str, *arguments: str) -> str:
         (["trainer.limit_train_batches=0"], "nothing was validated"),
         (["seed=abc"], "seed is 'abc'"),
         (["seed=-1"], "seed is -1"),
+        (["test=maybe"], "test is 'maybe'; true or false"),
         (["model.steps=1.5"], "model.steps is 1.5; a whole number is accepted"),
         (["coupling_net.hidden_channels=wide"], "coupling_net.hidden_channels is 'wide'"),
         (["trainer.max_epochs=many"], "trainer.max_epochs is 'many'; a whole number or null"),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from attnflow.compilation import compile_flow
 
 
 @pytest.fixture
@@ -86,11 +89,15 @@ def test_speed_measures_steps_samples_and_scaling(benchmarks, monkeypatch) -> No
 
     # The peers are no part of the test set-up.
     arguments = ["--repeats", "1", "--hidden", "8", "--tokens", "16", "256", "--peers"]
+    arguments.append("--compiled")
+    # The code that a compiler would write is not what is tested here.
+    monkeypatch.setattr(speed, "compile_flow", partial(compile_flow, backend="eager"))
     monkeypatch.setattr(speed, "MEMORY_TOKENS", 16)
     monkeypatch.setattr(sys, "argv", ["speed.py", *arguments])
     speed.main()
     text = (benchmarks / "speed.md").read_text()
-    for row in ("| 8 | attnflow |", "| itrans_linear, patch 1 |", "| imap |"):
+    models = ("| 8 | attnflow |", "| 8 | attnflow, compiled |")
+    for row in (*models, "| itrans_linear, patch 1 |", "| imap |"):
         assert row in text
     linear = next(line for line in text.splitlines() if line.startswith("| itrans_linear |"))
     assert 0 < float(linear.split("|")[2]) < 1e5

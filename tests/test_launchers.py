@@ -9,11 +9,25 @@ import submitit
 from conftest import results
 from hydra.core.utils import JobReturn, JobStatus
 
+from attnflow import commands
+
 
 @pytest.mark.slow
 def test_joblib_runs_jobs_side_by_side(train) -> None:
     sweep = train("launcher=joblib", "debug=fast", "attention=none,imap", "test=false")
     assert [results(sweep / job)["attention"] for job in "01"] == ["none", "imap"]
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_side_by_side_is_told_by_the_exit_status(
+    train, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(commands, "_failed_jobs", [])
+    with pytest.raises(SystemExit) as stopped:
+        train("launcher=joblib", "debug=fast", "model.levels=9,1", run_dir=tmp_path / "sweep")
+    assert stopped.value.code == 1
+    assert "levels=9" in (tmp_path / "sweep" / "0" / "error.txt").read_text()
+    assert results(tmp_path / "sweep" / "1")["test/bpd"] > 0
 
 
 def test_slurm_is_handed_a_job_for_each_of_the_sweep(train, tmp_path, monkeypatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback as HydraCallback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,10 +19,10 @@ from attnflow.arguments import check_config_types, check_seed
 from attnflow.errors import ERROR_FILE, expected_error
 from attnflow.ranks import count_ranks, run_ranks
 
-__all__ = ["check_plugins", "exit_status", "plain_config", "run"]
+__all__ = ["FailedJobs", "check_plugins", "exit_status", "plain_config", "run"]
 
 log = logging.getLogger(__name__)
-_failed_jobs: list[str] = []
+_failed_jobs: list[Path] = []
 # Options that need a plugin of Hydra's, which has our extra's name in brackets.
 PLUGINS = {
     "hparams_search=optuna": ("hydra-optuna-sweeper", "search"),
@@ -55,6 +56,9 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     the sweep exits with status 1 at its end (:func:`exit_status`).
     """
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    error_file = Path(HydraConfig.get().runtime.output_dir) / ERROR_FILE
+    if sweeping:
+        error_file.unlink(missing_ok=True)  # of an earlier try
     try:
         check_seed(config.seed)
         check_config_types(OmegaConf.to_container(config))
@@ -66,15 +70,21 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
             if sentence is None:
                 raise
             sys.exit(f"error: {sentence}")
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        (folder / ERROR_FILE).write_text(sentence or traceback.format_exc())
+        error_file.write_text(sentence or traceback.format_exc())
         log.error("job failed: %s", sentence or traceback.format_exc())
-        _failed_jobs.append(str(folder))
         return float("inf")
 
 
+class FailedJobs(HydraCallback):
+    """Notes which jobs of a sweep failed, wherever their launcher ran them."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Look for what failed jobs left in the sweep's folder."""
+        _failed_jobs.extend(Path(config.hydra.sweep.dir).rglob(ERROR_FILE))
+
+
 def exit_status() -> int:
-    """1 if a job of this process's sweep failed, else 0."""
+    """1 if a job of this command's sweep failed, else 0."""
     return int(bool(_failed_jobs))
 
 

@@ -273,3 +273,10 @@ def test_a_feature_map_of_another_size_is_named() -> None:
         attention(torch.randn(1, 4, 8, 6))
     with pytest.raises(AttnFlowError, match="5 x 6"):
         attention(torch.randn(1, 4, 5, 6))
+
+
+def test_linear_has_no_more_slots_than_tokens_that_mix() -> None:
+    attention = ITrans(4, variant="linear", patch_size=1, image_size=(4, 4), rank=16)
+    weights = attention.attention_weights(torch.randn(1, 4, 4, 4))
+    assert weights.shape[-1] == 8
+    assert attention.features.out_channels == 2 * 8 + 1
