@@ -38,8 +38,7 @@ class ActNorm(Transform):
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
         shift, log_scale = self._shift_and_log_scale(context, x)
-        scale = log_scale.exp()
-        z = torch.addcmul(shift * scale, x, scale)
+        z = (x + shift) * log_scale.exp()
         # A scale of all positions counts once for each.
         positions = x.shape[2:].numel() // log_scale.shape[2:].numel()
         log_det = positions * log_scale.sum((1, 2, 3), dtype=log_det_dtype(x))

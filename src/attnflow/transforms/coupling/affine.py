@@ -21,7 +21,7 @@ class AffineCoupling(Coupling):
 
     def transform(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, log_scale = _shift_and_log_scale(parameters)
-        return torch.addcmul(shift, x, log_scale.exp()), log_scale
+        return x * log_scale.exp() + shift, log_scale
 
     def untransform(self, z: Tensor, parameters: Tensor) -> Tensor:
         shift, log_scale = _shift_and_log_scale(parameters)

@@ -54,7 +54,7 @@ class MixLogCDFCoupling(Coupling):
         with full_precision(x):
             shift, log_scale, mixture = self._split(parameters)
             bent, log_derivative = mixture_logit(x, *mixture)
-            return torch.addcmul(shift, bent, log_scale.exp()), log_derivative + log_scale
+            return bent * log_scale.exp() + shift, log_derivative + log_scale
 
     def untransform(self, z: Tensor, parameters: Tensor) -> Tensor:
         with full_precision(z):
