@@ -19,6 +19,7 @@ from attnflow.transforms import (
     Composition,
     InvertibleConv1x1,
     Squeeze,
+    Step,
     Transform,
 )
 from attnflow.transforms.base import full_precision, zero_log_det
@@ -184,7 +185,7 @@ class Flow(nn.Module):
                 before, normed, mixed, coupled = (
                     attentions(position, level, step) for position in STEP_POSITIONS
                 )
-                transforms[f"step_{step}"] = Composition(
+                transforms[f"step_{step}"] = Step(
                     before
                     | {"actnorm": actnorm(channels, **widths["actnorm"])}
                     | normed

@@ -19,6 +19,7 @@ from attnflow.transforms import (
     ITrans,
     MixLogCDFCoupling,
     Squeeze,
+    Step,
 )
 from attnflow.transforms.coupling import ConvNet, GatedResNet
 
@@ -27,6 +28,14 @@ EVEN_SHAPES = [(4, 4, 4), (2, 2, 6), (6, 4, 2), (8, 2, 2), (2, 6, 4), (4, 2, 8)]
 ODD_SHAPES = [(4, 3, 3), (2, 5, 3), (3, 3, 5), (6, 1, 3), (1, 5, 5), (2, 3, 4)]
 P3_SHAPES = [(2, 3, 3), (2, 3, 6), (1, 6, 6), (3, 6, 3), (4, 3, 3), (1, 9, 3)]
 
+
+def step(num_channels: int, context_channels: int = 0) -> Step:
+    make = {"actnorm": ActNorm, "conv1x1": InvertibleConv1x1, "second": ActNorm}
+    return Step(
+        {name: kind(num_channels, context_channels=context_channels) for name, kind in make.items()}
+    )
+
+
 TRANSFORMS = {
     "actnorm": (ActNorm, EVEN_SHAPES + ODD_SHAPES),
     "conv1x1": (InvertibleConv1x1, EVEN_SHAPES + ODD_SHAPES),
@@ -34,6 +43,7 @@ TRANSFORMS = {
         partial(InvertibleConv1x1, start="permutation"),
         EVEN_SHAPES + ODD_SHAPES,
     ),
+    "step": (step, EVEN_SHAPES + ODD_SHAPES),
     "affine": (partial(AffineCoupling, net=SMALL_NET), [*EVEN_SHAPES, (4, 3, 3), (2, 5, 3)]),
     "additive": (partial(AdditiveCoupling, net=SMALL_NET), [*EVEN_SHAPES, (4, 3, 3), (2, 5, 3)]),
     "mixlogcdf": (

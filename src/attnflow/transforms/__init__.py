@@ -6,6 +6,7 @@ from attnflow.transforms.base import Composition, Transform
 from attnflow.transforms.conv1x1 import InvertibleConv1x1
 from attnflow.transforms.coupling import AdditiveCoupling, AffineCoupling, MixLogCDFCoupling
 from attnflow.transforms.squeeze import Squeeze
+from attnflow.transforms.step import Step
 
 __all__ = [
     "ActNorm",
@@ -17,5 +18,6 @@ __all__ = [
     "InvertibleConv1x1",
     "MixLogCDFCoupling",
     "Squeeze",
+    "Step",
     "Transform",
 ]

@@ -37,7 +37,7 @@ class ActNorm(Transform):
             nn.init.zeros_(self.conditioner.bias)
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self._shift_and_log_scale(context, x)
+        shift, log_scale = self.shift_and_log_scale(context, x)
         z = (x + shift) * log_scale.exp()
         # A scale of all positions counts once for each.
         positions = x.shape[2:].numel() // log_scale.shape[2:].numel()
@@ -45,7 +45,7 @@ class ActNorm(Transform):
         return z, log_det.expand(len(x))
 
     def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
-        shift, log_scale = self._shift_and_log_scale(context, z)
+        shift, log_scale = self.shift_and_log_scale(context, z)
         return torch.addcmul(-shift, z, (-log_scale).exp())
 
     @torch.no_grad()
@@ -62,8 +62,8 @@ class ActNorm(Transform):
         self.log_scale.copy_(-std.clamp_min(1e-3).log())
         return self(x, context)[0]
 
-    def _shift_and_log_scale(self, context: Context | None, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Both of shape (1 or B, C, 1, 1), or (B, C, H, W) where they read feature maps."""
+    def shift_and_log_scale(self, context: Context | None, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both in this context: (1 or B, C, 1, 1), or (B, C, H, W) where they read maps."""
         shift, log_scale = (p[None, :, None, None] for p in (self.shift, self.log_scale))
         if self.conditioner is not None:
             size = x.shape[2:] if context.maps else (1, 1)

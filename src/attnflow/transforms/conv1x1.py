@@ -64,23 +64,48 @@ class InvertibleConv1x1(Transform):
             nn.init.zeros_(self.conditioner.weight)
             nn.init.zeros_(self.conditioner.bias)
 
-    def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, context: Context | None = None, norm: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As of every transform.
+
+        Args:
+            x: (B, C, H, W).
+            context: the condition, or None.
+            norm: shift and log_scale, (1 or B, C), of a normalisation ``(x + shift)
+                exp(log_scale)`` that comes first and is done in the same product.
+        """
         with full_precision(x):
             lower, upper, log_s = self._factors(context)
             weight = torch.baddbmm(upper, lower, upper)  # (I + lower) upper
-            z = pointwise(x.to(weight.dtype), weight.index_select(1, self.permutation))
+            weight = weight.index_select(1, self.permutation)
+            bias = None
+            if norm is not None:
+                shift, log_scale = norm
+                weight = weight * log_scale.exp().unsqueeze(1)
+                bias = weight @ shift.unsqueeze(2)
+                log_s = log_s + log_scale
+            z = pointwise(x.to(weight.dtype), weight, bias)
         positions = x.shape[2] * x.shape[3]
         log_det = positions * log_s.sum(1, dtype=log_det_dtype(x))
         return z, log_det.expand(len(x))
 
-    def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
+    def inverse(
+        self, z: Tensor, context: Context | None = None, norm: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """As of every transform; ``norm`` as in :meth:`forward`."""
         with full_precision(z):
             lower, upper, _ = self._factors(context)
             identity = torch.eye(z.shape[1], dtype=lower.dtype, device=z.device)
             transposed = identity[:, self.permutation].expand_as(lower)
             half = torch.linalg.solve_triangular(lower, transposed, upper=False, unitriangular=True)
             weight = torch.linalg.solve_triangular(upper, half, upper=True)
-            return pointwise(z.to(weight.dtype), weight)
+            bias = None
+            if norm is not None:
+                shift, log_scale = norm
+                weight = weight * (-log_scale).exp().unsqueeze(2)
+                bias = -shift.unsqueeze(2)
+            return pointwise(z.to(weight.dtype), weight, bias)
 
     def _factors(self, context: Context | None) -> tuple[Tensor, Tensor, Tensor]:
         """L - I and U + diag, of shape (1 or B, C, C), and log_s, (1 or B, C)."""

@@ -17,7 +17,7 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Args:
         x: (B, C, ...).
         weight: (D, C), (1, D, C) or, one matrix a sample, (B, D, C).
-        bias: (D, 1), or one for every position, (D, N), or None.
+        bias: (D, 1) or, one for every position, (D, N), also with 1 or B in front; or None.
 
     Returns:
         (B, D, ...).
