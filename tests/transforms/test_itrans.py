@@ -280,3 +280,17 @@ def test_linear_has_no_more_slots_than_tokens_that_mix() -> None:
     weights = attention.attention_weights(torch.randn(1, 4, 4, 4))
     assert weights.shape[-1] == 8
     assert attention.features.out_channels == 2 * 8 + 1
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=str)
+def test_a_bias_of_keys_is_not_trained_as_it_changes_nothing(options) -> None:
+    attention = ITrans(4, **options)
+    randomise(attention)
+    x = torch.randn(2, 4, 6, 6)
+    z, log_det = attention(x)
+    (z.square().sum() - log_det.sum()).backward()
+    gradient = attention.features.bias.grad.unflatten(0, (attention.num_heads, -1))
+    width = gradient.shape[1] // 2
+    assert (gradient[:, width:-1] == 0).all()
+    assert (gradient[:, :width].abs().sum(1) > 0).all()
+    assert (gradient[:, -1].abs() > 0).all()

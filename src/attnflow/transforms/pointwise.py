@@ -34,7 +34,5 @@ class PointwiseConv(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 1)
 
-    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        """x (B, C, ...) -> (B, D, ...), with ``added`` (D, ...), if any, on top of the bias."""
-        bias = self.bias[:, None] if added is None else self.bias[:, None] + added.flatten(1)
-        return pointwise(x, self.weight.flatten(1), bias)
+    def forward(self, x: Tensor) -> Tensor:
+        return pointwise(x, self.weight.flatten(1), self.bias[:, None])

@@ -16,7 +16,7 @@ from attnflow.transforms.attention.masks import attention_mask, check_mask
 from attnflow.transforms.attention.mixing import MIXINGS, Mixing
 from attnflow.transforms.attention.reading import MaskedReading, pairwise_offsets
 from attnflow.transforms.base import Transform, full_precision
-from attnflow.transforms.pointwise import PointwiseConv
+from attnflow.transforms.pointwise import PointwiseConv, pointwise
 
 __all__ = ["ITrans"]
 
@@ -120,6 +120,11 @@ class ITrans(Transform):
         self.features = PointwiseConv(
             (num_channels + context_channels) * pixels, num_heads * (2 * width + 1)
         )
+        # A bias of keys adds the same to all logits of a softmax, so its gradient would be rounding
+        # noise, which Adam would turn into steps of full length.
+        biased = torch.ones(num_heads, 2 * width + 1)
+        biased[:, width:-1] = 0
+        self.register_buffer("biased", biased.flatten(), persistent=False)
         self.alpha_logit = nn.Parameter(torch.full((num_heads,), math.log(math.expm1(0.95))))
         self.gain_logit = nn.Parameter(torch.full((num_heads,), -0.1 if signed else -2.0))
         self.position = self.offset_bias = None
@@ -255,7 +260,10 @@ class ITrans(Transform):
         if self.low_rank:
             patches = patches.flatten(1, 2).unsqueeze(2)
         pixels = patches.shape[2]
-        features = self.features(patches, self._position(layout, pixels))
+        bias = (self.features.bias * self.biased)[:, None]
+        if self.position is not None:
+            bias = bias + self._position(layout, pixels).flatten(1)
+        features = pointwise(patches, self.features.weight.flatten(1), bias)
         # (B, h features, pixels, G, n) -> (B, G, h, features pixels, n)
         features = features.unflatten(1, (self.num_heads, -1)).flatten(2, 3).movedim(3, 1)
         # A pixel's gate counts for its share of the patch.
@@ -263,10 +271,8 @@ class ITrans(Transform):
         query, key, gate = features.split([width, width, pixels], -2)
         return query, key, gate if pixels == 1 else gate.mean(-2, keepdim=True)
 
-    def _position(self, layout: TokenLayout, pixels: int) -> Tensor | None:
+    def _position(self, layout: TokenLayout, pixels: int) -> Tensor:
         """The position embedding, laid out as the features: (h features, pixels, G, n)."""
-        if self.position is None:
-            return None
         position = self.position.mT
         if position.shape[2] != math.prod(layout.grid):
             raise AttnFlowError(
