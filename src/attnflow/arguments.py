@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["check_config_types", "check_flag", "check_seed", "check_types"]
+__all__ = ["check_config_types", "check_seed", "check_type", "check_types"]
 
 # The types that are checked, in the words of a message.
 NAMES = {
@@ -52,21 +52,21 @@ def check_types(called: Callable, values: Mapping, name: str) -> None:
         return
     for key, value in values.items():
         accepted = _plain_types(hints.get(key, object))
-        if accepted and not _fits(value, accepted):
-            words = " or ".join(NAMES[kind] for kind in accepted)
-            raise AttnFlowError(f"{name}.{key} is {value!r}; {words} is accepted.")
+        if accepted:
+            check_type(f"{name}.{key}", value, *accepted)
+
+
+def check_type(name: str, value: object, *accepted: type) -> None:
+    """Raise :class:`AttnFlowError` for a value of none of these types, of :data:`NAMES`."""
+    if not _fits(value, accepted):
+        words = " or ".join(NAMES[kind] for kind in accepted)
+        raise AttnFlowError(f"{name} is {value!r}; {words} is accepted.")
 
 
 def check_seed(seed: object) -> None:
     """Raise :class:`AttnFlowError` for what numpy takes for no seed."""
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise AttnFlowError(f"seed is {seed!r}; a whole number from 0 to {2**32 - 1} is accepted.")
-
-
-def check_flag(name: str, value: object) -> None:
-    """Raise :class:`AttnFlowError` for what is neither true nor false."""
-    if not isinstance(value, bool):
-        raise AttnFlowError(f"{name} is {value!r}; true or false is accepted.")
 
 
 def _called(target: str) -> Callable | None:

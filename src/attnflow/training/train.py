@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
-from attnflow.arguments import check_flag
+from attnflow.arguments import check_type
 from attnflow.assembly import build_model
 from attnflow.checkpoint import KEY, describe, model_state, read_checkpoint
 from attnflow.commands import plain_config
@@ -50,7 +50,7 @@ def train(config: DictConfig) -> float:
         AttnFlowError: bad input, or a loss that went non-finite.
     """
     started = time.perf_counter()
-    check_flag("test", config.test)
+    check_type("test", config.test, bool)
     plain = plain_config(config)
     run_dir = Path(config.paths.output_dir)
     seed_everything(config.seed, workers=True, verbose=False)

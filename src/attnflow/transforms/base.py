@@ -69,15 +69,19 @@ class Composition(Transform):
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
         total = zero_log_det(x)
-        for transform in self.children():
-            x, log_det = transform(x, context)
+        for transform, further in self._runs(x, context):
+            x, log_det = transform(x, context, *further)
             total = total + log_det
         return x, total
 
     def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
-        for transform in reversed(list(self.children())):
-            z = transform.inverse(z, context)
+        for transform, further in reversed(self._runs(z, context)):
+            z = transform.inverse(z, context, *further)
         return z
+
+    def _runs(self, x: Tensor, context: Context | None) -> list[tuple[Transform, tuple]]:
+        """What is run, in forward order: transforms and their further arguments."""
+        return [(transform, ()) for transform in self.children()]
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Context | None = None) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from attnflow.context import Context
 from attnflow.transforms.actnorm import ActNorm
-from attnflow.transforms.base import Composition, Transform, zero_log_det
+from attnflow.transforms.base import Composition, Transform
 from attnflow.transforms.conv1x1 import InvertibleConv1x1
 
 __all__ = ["Step"]
@@ -23,20 +23,8 @@ class Step(Composition):
         transforms: by name, in forward order.
     """
 
-    def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
-        total = zero_log_det(x)
-        for transform, norm in self._folded(x, context):
-            x, log_det = transform(x, context, *norm)
-            total = total + log_det
-        return x, total
-
-    def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
-        for transform, norm in reversed(self._folded(z, context)):
-            z = transform.inverse(z, context, *norm)
-        return z
-
-    def _folded(self, x: Tensor, context: Context | None) -> list[tuple[Transform, tuple]]:
-        """What is run, in forward order: transforms, 1x1 convolutions with the norm before them."""
+    def _runs(self, x: Tensor, context: Context | None) -> list[tuple[Transform, tuple]]:
+        """Transforms, but for a norm that its 1x1 convolution has as a further argument."""
         runs: list[tuple[Transform, tuple]] = []
         for transform in self.children():
             norm = ()

@@ -160,7 +160,8 @@ class ITrans(Transform):
             self.offset_bias = nn.Parameter(
                 torch.zeros(self.num_heads, 2 * rows - 1, 2 * columns - 1)
             )
-            self.register_buffer("offsets", pairwise_offsets(rows, columns), persistent=False)
+            offsets = self.layout.pairs(pairwise_offsets(rows, columns))
+            self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
         layout = self._layout(x)
@@ -235,25 +236,24 @@ class ITrans(Transform):
     def _mixing(self, x: Tensor, layout: TokenLayout, context: Context | None) -> Mixing:
         query, key, gate = self._features(x, layout, context)
         alpha = (LOWEST_ALPHA + F.softplus(self.alpha_logit))[:, None]
-        gate = gate.squeeze(-2) + self.gain_logit[:, None]
+        gate = gate + self.gain_logit[:, None]
         ratio = gate.tanh() if self.signed else gate.sigmoid()
         ratio = LARGEST_RATIO * ratio  # g / alpha
-        bias = self._bias(layout)
+        bias = self._bias()
         return MIXINGS[self.variant](query, key, alpha, ratio, layout.valid, bias)
 
-    def _bias(self, layout: TokenLayout) -> Tensor | None:
+    def _bias(self) -> Tensor | None:
         """The bias of every pair of tokens of a group: (G, h, n, n)."""
         if self.offset_bias is None:
             return None
-        pairs = layout.pairs(self.offsets)
         table = self.offset_bias.flatten(1)
-        bias = table.gather(1, pairs.flatten().expand(len(table), -1))
-        return bias.unflatten(1, pairs.shape).transpose(0, 1)
+        bias = table.gather(1, self.offsets.flatten().expand(len(table), -1))
+        return bias.unflatten(1, self.offsets.shape).transpose(0, 1)
 
     def _features(
         self, x: Tensor, layout: TokenLayout, context: Context | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys (B, G, h, d or rank, n), gates (B, G, h, 1, n), from the masked half."""
+        """Queries and keys (B, G, h, d or rank, n), gates (B, G, h, n), from the masked half."""
         mask = attention_mask(self.mask, self.parity, x.shape[1:], x.device)
         read = with_condition(x * mask, context, self.context_channels)
         patches = layout.patches(read)
@@ -269,7 +269,7 @@ class ITrans(Transform):
         # A pixel's gate counts for its share of the patch.
         width = (features.shape[3] - pixels) // 2
         query, key, gate = features.split([width, width, pixels], -2)
-        return query, key, gate if pixels == 1 else gate.mean(-2, keepdim=True)
+        return query, key, gate.squeeze(-2) if pixels == 1 else gate.mean(-2)
 
     def _position(self, layout: TokenLayout, pixels: int) -> Tensor:
         """The position embedding, laid out as the features: (h features, pixels, G, n)."""

@@ -98,7 +98,7 @@ class DenseMixing(Mixing):
         """-inf wherever a token must not attend, else 0; broadcasts to the logits."""
         if self.valid is None:
             return None
-        return minus_infinity_where(~self.valid, logits)[:, None, None, :]
+        return minus_infinity_where(~self.valid, logits.dtype)[:, None, None, :]
 
     def _mixed(self, values: Tensor) -> Tensor:
         return self.ratio.unsqueeze(-2) * (values @ self.stochastic.mT)
@@ -123,7 +123,7 @@ class CausalMixing(DenseMixing):
 
     def _mask(self, logits: Tensor) -> Tensor:
         # Padding attends to itself, so its diagonal is not 1 and must be left out below.
-        return minus_infinity_where(later_tokens(logits.shape[-1], logits.device), logits)
+        return later_tokens(logits.shape[-1], logits.dtype, logits.device)
 
     def _unit_log_det(self) -> Tensor:
         log_diagonal = (self.ratio * self.stochastic.diagonal(dim1=-2, dim2=-1)).log1p()
@@ -180,23 +180,24 @@ def identity_like(matrix: Tensor) -> Tensor:
     return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
 
 
-def minus_infinity_where(condition: Tensor, like: Tensor) -> Tensor:
-    """-inf where ``condition`` holds, else 0, of the type of ``like``."""
+def minus_infinity_where(condition: Tensor, dtype: torch.dtype) -> Tensor:
+    """-inf where ``condition`` holds, else 0."""
     # Added to logits, it costs one pass over them; filling them costs a pass in backward too.
-    return like.new_zeros(condition.shape).masked_fill_(condition, -torch.inf)
+    return torch.zeros_like(condition, dtype=dtype).masked_fill_(condition, -torch.inf)
 
 
-def later_tokens(n: int, device: torch.device) -> Tensor:
-    """True where the second token comes after the first: bool, (n, n); do not write to it."""
-    return _later_tokens(n, str(device))
+def later_tokens(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """-inf where the second token comes after the first, else 0: (n, n); do not write to it."""
+    return _later_tokens(n, dtype, str(device))
 
 
 @lru_cache(maxsize=64)
-def _later_tokens(n: int, device: str) -> Tensor:
+def _later_tokens(n: int, dtype: torch.dtype, device: str) -> Tensor:
     # Outside inference mode, or a mask made during validation could not take part in
     # the next training step's graph.
     with torch.inference_mode(False):
-        return torch.ones(n, n, dtype=torch.bool, device=device).triu(1)
+        later = torch.ones(n, n, dtype=torch.bool, device=device).triu(1)
+        return minus_infinity_where(later, dtype)
 
 
 MIXINGS = {"dense": DenseMixing, "causal": CausalMixing, "linear": LinearMixing}
