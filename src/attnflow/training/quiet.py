@@ -24,6 +24,5 @@ class quiet_warnings(warnings.catch_warnings):
             ".*treespec, LeafSpec.*",  # Lightning's own use of torch
             ".*dataloader is not resumable.*",  # ours asks the trainer where to go on
             ".*`broadcast_buffers` is deprecated.*",  # its successor is new
-            ".*epoch parameter in `scheduler.step.*",  # torch's SequentialLR calls it itself
         ):
             warnings.filterwarnings("ignore", message)

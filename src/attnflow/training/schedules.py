@@ -1,21 +1,19 @@
-"""Learning-rate schedules: a linear warm-up, then cosine decay or a constant rate."""
+"""Learning-rate schedules: a linear warm-up, then a cosine decay or a constant rate.
+
+Each is a function of the step alone, so that it can be entered at any step: a resumed training
+takes the schedule of its own length at the step it has come to.
+"""
 
 from __future__ import annotations
 
 import math
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    ConstantLR,
-    CosineAnnealingLR,
-    LinearLR,
-    LRScheduler,
-    SequentialLR,
-)
+from torch.optim.lr_scheduler import LambdaLR
 
 from attnflow.errors import AttnFlowError, check_least
 
-__all__ = ["warmup_constant", "warmup_cosine"]
+__all__ = ["cosine_factor", "warmup_constant", "warmup_cosine", "warmup_factor"]
 
 
 def warmup_cosine(
@@ -23,8 +21,10 @@ def warmup_cosine(
     total_steps: float,
     warmup_steps: int = 100,
     final_fraction: float = 0.0,
-) -> LRScheduler:
+) -> LambdaLR:
     """Linear warm-up over ``warmup_steps``, then a cosine down to ``final_fraction`` of the rate.
+
+    Past ``total_steps`` the rate keeps its last value.
 
     Raises:
         AttnFlowError: the number of training steps is unknown, so no decay can be planned.
@@ -35,25 +35,35 @@ def warmup_cosine(
             "trainer.max_steps are both unbounded; a bound, or scheduler=warmup_constant, is "
             "accepted."
         )
+    check_least("scheduler.warmup_steps", warmup_steps, 0)
     if not 0 <= final_fraction <= 1:
         raise AttnFlowError(
             f"scheduler.final_fraction is {final_fraction}; a share from 0 to 1 is accepted."
         )
     decay_steps = max(1, int(total_steps) - warmup_steps)
-    base_lr = optimizer.param_groups[0]["lr"]
-    decay = CosineAnnealingLR(optimizer, decay_steps, eta_min=final_fraction * base_lr)
-    return _after_warmup(optimizer, warmup_steps, decay)
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return warmup_factor(step, warmup_steps)
+        return cosine_factor(step - warmup_steps, decay_steps, final_fraction)
+
+    return LambdaLR(optimizer, factor)
 
 
-def warmup_constant(
-    optimizer: Optimizer, total_steps: float, warmup_steps: int = 100
-) -> LRScheduler:
+def warmup_constant(optimizer: Optimizer, total_steps: float, warmup_steps: int = 100) -> LambdaLR:
     """Linear warm-up over ``warmup_steps``, then the optimizer's rate throughout."""
-    return _after_warmup(optimizer, warmup_steps, ConstantLR(optimizer, factor=1.0, total_iters=0))
-
-
-def _after_warmup(optimizer: Optimizer, warmup_steps: int, then: LRScheduler) -> LRScheduler:
     check_least("scheduler.warmup_steps", warmup_steps, 0)
-    steps = max(1, warmup_steps)
-    warmup = LinearLR(optimizer, start_factor=1 / steps, total_iters=steps)
-    return SequentialLR(optimizer, [warmup, then], milestones=[steps])
+    return LambdaLR(optimizer, lambda step: warmup_factor(step, warmup_steps))
+
+
+def warmup_factor(step: int, warmup_steps: int) -> float:
+    """The share of the rate at a step of the warm-up, from ``1 / warmup_steps`` up to 1."""
+    if step >= warmup_steps:
+        return 1.0
+    return 1 / warmup_steps + (1 - 1 / warmup_steps) * step / warmup_steps
+
+
+def cosine_factor(step: int, decay_steps: int, final_fraction: float) -> float:
+    """The share of the rate at a step of the decay: 1 at step 0, ``final_fraction`` at its end."""
+    progress = min(step / decay_steps, 1.0)
+    return final_fraction + (1 - final_fraction) * (1 + math.cos(math.pi * progress)) / 2
