@@ -76,7 +76,7 @@ def make_ours(experiment: str, data: Data, spec: object) -> tuple[nn.Module, Rec
         weight_decay=config.optimizer.get("weight_decay", 0.0),
         batch_size=config.data.global_batch_size,
         ema_decay=config.callbacks.ema.decay,
-        warmup_steps=config.scheduler.warmup_steps,
+        warmup_steps=config.scheduler.warmup_steps or Recipe.warmup_steps,
     )
     return model, recipe
 

@@ -11,7 +11,7 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LRScheduler
 
-from attnflow.training.schedules import warmup_constant, warmup_cosine
+from attnflow.training.schedules import warmup_constant, warmup_cosine, warmup_length
 
 
 def rates(make: Callable[..., LRScheduler], number: int, **options: float) -> list[float]:
@@ -47,3 +47,30 @@ def test_warmup_then_constant() -> None:
 def test_no_warmup_starts_at_the_full_rate() -> None:
     assert rates(warmup_cosine, 1, total_steps=5, warmup_steps=0) == [2.0]
     assert rates(warmup_constant, 3, total_steps=5, warmup_steps=0) == [2.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("total_steps", "length"), [(1080, 50), (500, 50), (499, 49), (20, 2), (5, 0), (1, 0)]
+)
+def test_a_warmup_that_nobody_chose_fits_any_training(total_steps, length) -> None:
+    assert warmup_length(None, total_steps) == length
+    found = rates(warmup_cosine, total_steps, total_steps=total_steps)
+    assert found.index(max(found)) == length
+    assert max(found) == 2.0
+
+
+def test_the_default_is_fifty_steps_of_the_digits_training() -> None:
+    chosen, default = (
+        rates(warmup_cosine, 1080, total_steps=1080, warmup_steps=steps) for steps in (50, None)
+    )
+    assert default == chosen
+
+
+@pytest.mark.parametrize("schedule", [warmup_cosine, warmup_constant])
+def test_a_warmup_longer_than_training_is_told(schedule, caplog) -> None:
+    rates(schedule, 1, total_steps=51, warmup_steps=50)
+    assert not caplog.text
+    rates(schedule, 1, total_steps=50, warmup_steps=50)
+    assert "scheduler.warmup_steps: expected fewer than the 50 steps of training, got 50" in (
+        caplog.text
+    )

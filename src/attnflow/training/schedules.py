@@ -6,6 +6,7 @@ takes the schedule of its own length at the step it has come to.
 
 from __future__ import annotations
 
+import logging
 import math
 
 from torch.optim import Optimizer
@@ -13,18 +14,29 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from attnflow.errors import AttnFlowError, check_least
 
-__all__ = ["cosine_factor", "warmup_constant", "warmup_cosine", "warmup_factor"]
+__all__ = [
+    "cosine_factor",
+    "warmup_constant",
+    "warmup_cosine",
+    "warmup_factor",
+    "warmup_length",
+]
+
+log = logging.getLogger(__name__)
+# Of a warm-up that nobody chose: so many steps, but no larger share of training.
+DEFAULT_STEPS, DEFAULT_SHARE = 50, 0.1
 
 
 def warmup_cosine(
     optimizer: Optimizer,
     total_steps: float,
-    warmup_steps: int = 100,
+    warmup_steps: int | None = None,
     final_fraction: float = 0.0,
 ) -> LambdaLR:
     """Linear warm-up over ``warmup_steps``, then a cosine down to ``final_fraction`` of the rate.
 
-    Past ``total_steps`` the rate keeps its last value.
+    Past ``total_steps`` the rate keeps its last value. Without ``warmup_steps``, the warm-up is
+    one that fits (:func:`warmup_length`).
 
     Raises:
         AttnFlowError: the number of training steps is unknown, so no decay can be planned.
@@ -35,11 +47,11 @@ def warmup_cosine(
             "trainer.max_steps are both unbounded; a bound, or scheduler=warmup_constant, is "
             "accepted."
         )
-    check_least("scheduler.warmup_steps", warmup_steps, 0)
     if not 0 <= final_fraction <= 1:
         raise AttnFlowError(
             f"scheduler.final_fraction is {final_fraction}; a share from 0 to 1 is accepted."
         )
+    warmup_steps = warmup_length(warmup_steps, total_steps)
     decay_steps = max(1, int(total_steps) - warmup_steps)
 
     def factor(step: int) -> float:
@@ -52,8 +64,30 @@ def warmup_cosine(
 
 def warmup_constant(optimizer: Optimizer, total_steps: float, warmup_steps: int = 100) -> LambdaLR:
     """Linear warm-up over ``warmup_steps``, then the optimizer's rate throughout."""
-    check_least("scheduler.warmup_steps", warmup_steps, 0)
+    warmup_steps = warmup_length(warmup_steps, total_steps)
     return LambdaLR(optimizer, lambda step: warmup_factor(step, warmup_steps))
+
+
+def warmup_length(warmup_steps: int | None, total_steps: float) -> int:
+    """The steps of a warm-up within a training of ``total_steps``.
+
+    None gives 50 of them, but at most a tenth of training. A number is kept; where training ends
+    before it, that is told.
+
+    Raises:
+        AttnFlowError: a negative number.
+    """
+    if warmup_steps is None:
+        return int(min(DEFAULT_STEPS, DEFAULT_SHARE * total_steps))
+    check_least("scheduler.warmup_steps", warmup_steps, 0)
+    if warmup_steps >= max(total_steps, 1):
+        log.warning(
+            "scheduler.warmup_steps: expected fewer than the %d steps of training, got %d: its "
+            "full rate is never reached.",
+            total_steps,
+            warmup_steps,
+        )
+    return warmup_steps
 
 
 def warmup_factor(step: int, warmup_steps: int) -> float:
