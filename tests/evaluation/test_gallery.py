@@ -138,3 +138,35 @@ def test_eval_draws_the_pictures_of_a_run(train, command) -> None:
     assert figures["images_per_second"] > 0
     assert figures["test/nearest_neighbour_distance"] > 0
     assert figures["test/nearest_neighbour_distance_real"] > 0
+
+
+def test_a_picture_that_fails_is_named_and_the_others_are_drawn(
+    tmp_path, monkeypatch, caplog
+) -> None:
+    def fail(subject: Evaluated) -> None:
+        raise OSError(28, "No space left on device")
+
+    subject = subject_of((1, 4, 4), None, 3, tmp_path, pictures=["levels", "curves", "samples"])
+    path = tmp_path / "csv" / "metrics.csv"
+    path.parent.mkdir()
+    path.write_bytes(b"\xff\x00")
+    monkeypatch.setitem(PICTURES, "levels", fail)
+    assert [drawn.name for drawn in draw(subject, tmp_path / "samples")] == ["samples.png"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "picture levels is left out: OSError: [Errno 28] No space left on device",
+        f"picture curves is left out: {path}: expected a table of numbers, got the byte 0xff, "
+        "which is no UTF-8.",
+    ]
+
+
+def test_an_evaluation_of_a_run_with_a_garbled_log_writes_its_numbers(
+    train, command, capsys
+) -> None:
+    run_dir = train("debug=fast")
+    next(run_dir.rglob("metrics.csv")).write_text("step,val/bpd\n1,low\n")
+    checkpoint = f"ckpt_path={run_dir}/checkpoints/best.ckpt"
+    evaluation = command("eval", checkpoint, "eval.pictures=[curves]")
+    assert results(evaluation)["test/bpd"] == pytest.approx(results(run_dir)["test/bpd"], abs=1e-4)
+    told = [line for line in capsys.readouterr().out.splitlines() if "left out" in line]
+    assert len(told) == 1
+    assert "metrics.csv: expected a table of numbers, got 'low' under val/bpd in line 2" in told[0]

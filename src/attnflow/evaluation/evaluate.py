@@ -26,6 +26,7 @@ from attnflow.evaluation.conditions import (
     fidelity_to_truth,
     shuffled_bits_per_dim,
 )
+from attnflow.evaluation.decoration import decoration
 from attnflow.evaluation.gallery import Evaluated, check_options, draw
 from attnflow.evaluation.results import print_table, write_results
 from attnflow.evaluation.soundness import Soundness
@@ -130,7 +131,8 @@ def log_evaluation(
     for logger in loggers:
         logger.log_metrics({k: v for k, v in results.items() if k not in trainer.logged_metrics}, 0)
     for path in pictures:
-        log_picture(loggers, path.stem, decode_image(str(path), mode="RGB") / 255, 0)
+        with decoration(f"picture {path.stem} in the logger"):
+            log_picture(loggers, path.stem, decode_image(str(path), mode="RGB") / 255, 0)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from attnflow.errors import check_choice, check_least
 from attnflow.evaluation.attention import MOST_COLUMNS, attention_picture
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.curves import curves_picture
+from attnflow.evaluation.decoration import decoration
 from attnflow.evaluation.levels import levels_picture
 from attnflow.evaluation.neighbours import Neighbours, nearest_neighbours, neighbours_picture
 from attnflow.evaluation.pictures import (
@@ -185,10 +186,14 @@ def check_options(options: DictConfig) -> None:
 
 
 def draw(subject: Evaluated, folder: Path) -> list[Path]:
-    """Draw the pictures that ``eval.pictures`` names and that fit the model, as PNGs."""
-    pictures = {name: PICTURES[name](subject) for name in subject.options.pictures}
-    return [
-        save_picture(picture, folder / f"{name}.png")
-        for name, picture in pictures.items()
-        if picture is not None
-    ]
+    """Draw the pictures that ``eval.pictures`` names and that fit the model, as PNGs.
+
+    One that fails is left out, with a warning.
+    """
+    drawn = []
+    for name in subject.options.pictures:
+        with decoration(f"picture {name}"):
+            picture = PICTURES[name](subject)
+            if picture is not None:
+                drawn.append(save_picture(picture, folder / f"{name}.png"))
+    return drawn

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from attnflow.errors import AttnFlowError
+from attnflow.evaluation.records import read_csv, read_json
+
 __all__ = ["print_table", "read_curve", "read_results", "write_results"]
 
 FILE_NAME = "results.json"
+# What is a number, or null, in results.json; any other entry is a choice, and may be words.
+SPLITS = ("train/", "val/", "test/")
+NUMBERS = ("params", "images_per_second", "wall_seconds", "epochs", "steps", "seed")
 
 Curve = tuple[list[int], list[float]]  # steps and values
 
@@ -32,8 +39,28 @@ def write_results(directory: Path, results: Mapping[str, float | int | str]) -> 
 
 
 def read_results(directory: Path) -> dict[str, float | int | str | None]:
-    """What :func:`write_results` wrote."""
-    return json.loads((directory / FILE_NAME).read_text())
+    """Read what :func:`write_results` wrote.
+
+    Raises:
+        AttnFlowError: the file cannot be read, or holds something else.
+    """
+    path = directory / FILE_NAME
+    held = read_json(path)
+    if not isinstance(held, dict):
+        raise AttnFlowError(f"{path}: expected names with their numbers, got {held!r:.80}.")
+    for name, value in held.items():
+        if name in NUMBERS or name.startswith(SPLITS):
+            accepted = value is None or _is_finite(value)
+        else:
+            accepted = value is None or isinstance(value, (str, bool)) or _is_finite(value)
+        if not accepted:
+            raise AttnFlowError(f"{path}: {name}: expected a number, got {value!r:.80}.")
+    return held
+
+
+def _is_finite(value: object) -> bool:
+    """Whether it is a number that a table can show."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def print_table(results: Mapping[str, object], notes: Mapping[str, object]) -> None:
@@ -48,17 +75,32 @@ def print_table(results: Mapping[str, object], notes: Mapping[str, object]) -> N
 
 
 def read_curve(run_dir: Path, name: str) -> Curve:
-    """What the CSV logger of a run wrote under ``name``; a resumed run's files are joined.
+    """Read what the CSV logger of a run wrote under ``name``; a resumed run's files are joined.
 
     Returns:
         Steps and finite values, in order; empty where nothing was logged.
+
+    Raises:
+        AttnFlowError: a file cannot be read, or is no table of numbers.
     """
     values: dict[int, float] = {}
-    files = (run_dir / "csv").rglob("metrics.csv")
-    for path in sorted(files, key=lambda path: path.stat().st_mtime):
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if row.get(name) and row.get("step") and math.isfinite(float(row[name])):
-                    values[int(row["step"])] = float(row[name])
+    for path in curve_files(run_dir):
+        rows = list(read_csv(path))
+        # What an earlier leg logged after the checkpoint that this one went on from is undone.
+        start = min((row["step"] for row in rows), default=math.inf)
+        values = {step: value for step, value in values.items() if step < start}
+        values |= {
+            int(row["step"]): row[name] for row in rows if name in row and math.isfinite(row[name])
+        }
     steps = sorted(values)
     return steps, [values[step] for step in steps]
+
+
+def curve_files(run_dir: Path) -> list[Path]:
+    """The files of a run's CSV logger: one for each leg, in their order, or one for all."""
+    legs = (run_dir / "csv").glob("version_*/metrics.csv")
+    whole = (run_dir / "csv" / "metrics.csv", run_dir / "metrics.csv")
+    return [
+        *sorted(legs, key=lambda path: (len(path.parent.name), path.parent.name)),
+        *(path for path in whole if os.path.lexists(path)),
+    ]
