@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from attnflow.assembly import MODEL_GROUPS, build_model
+from attnflow.assembly import build_model
 from attnflow.data.base import DataSpec
 from attnflow.errors import AttnFlowError
 from attnflow.flow import Flow
@@ -97,11 +97,14 @@ def read_checkpoint(path: str | Path) -> dict:
 
 
 def describe(config: Mapping, spec: DataSpec) -> dict[str, object]:
-    """What training adds to a checkpoint, in plain values, so that it is enough alone."""
+    """What training adds to a checkpoint, in plain values, so that it is enough alone.
+
+    The whole config is kept: a model is rebuilt from the groups of its architecture and of its
+    data, and a resumed training says what else has changed.
+    """
     from attnflow.version import __version__
 
-    held = {group: config.get(group) for group in (*MODEL_GROUPS, "data", "seed", "choices")}
-    return {"config": held, "data_spec": spec.as_dict(), "version": __version__}
+    return {"config": dict(config), "data_spec": spec.as_dict(), "version": __version__}
 
 
 def check_same_architecture(model: nn.Module, state: Mapping[str, Tensor], path: object) -> None:

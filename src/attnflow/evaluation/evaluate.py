@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torchvision.io import decode_image
 
+from attnflow.assembly import MODEL_GROUPS
 from attnflow.checkpoint import KEY, is_averaged, load_model, read_checkpoint
 from attnflow.commands import plain_config
 from attnflow.conditioning import ClassConditioning
@@ -80,8 +81,9 @@ def evaluate(config: DictConfig) -> float:
             enable_checkpointing=False,
         )
         for logger in loggers:
-            # Found by the choices of the training, and by its W&B run.
-            logger.log_hyperparams(plain_config(config) | held | {"trained_as": run_id})
+            # Found by the model and the choices of the training, and by its W&B run.
+            trained = {key: held[key] for key in (*MODEL_GROUPS, "data", "seed", "choices")}
+            logger.log_hyperparams(plain_config(config) | trained | {"trained_as": run_id})
         trainer.test(module, datamodule, verbose=False)
     results = {
         **{name: float(value) for name, value in trainer.callback_metrics.items()},
