@@ -54,7 +54,7 @@ def make_loggers(
     for entry in config.values():
         if entry:
             nulls = {k: v for k, v in known.items() if k in entry and entry[k] is None}
-            loggers.append(instantiate(OmegaConf.merge(entry, nulls)))
+            loggers.append(instantiate(OmegaConf.merge(entry, nulls), _convert_="all"))
     return loggers
 
 

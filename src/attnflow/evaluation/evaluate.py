@@ -67,11 +67,11 @@ def evaluate(config: DictConfig) -> float:
         )
     held, run_id = checkpoint[KEY]["config"], checkpoint[KEY].get("wandb_id")
     seed_everything(config.seed, workers=True, verbose=False)
-    datamodule = instantiate(held["data"] | dict(config.data))
+    datamodule = instantiate(held["data"] | dict(config.data), _convert_="all")
     module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
     rate = ScoringRate()
     callbacks = [rate, Soundness(config.eval.num_sound, seed=config.seed)]
-    callbacks += [instantiate(config.metrics)] if config.metrics else []
+    callbacks += [instantiate(config.metrics, _convert_="all")] if config.metrics else []
     loggers = make_loggers(config.logger, held["choices"])
     with quiet_warnings():
         trainer = instantiate(

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from attnflow.utils.plain import plain
+
 __all__ = ["LAST", "PREVIOUS", "SafeCheckpointIO"]
 
 LAST = "last.ckpt"
@@ -29,7 +31,8 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
     At every moment the target is a whole checkpoint: the old one or the new one. The last
     ``last.ckpt`` stays as ``last.previous.ckpt``. Where the disk is full, the old checkpoint
-    stays, training goes on and a warning says so.
+    stays, training goes on and a warning says so. Only plain values are written, so that every
+    checkpoint can be read back.
     """
 
     def save_checkpoint(
@@ -39,7 +42,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         temporary = path.with_name(f"{path.name}.tmp")
         # torch's own writer may end the process where a write fails.
         content = io.BytesIO()
-        torch.save(checkpoint, content)
+        torch.save(plain(checkpoint, "the checkpoint"), content)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:

@@ -55,15 +55,15 @@ def train(config: DictConfig) -> float:
     run_dir = Path(config.paths.output_dir)
     seed_everything(config.seed, workers=True, verbose=False)
     warn_of_placed_nothing(plain)
-    datamodule: LightningDataModule = instantiate(config.data)
+    datamodule: LightningDataModule = instantiate(config.data, _convert_="all")
     model = build_model(plain, datamodule.spec)
     checkpoint = find_checkpoint(config.resume, run_dir)
     run_id = check_resumable(checkpoint, model)[KEY].get("wandb_id") if checkpoint else None
     loggers = make_loggers(config.logger, plain["choices"], run_id)
     module = FlowModule(
         model,
-        optimizer=instantiate(config.optimizer),
-        scheduler=instantiate(config.scheduler),
+        optimizer=instantiate(config.optimizer, _convert_="all"),
+        scheduler=instantiate(config.scheduler, _convert_="all"),
         seed=config.seed,
         description=describe(plain, datamodule.spec) | {"wandb_id": wandb_id(loggers) or run_id},
     )
@@ -115,12 +115,13 @@ def make_trainer(config: DictConfig, loggers: Sequence[Logger]) -> Trainer:
     Metrics come first, before the weight averaging takes the averaged weights away again.
     """
     entries = (config.metrics, *config.callbacks.values())
-    callbacks: list[Callback] = [instantiate(c) for c in entries if c]
+    callbacks: list[Callback] = [instantiate(c, _convert_="all") for c in entries if c]
     if not loggers:  # nowhere for the rate to be written to, which its monitor calls an error
         callbacks = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
     # Else Lightning would bring its own in the place of one that was left out.
     bar = any(isinstance(c, ProgressBar) for c in callbacks)
-    return instantiate(config.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=bar)
+    given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bar}
+    return instantiate(config.trainer, **given, _convert_="all")
 
 
 def check_validates(trainer: Trainer) -> None:
