@@ -16,6 +16,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from attnflow.arguments import check_config_types, check_seed
+from attnflow.cli.folder_lock import lock_folder, release_folder
+from attnflow.cli.launch import is_first
+from attnflow.cli.sweep_folder import failed_jobs
 from attnflow.errors import ERROR_FILE, expected_error
 from attnflow.ranks import count_ranks, run_ranks
 
@@ -56,10 +59,12 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     the sweep exits with status 1 at its end (:func:`exit_status`).
     """
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-    error_file = Path(HydraConfig.get().runtime.output_dir) / ERROR_FILE
+    folder = Path(HydraConfig.get().runtime.output_dir)
     if sweeping:
-        error_file.unlink(missing_ok=True)  # of an earlier try
+        (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier try
     try:
+        if is_first(config):
+            lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
         check_seed(config.seed)
         check_config_types(OmegaConf.to_container(config))
         ranks = count_ranks(config)
@@ -70,9 +75,11 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
             if sentence is None:
                 raise
             sys.exit(f"error: {sentence}")
-        error_file.write_text(sentence or traceback.format_exc())
+        (folder / ERROR_FILE).write_text(sentence or traceback.format_exc())
         log.error("job failed: %s", sentence or traceback.format_exc())
         return float("inf")
+    finally:
+        release_folder(folder)
 
 
 class FailedJobs(HydraCallback):
@@ -80,7 +87,8 @@ class FailedJobs(HydraCallback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Look for what failed jobs left in the sweep's folder."""
-        _failed_jobs.extend(Path(config.hydra.sweep.dir).rglob(ERROR_FILE))
+        release_folder(Path(config.hydra.sweep.dir))
+        _failed_jobs.extend(failed_jobs(Path(config.hydra.sweep.dir)))
 
 
 def exit_status() -> int:

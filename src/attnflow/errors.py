@@ -7,10 +7,19 @@ from numbers import Real
 
 from hydra.errors import InstantiationException
 
-__all__ = ["ERROR_FILE", "AttnFlowError", "check_choice", "check_least", "expected_error"]
+__all__ = [
+    "ERROR_FILE",
+    "SKIPPED_FILE",
+    "AttnFlowError",
+    "check_choice",
+    "check_least",
+    "expected_error",
+]
 
-# What a sweep's job that failed leaves in its folder.
+# What a sweep's job that failed leaves in its folder,
 ERROR_FILE = "error.txt"
+# and one that was left out, because it would have repeated another.
+SKIPPED_FILE = "skipped.txt"
 
 
 class AttnFlowError(ValueError):

@@ -1,0 +1,61 @@
+"""What Hydra calls around a run or a sweep; conf/hydra names it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from attnflow.arguments import check_type
+from attnflow.cli.run_folder import claim_run_folder
+from attnflow.cli.sweep_folder import claim_sweep_folder
+from attnflow.errors import AttnFlowError
+
+__all__ = ["OwnFolders"]
+
+
+class OwnFolders(Callback):
+    """Gives every run and every sweep a folder of its own, before Hydra writes anything."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Claim ``hydra.run.dir``."""
+        claim(claim_run_folder, config, "hydra.run.dir")
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Claim ``hydra.sweep.dir``."""
+        claim(claim_sweep_folder, config, "hydra.sweep.dir")
+
+
+def claim(claim_folder: Callable[[DictConfig], None], config: DictConfig, option: str) -> None:
+    """Claim a folder, or exit with one sentence: Hydra would only warn of what is raised."""
+    try:
+        check_type("overwrite", config.get("overwrite"), bool)
+        with resolvable(config):
+            claim_folder(config)
+    except AttnFlowError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(
+            f"error: {option}: expected a folder that can be written to, got {error.filename} "
+            f"({error.strerror})."
+        )
+    except OmegaConfBaseException as error:
+        sys.exit(f"error: {option}: expected a folder, got one that {' '.join(str(error).split())}")
+
+
+@contextmanager
+def resolvable(config: DictConfig) -> Iterator[None]:
+    """Let names with ``${hydra:...}`` in them be resolved, as Hydra itself does later on."""
+    hydra_config = HydraConfig.instance()
+    before = hydra_config.cfg
+    hydra_config.set_config(config)
+    try:
+        yield
+    finally:
+        hydra_config.cfg = before

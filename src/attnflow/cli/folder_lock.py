@@ -1,0 +1,65 @@
+"""One process a folder: a lock that ends with the process that holds it, however it ends."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from attnflow.errors import AttnFlowError
+
+__all__ = ["LOCK", "lock_folder", "open_lock", "release_folder"]
+
+LOCK = ".lock"
+# What a file system answers that knows no locks: there, folders go unguarded.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+_held: dict[Path, int] = {}
+
+
+def lock_folder(folder: Path, option: str) -> None:
+    """Hold ``folder`` until :func:`release_folder` or the end of this process.
+
+    The lock is a record lock: child processes don't inherit it, a kill releases it, and NFS
+    keeps it between machines.
+
+    Args:
+        folder: exists.
+        option: that named the folder, for the message.
+
+    Raises:
+        AttnFlowError: another process holds it.
+    """
+    folder = folder.resolve()
+    if folder in _held:
+        return
+    descriptor = open_lock(folder)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        if error.errno in NO_LOCKS:
+            return
+        raise AttnFlowError(
+            f"{option}: expected a folder that no other process writes to, got {folder}, which "
+            f"{holder or 'another process'} writes to now."
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    _held[folder] = descriptor
+
+
+def open_lock(folder: Path) -> int:
+    """The descriptor of a folder's lock file, which is made where it is missing."""
+    return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def release_folder(folder: Path) -> None:
+    """Let go of a folder, if this process holds it."""
+    descriptor = _held.pop(folder.resolve(), None)
+    if descriptor is not None:
+        with suppress(OSError):
+            os.close(descriptor)

@@ -1,0 +1,189 @@
+"""A folder for each run: new by default, and never that of another run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+import yaml
+from omegaconf import DictConfig, OmegaConf, read_write
+
+from attnflow.cli.folder_lock import lock_folder
+from attnflow.cli.launch import agree, by_slurm, by_torchrun, is_first
+from attnflow.errors import ERROR_FILE, SKIPPED_FILE, AttnFlowError
+
+__all__ = [
+    "ASIDE",
+    "RESULTS",
+    "SWEEP",
+    "check_sources",
+    "claim_run_folder",
+    "named_folder",
+    "own_files",
+    "put_aside",
+    "set_option",
+]
+
+# What a run writes that it would be a loss to mix with another's ...
+RESULTS = ("results.json", "samples", "csv", "tensorboard", "wandb", "checkpoints")
+# ... and what it writes besides. The checkpoints are last: while they stay, so does the run.
+RECORDS = (".hydra", "train.log", "eval.log", "environment.json", ERROR_FILE, SKIPPED_FILE)
+# What Hydra writes into a sweep's folder.
+SWEEP = "multirun.yaml"
+# Where overwrite=true puts what was there.
+ASIDE = "overwritten"
+# Options that name a checkpoint or a run to start from.
+SOURCES = ("resume", "init_from", "ckpt_path")
+
+
+def claim_run_folder(config: DictConfig) -> None:
+    """Make the run's folder its own, before anything is written to it, and lock it.
+
+    Args:
+        config: composed, with Hydra's own; ``hydra.run.dir`` becomes the absolute path.
+
+    Raises:
+        AttnFlowError: the folder holds, or lies in, another run, or another process writes there.
+    """
+    folder = named_folder(config, "hydra.run.dir")
+    set_option(config, "hydra.run.dir", str(folder))
+    if not is_first(config):
+        keep_quiet(config)
+        return
+    check_not_inside_a_run(folder)
+    check_unused(folder, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock_folder(folder, "hydra.run.dir")
+    check_unused(folder, config)  # again: another process may have been here in between
+    if config.overwrite:
+        check_sources(folder, config)
+        put_aside(folder, own_files(folder, (*RECORDS, *RESULTS)))
+
+
+def named_folder(config: DictConfig, option: str) -> Path:
+    """The absolute path that ``option`` means; one named after the time is new, and made.
+
+    Raises:
+        AttnFlowError: it is no folder, or not one that the run's processes would agree on.
+    """
+    given = OmegaConf.select(config, option)
+    if not given:
+        raise AttnFlowError(f"{option}: expected a folder, got {given!r}.")
+    folder = Path(os.path.abspath(os.path.expanduser(str(given))))
+    group, _, key = option.rpartition(".")
+    written = OmegaConf.to_container(OmegaConf.select(config, group), resolve=False)[key]
+    if "${now:" not in written:
+        return folder
+    if by_torchrun(config):
+        return agree(new_folder(folder) if is_first(config) else None)
+    if by_slurm(config):
+        step = os.environ.get("SLURM_STEP_ID", "0")
+        return folder.with_name(f"slurm_{os.environ['SLURM_JOB_ID']}_{step}")
+    nodes = (config.get("trainer") or {}).get("num_nodes", 1)
+    if nodes != 1:
+        raise AttnFlowError(
+            f"{option}: expected the same folder on each of trainer.num_nodes={nodes}, got "
+            f"{given}, which is named after the time."
+        )
+    return new_folder(folder)
+
+
+def new_folder(wanted: Path) -> Path:
+    """Make a folder that was not there: the wanted one, or that name with a number."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}_{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
+
+
+def check_unused(folder: Path, config: DictConfig) -> None:
+    """Raise :class:`AttnFlowError` for a run's folder that the config does not go on in."""
+    if (folder / SWEEP).exists():
+        raise AttnFlowError(
+            f"hydra.run.dir: expected the folder of a run, got a sweep's, {folder}."
+        )
+    if config.overwrite or goes_on_in(folder, config):
+        return
+    found = [path.name for path in own_files(folder, RESULTS)]
+    if found:
+        go_on = "resume=auto goes on with it, " if config.get("resume", "") is None else ""
+        raise AttnFlowError(
+            f"hydra.run.dir: expected a folder without a run, got {folder}, which holds "
+            f"{' and '.join(found)}; {go_on}overwrite=true puts it aside and begins anew."
+        )
+
+
+def goes_on_in(folder: Path, config: DictConfig) -> bool:
+    """Whether the config resumes the training that lies in ``folder``."""
+    resume = config.get("resume")
+    if resume is None or task_of(folder) not in (None, "train"):
+        return False
+    return resume == "auto" or folder in (path := absolute(resume), *path.parents[:2])
+
+
+def task_of(folder: Path) -> str | None:
+    """What wrote a folder, a training or an evaluation; None where no record says."""
+    try:
+        record = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
+        return record.get("task_name")
+    except (OSError, yaml.YAMLError, AttributeError):
+        return None
+
+
+def check_not_inside_a_run(folder: Path) -> None:
+    """Raise :class:`AttnFlowError` for a folder below one that a run wrote."""
+    for parent in folder.parents:
+        if task_of(parent) and own_files(parent, RESULTS):
+            raise AttnFlowError(
+                f"hydra.run.dir: expected a folder outside of other runs, got {folder}, which lies "
+                f"in that of the run {parent}."
+            )
+
+
+def check_sources(folder: Path, config: DictConfig) -> None:
+    """Raise :class:`AttnFlowError` where what is to be overwritten is also to be started from."""
+    for option in SOURCES:
+        given = config.get(option)
+        if given == "auto" or (given and folder in (absolute(given), *absolute(given).parents)):
+            raise AttnFlowError(
+                f"overwrite: expected false, as {option}={given} starts from what lies in the "
+                f"run's folder {folder}, got true."
+            )
+
+
+def absolute(path: object) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(str(path))))
+
+
+def own_files(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Those of a run's files that are there."""
+    return [folder / name for name in names if os.path.lexists(folder / name)]
+
+
+def put_aside(folder: Path, paths: Sequence[Path]) -> None:
+    """Move files of a folder to a subfolder of it, in this order; nothing is deleted."""
+    if not paths:
+        return
+    aside = new_folder(folder / ASIDE)
+    for path in paths:
+        path.rename(aside / path.name)
+    print(f"What lay in {folder} lies in {aside} now.")
+
+
+def keep_quiet(config: DictConfig) -> None:
+    """Leave Hydra's records and log to the run's first process."""
+    set_option(config, "hydra.output_subdir", None)
+    set_option(config, "hydra.job_logging", {"root": None})
+
+
+def set_option(config: DictConfig, option: str, value: object) -> None:
+    """Change one of Hydra's own options, which are read-only by now."""
+    with read_write(config.hydra):
+        OmegaConf.update(config, option, value, merge=False, force_add=True)
