@@ -20,6 +20,7 @@ from attnflow.metrics.images import batches, fetch, shuffled, to_extract
 from attnflow.metrics.measures import KEEPING, NEIGHBOURS, Measures
 from attnflow.metrics.reference import Reference, reference_of
 from attnflow.noise import sample_keys
+from attnflow.training.ending import falls_due
 
 __all__ = ["ImageQuality"]
 
@@ -43,7 +44,7 @@ class ImageQuality(Callback):
         cache_dir: where statistics of real images are kept, between runs.
         num_samples: at the test.
         num_samples_val: at validation; None for none.
-        every_n_epochs: how often validation counts; the last epoch always does.
+        every_n_epochs: how often validation counts; that of the last step always does.
         batch_size: samples drawn, and images read, at once.
         measures: at the test; of "frechet", "kernel", "inception_score" and "precision_recall".
         subset_size, num_subsets: of the kernel distance.
@@ -150,11 +151,9 @@ class ImageQuality(Callback):
             )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        due = epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs
         if trainer.sanity_checking or self.num_samples_val is None:
             return
-        if due or trainer.state.fn != "fit":
+        if trainer.state.fn != "fit" or falls_due(trainer, self.every_n_epochs):
             split, count = self.val_split, self.num_samples_val
             figures = self.measure(trainer, pl_module, split, count, ("frechet",))
             log_figures(pl_module, "val", figures)

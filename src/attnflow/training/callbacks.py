@@ -1,7 +1,8 @@
-"""Lightning callbacks of our own: speed and gradients."""
+"""Lightning callbacks of our own: speed, gradients, and how often figures are logged."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -11,24 +12,24 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-__all__ = ["GradientNorm", "ImagesPerSecond", "gradient_norm"]
+__all__ = ["GradientNorm", "ImagesPerSecond", "LoggedSteps", "gradient_norm"]
 
 
 class ImagesPerSecond(Callback):
     """Logs how many images a second training takes in, over all ranks, without validation.
 
-    One figure an epoch, so that reading the clock costs nothing.
+    One figure an epoch, of the steps that it has, however it ends.
     """
 
     def __init__(self) -> None:
-        self.images = 0
+        self.images, self.seconds = 0, 0.0  # of this epoch
         self.rate = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.images, self.started = 0, time.perf_counter()  # perhaps in the middle of an epoch
+        self.on_train_epoch_start(trainer, pl_module)  # perhaps in the middle of an epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.images, self.started = 0, time.perf_counter()
+        self.images, self.seconds, self.since = 0, 0.0, time.perf_counter()
 
     def on_train_batch_end(
         self,
@@ -39,22 +40,60 @@ class ImagesPerSecond(Callback):
         batch_idx: int,
     ) -> None:
         self.images += len(batch["image"]) * trainer.world_size
-        if batch_idx + 1 == trainer.num_training_batches:  # before validation starts
-            self.rate = self.images / (time.perf_counter() - self.started)
+        now = time.perf_counter()
+        self.seconds, self.since = self.seconds + now - self.since, now
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.since = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.images:
+            self.rate = self.images / self.seconds
             pl_module.log("images_per_second", self.rate, prog_bar=True, batch_size=1)
 
 
 class GradientNorm(Callback):
     """Logs ``train/grad_norm``: the Euclidean norm of all gradients together, before clipping.
 
-    Only at the steps that are logged: another step would pay for a figure that nobody sees.
+    Of every step, as which of them are logged may turn out after it.
     """
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
-            pl_module.log("train/grad_norm", gradient_norm(pl_module))
+        pl_module.log("train/grad_norm", gradient_norm(pl_module))
+
+
+class LoggedSteps(Callback):
+    """Sees to the steps at which Lightning logs figures of training.
+
+    At least one an epoch: where it has fewer steps than ``log_every_n_steps``, every so many as it
+    has. And they are counted as optimization steps are, after a resumption too.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.every_n_steps = trainer.log_every_n_steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready  # before a resumption
+        self._fit_epoch(trainer, math.ceil(batches / trainer.accumulate_grad_batches))
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._fit_epoch(trainer, 0)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        # A checkpoint that was written after validation within an epoch is one behind.
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+
+    def _fit_epoch(self, trainer: Trainer, steps_done: int) -> None:
+        """Log as often as the epoch that has had ``steps_done`` steps needs it."""
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        if trainer.max_steps != -1:
+            steps = min(steps, trainer.max_steps - trainer.global_step + steps_done)
+        trainer.log_every_n_steps = max(1, min(self.every_n_steps, steps))
 
 
 def gradient_norm(module: nn.Module) -> Tensor:

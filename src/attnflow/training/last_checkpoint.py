@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from attnflow.distributed import all_reduce_max
 from attnflow.errors import check_least
 from attnflow.training.checkpoint_io import LAST
+from attnflow.training.ending import ends_here
 
 __all__ = ["LastCheckpoint"]
 
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps ``last.ckpt`` no older than ``every_n_steps`` steps and the last epoch's end.
+    """Keeps ``last.ckpt`` no older than ``every_n_steps`` steps, and writes it at an epoch's end
+    and at the end of training, after validation.
 
     At a signal, training ends after the step that it is in, once ``last.ckpt`` holds that step,
     with exit status 128 + signal; ``resume=auto`` goes on with the next one. Validation is ended
@@ -74,19 +76,22 @@ class LastCheckpoint(Checkpoint):
         batch: object,
         batch_idx: int,
     ) -> None:
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            return  # the epoch's end, after validation, is the better moment
+        if trainer.is_last_batch or ends_here(trainer):
+            return  # after validation is the better moment
         received = self._received_by_any_rank(trainer)
         due = trainer.global_step - self.saved_step >= self.every_n_steps
-        if received or due or trainer.global_step == trainer.max_steps:
+        if received or due:
             self._save(trainer)
         if received:
             self._end(trainer, received)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Within an epoch: at its end, the checkpoint would take it for a whole one.
+        if trainer.state.fn == "fit" and ends_here(trainer) and not trainer.is_last_batch:
+            self._save_and_end_if_told(trainer)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._save(trainer)
-        if received := self._received_by_any_rank(trainer):
-            self._end(trainer, received)
+        self._save_and_end_if_told(trainer)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restore_handlers()  # there is nothing to save, and Lightning would go on testing
@@ -108,6 +113,11 @@ class LastCheckpoint(Checkpoint):
         if trainer.world_size == 1:
             return self.received
         return int(all_reduce_max(torch.tensor(self.received, device=trainer.strategy.root_device)))
+
+    def _save_and_end_if_told(self, trainer: Trainer) -> None:
+        self._save(trainer)
+        if received := self._received_by_any_rank(trainer):
+            self._end(trainer, received)
 
     def _save(self, trainer: Trainer) -> None:
         if trainer.global_step == self.saved_step or trainer.fast_dev_run:

@@ -16,6 +16,7 @@ from attnflow.distributed import all_reduce_sum, world_size
 from attnflow.errors import AttnFlowError, check_least
 from attnflow.image_model import Batch, ImageModel
 from attnflow.noise import sample_keys, uniform_noise
+from attnflow.training.accumulation import back_to_window_start, window_size
 from attnflow.training.standard_error import StandardError
 
 __all__ = ["FlowModule"]
@@ -80,7 +81,12 @@ class FlowModule(LightningModule):
         batch = self.transfer_batch_to_device(batch, self.device, 0)
         self.model.initialize(batch, self.noise(batch, NO_EPOCH))
 
+    def on_train_start(self) -> None:
+        self.first_batch = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        if batch_idx == 0:
+            self.first_batch = 0
         # The same on all ranks: SharedDropout tells them apart.
         torch.manual_seed(int(sample_keys(self.seed, self.current_epoch, torch.tensor(batch_idx))))
 
@@ -91,6 +97,15 @@ class FlowModule(LightningModule):
         self.log("train/loss", whole, batch_size=size)
         self.log("train/bpd", whole, on_step=True, on_epoch=False, prog_bar=True, batch_size=size)
         return loss
+
+    def backward(self, loss: Tensor) -> None:
+        """Add to the gradients of a step, which are those of the mean over its batches.
+
+        Lightning divides by ``accumulate_grad_batches``, however few an epoch's last step has.
+        """
+        per_step, batches = self.trainer.accumulate_grad_batches, self.trainer.num_training_batches
+        size = window_size(self.trainer.fit_loop.batch_idx, per_step, batches, self.first_batch)
+        super().backward(loss if size == per_step else loss * (per_step / size))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.val_bpd.update(self.bits_per_dim(batch))
@@ -125,3 +140,5 @@ class FlowModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint[KEY] = self.description
+        if "loops" in checkpoint:
+            back_to_window_start(checkpoint, self.trainer.accumulate_grad_batches)

@@ -15,6 +15,7 @@ from attnflow.errors import check_least
 from attnflow.evaluation.attention import MOST_COLUMNS, attention_picture
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.pictures import image_grid, save_picture, spread_batch
+from attnflow.training.ending import falls_due
 
 __all__ = ["AttentionPictures", "SamplePictures", "log_picture"]
 
@@ -43,7 +44,7 @@ class _Pictures(Callback):
 
     Args:
         directory: where the PNGs go.
-        every_n_epochs: how often; the last epoch is always drawn.
+        every_n_epochs: how often; the last step is always drawn.
     """
 
     name: str  # of the series, in the loggers
@@ -55,8 +56,8 @@ class _Pictures(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        due = epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs
-        if not due or trainer.state.fn != "fit" or not trainer.is_global_zero:
+        due = trainer.state.fn == "fit" and falls_due(trainer, self.every_n_epochs)
+        if not due or not trainer.is_global_zero:
             return
         picture = self.draw(trainer, pl_module)
         if picture is not None:
@@ -75,7 +76,7 @@ class SamplePictures(_Pictures):
 
     Args:
         directory: where the PNGs go.
-        every_n_epochs: how often; the last epoch is always drawn.
+        every_n_epochs: how often; the last step is always drawn.
         num_samples: images in the grid.
         seed: of the latents, the same at every epoch, so that pictures can be compared.
     """
@@ -103,7 +104,7 @@ class AttentionPictures(_Pictures):
 
     Args:
         directory: where the PNGs go.
-        every_n_epochs: how often; the last epoch is always drawn.
+        every_n_epochs: how often; the last step is always drawn.
     """
 
     name = "attention"

@@ -29,6 +29,7 @@ from attnflow.evaluation.results import print_table, write_results
 from attnflow.tracking import finished_wandb, log_summary, make_loggers, wandb_id
 from attnflow.training.callbacks import ImagesPerSecond
 from attnflow.training.module import FlowModule
+from attnflow.training.plan import PlanCheck
 from attnflow.training.provenance import write_environment
 from attnflow.training.quiet import quiet_warnings
 from attnflow.training.resume import check_resumable, find_checkpoint
@@ -69,7 +70,6 @@ def train(config: DictConfig) -> float:
     )
     with quiet_warnings():
         trainer = make_trainer(config, loggers)
-    check_validates(trainer)
     keepers(trainer)  # raises before training, not after it
     if trainer.is_global_zero:
         write_environment(run_dir)
@@ -77,12 +77,12 @@ def train(config: DictConfig) -> float:
         logger.log_hyperparams(plain | {"params": count_parameters(module)})
     with quiet_warnings():
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
-        results = {"val/bpd": float(keeper_of_the_best(trainer).best_model_score)}
+        results = load_best(module, trainer)
         if config.test:
-            load_best(module, trainer)
             trainer.test(module, datamodule, verbose=False)
             figures = trainer.callback_metrics.items()
             results |= {name: float(v) for name, v in figures if name.startswith("test/")}
+            results["test/step"] = results["val/step"]
     if datamodule.entropy is not None:
         results["data/entropy_bpd"] = datamodule.entropy
     results |= {
@@ -115,23 +115,15 @@ def make_trainer(config: DictConfig, loggers: Sequence[Logger]) -> Trainer:
     Metrics come first, before the weight averaging takes the averaged weights away again.
     """
     entries = (config.metrics, *config.callbacks.values())
-    callbacks: list[Callback] = [instantiate(c, _convert_="all") for c in entries if c]
+    splits = ("train", "val", "test") if config.test else ("train", "val")
+    made = (instantiate(c, _convert_="all") for c in entries if c)
+    callbacks: list[Callback] = [*made, PlanCheck(splits)]
     if not loggers:  # nowhere for the rate to be written to, which its monitor calls an error
         callbacks = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
     # Else Lightning would bring its own in the place of one that was left out.
     bar = any(isinstance(c, ProgressBar) for c in callbacks)
     given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bar}
     return instantiate(config.trainer, **given, _convert_="all")
-
-
-def check_validates(trainer: Trainer) -> None:
-    """Raise :class:`AttnFlowError` where training would end before its first validation."""
-    every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
-    if every and epochs and 0 < epochs < every:
-        raise AttnFlowError(
-            f"trainer.check_val_every_n_epoch is {every}, but trainer.max_epochs is {epochs}, so "
-            f"nothing would be validated; at most {epochs} is accepted."
-        )
 
 
 def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
@@ -153,24 +145,49 @@ def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
     return found
 
 
-def keeper_of_the_best(trainer: Trainer) -> ModelCheckpoint:
-    """The callback that kept the checkpoint of the best ``val/bpd``."""
-    for callback in keepers(trainer):
-        if callback.best_model_score is not None:
-            return callback
-    raise AttnFlowError(
-        "nothing was validated, so there is nothing to test or to report; at least one epoch with "
-        "batches (trainer.limit_train_batches, trainer.limit_val_batches) is needed."
-    )
+def best_checkpoint(trainer: Trainer) -> str:
+    """The path of the checkpoint of the best ``val/bpd``; empty where none was kept."""
+    paths = (callback.best_model_path for callback in keepers(trainer))
+    return next((path for path in paths if path), "")
 
 
-def load_best(module: FlowModule, trainer: Trainer) -> None:
+def load_best(module: FlowModule, trainer: Trainer) -> dict[str, float | int]:
     """Put the best checkpoint's averaged weights, those that eval.py reads, into the module.
 
-    Lightning's own loading would bring back the weights that training goes on from.
+    Lightning's own loading would bring back the weights that training goes on from. Where no
+    checkpoint was kept, the module has the averaged weights of the last step.
+
+    Returns:
+        ``val/bpd`` and ``val/step`` of these very weights.
+
+    Raises:
+        AttnFlowError: no checkpoint was kept, and nothing was validated.
     """
-    checkpoint = read_checkpoint(keeper_of_the_best(trainer).best_model_path)
-    module.model.load_state_dict(model_state(checkpoint))
+    if path := best_checkpoint(trainer):
+        checkpoint = read_checkpoint(path)
+        module.model.load_state_dict(model_state(checkpoint))
+        return {"val/bpd": validation_score(checkpoint), "val/step": checkpoint["global_step"]}
+    if "val/bpd" not in trainer.callback_metrics:
+        raise AttnFlowError(
+            "nothing was validated, so there is nothing to test or to report; a training of at "
+            "least one step is needed."
+        )
+    log.warning(
+        "no checkpoint was kept%s; figures are those of the weights that training ended with, at "
+        "step %d.",
+        ", as trainer.fast_dev_run keeps none" if trainer.fast_dev_run else "",
+        trainer.global_step,
+    )
+    return {
+        "val/bpd": float(trainer.callback_metrics["val/bpd"]),
+        "val/step": trainer.global_step,
+    }
+
+
+def validation_score(checkpoint: Mapping) -> float:
+    """The ``val/bpd`` of a checkpoint's own weights, which its keeper wrote into it."""
+    states = checkpoint["callbacks"].values()
+    return float(next(s["current_score"] for s in states if s.get("monitor") == "val/bpd"))
 
 
 def finish(
@@ -191,7 +208,7 @@ def finish(
     notes = {
         "samples": picture,
         "results": path,
-        "best checkpoint": keeper_of_the_best(trainer).best_model_path,
+        "best checkpoint": best_checkpoint(trainer) or "none",
     }
     print_table(results, notes)
 

@@ -9,21 +9,24 @@ from lightning.pytorch.callbacks import Callback
 
 from attnflow.arguments import check_types
 from attnflow.compilation import compile_flow
-from attnflow.errors import check_choice, check_least
+from attnflow.errors import check_choice
 from attnflow.flow import Flow
+from attnflow.training.callbacks import LoggedSteps
+from attnflow.training.ending import LastStepValidation
+from attnflow.training.plan import check_limits
 
 __all__ = ["build_trainer"]
 
 # In half precision throughout, determinants and solves would be lost; and noise is float32.
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-# What Lightning takes without a word, to fail or to do nothing later.
-LEAST = {"accumulate_grad_batches": 1, "gradient_clip_val": 0}
 
 
 def build_trainer(
     compile: bool = False, callbacks: Sequence[Callback] = (), **arguments: object
 ) -> Trainer:
-    """``lightning.Trainer(callbacks=callbacks, **arguments)``, which may compile the flow.
+    """``lightning.Trainer(callbacks=callbacks, **arguments)`` that validates the last step.
+
+    It may compile the flow, too.
 
     Args:
         compile: compile the flow's steps before they first run.
@@ -35,11 +38,10 @@ def build_trainer(
             trainer does not take.
     """
     check_types(Trainer.__init__, arguments, "trainer")
-    for name, least in LEAST.items():
-        if arguments.get(name) is not None:
-            check_least(f"trainer.{name}", arguments[name], least)
-    added = [CompiledFlow()] if compile else []
+    check_limits(arguments)
+    added = [LoggedSteps(), *([CompiledFlow()] if compile else [])]
     trainer = Trainer(callbacks=[*callbacks, *added], **arguments)
+    trainer.callbacks.append(LastStepValidation())  # after what Lightning has added and sorted
     check_choice("trainer.precision", trainer.precision, PRECISIONS)
     return trainer
 

@@ -1,0 +1,93 @@
+"""Does what the trainer is told to do fit the data and the length of training?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, Timer
+
+from attnflow.errors import AttnFlowError, check_least
+
+__all__ = ["PlanCheck", "check_limits"]
+
+# What Lightning takes without a word, to fail or to do nothing later.
+LEAST = {
+    "accumulate_grad_batches": 1,
+    "check_val_every_n_epoch": 1,
+    "gradient_clip_val": 0,
+    "log_every_n_steps": 1,
+}
+
+
+def check_limits(arguments: Mapping[str, object]) -> None:
+    """Raise :class:`AttnFlowError` for an argument of the trainer with which nothing would happen.
+
+    Args:
+        arguments: of ``lightning.Trainer``, those of the type that it takes.
+    """
+    for name, least in LEAST.items():
+        if arguments.get(name) is not None:
+            check_least(f"trainer.{name}", arguments[name], least)
+    for name in ("max_epochs", "max_steps"):
+        if arguments.get(name) == 0:
+            raise AttnFlowError(f"trainer.{name}: expected 1 or more, or -1 for no limit, got 0.")
+    if arguments.get("val_check_interval") in (0, False):
+        raise AttnFlowError(
+            "trainer.val_check_interval: expected a share of an epoch above 0, a number of "
+            f"batches, a time or null, got {arguments['val_check_interval']}."
+        )
+
+
+class PlanCheck(Callback):
+    """Raises :class:`AttnFlowError` where a plan does not fit the data, before training starts.
+
+    Args:
+        splits: those that training needs.
+    """
+
+    def __init__(self, splits: Sequence[str] = ("train", "val")) -> None:
+        self.splits = tuple(splits)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        check_time(trainer)
+        batches = {split: count_batches(trainer, split) for split in self.splits}
+        check_interval(trainer, batches["train"])
+
+
+def count_batches(trainer: Trainer, split: str) -> int:
+    """How many batches of a split an epoch or an evaluation has, on this rank; at least one."""
+    there = len(getattr(trainer.datamodule, f"{split}_dataloader")())
+    name = f"limit_{split}_batches"
+    limit = getattr(trainer, name)
+    if not there:
+        raise AttnFlowError(f"the {split} split: expected one image or more, got none.")
+    used = min(there, limit) if isinstance(limit, int) else int(there * limit)
+    if not used:
+        raise AttnFlowError(
+            f"trainer.{name}: expected one or more of the {there} batches, or a share of them that "
+            f"makes one, got {limit}."
+        )
+    return used
+
+
+def check_interval(trainer: Trainer, batches: int) -> None:
+    """Whether validation within an epoch of so many batches ever gets its turn."""
+    interval = getattr(trainer, "val_check_interval", None)
+    if trainer.check_val_every_n_epoch is None or type(interval) is not int:
+        return
+    if interval > batches:
+        raise AttnFlowError(
+            f"trainer.val_check_interval: expected at most the {batches} batches of an epoch, or "
+            "trainer.check_val_every_n_epoch=null to count those of all training, got "
+            f"{interval}."
+        )
+
+
+def check_time(trainer: Trainer) -> None:
+    """Whether ``max_time`` is some time."""
+    for timer in trainer.callbacks:
+        if isinstance(timer, Timer) and timer.time_remaining() == 0:
+            raise AttnFlowError("trainer.max_time: expected more than no time, got 00:00:00:00.")
