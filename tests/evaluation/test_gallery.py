@@ -162,7 +162,7 @@ def test_a_picture_that_fails_is_named_and_the_others_are_drawn(
 def test_an_evaluation_of_a_run_with_a_garbled_log_writes_its_numbers(
     train, command, capsys
 ) -> None:
-    run_dir = train("debug=fast")
+    run_dir = train()
     next(run_dir.rglob("metrics.csv")).write_text("step,val/bpd\n1,low\n")
     checkpoint = f"ckpt_path={run_dir}/checkpoints/best.ckpt"
     evaluation = command("eval", checkpoint, "eval.pictures=[curves]")
