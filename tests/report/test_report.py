@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import statistics
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from run_folders import Outline, write_curve, write_run
 from torchvision.utils import save_image
 
 from attnflow import AttnFlowError
-from attnflow.report.runs import DONE, FAILED, UNFINISHED, read_runs
+from attnflow.report.runs import DAMAGED, DONE, FAILED, NEVER_STARTED, UNFINISHED, read_runs
 from attnflow.report.sweep import Sweep
 from attnflow.report.tables import cell, setting_rows
 from attnflow.report.write import write_report
-
-
-def write_run(folder: Path, results: dict | str | None = None, error: str = "", **settings) -> Path:
-    """A run's folder, as train.py leaves it, with these overrides (``__`` for a dot)."""
-    overrides = {key.replace("__", "."): str(value) for key, value in settings.items()}
-    groups = {key: value for key, value in overrides.items() if "." not in key and key != "seed"}
-    choices = {"attention": "imap", "placement": "after_coupling", "hydra/launcher": "basic"}
-    files = {
-        "overrides": [f"{key}={value}" for key, value in overrides.items()],
-        "hydra": {"hydra": {"runtime": {"choices": choices | groups}}},
-        "config": {"seed": 0, "model": {"levels": 2}, "optimizer": {"lr": "${lr}"}},
-    }
-    (folder / ".hydra").mkdir(parents=True)
-    for name, content in files.items():
-        (folder / ".hydra" / f"{name}.yaml").write_text(yaml.safe_dump(content))
-    if isinstance(results, dict):
-        results = json.dumps({"params": 1000, "images_per_second": 50.0} | results)
-    if results is not None:
-        (folder / "results.json").write_text(results)
-    if error:
-        (folder / "error.txt").write_text(error)
-    return folder
-
-
-def write_curve(folder: Path, *values: float) -> None:
-    (folder / "csv" / "version_0").mkdir(parents=True)
-    rows = [f"{10 * step},{value}" for step, value in enumerate(values, 1)]
-    text = "\n".join(["step,val/bpd", *rows])
-    (folder / "csv" / "version_0" / "metrics.csv").write_text(text + "\n")
 
 
 @pytest.fixture
@@ -82,11 +51,11 @@ def test_runs_in_every_state(sweep) -> None:
     runs = {run.name: run for run in read_runs(sweep)}
     assert list(runs) == [str(job) for job in range(12)]
     states = [run.status for run in runs.values()]
-    assert states == [DONE] * 8 + [FAILED] + [UNFINISHED] * 3
+    assert states == [DONE] * 8 + [FAILED, UNFINISHED, DAMAGED, NEVER_STARTED]
     assert runs["8"].note.endswith("RuntimeError: no & memory")
     assert "at step 20 the best val/bpd was 3.250" in runs["9"].note
-    assert "results.json is damaged" in runs["10"].note
-    assert "no results.json" in runs["11"].note
+    assert runs["10"].note.startswith("results.json: expected JSON, got 'Expecting ','")
+    assert runs["11"].note.startswith("a folder without .hydra")
     assert runs["3"].setting("model.levels") == "2"
     assert [path.name for path in runs["2"].pictures] == ["final.png"]
 
@@ -105,24 +74,8 @@ def test_settings_are_compared_over_their_seeds(sweep) -> None:
     assert cell("val/bpd", figure) == "2.050 ± 0.071"
     header, rows = setting_rows(found)
     assert header[:4] == ["attention", "placement", "runs", "val/bpd"]
-    assert [row[2] for row in rows] == ["2"] * 4 + ["0 of 2", "0 of 1"]
+    assert [row[2] for row in rows] == ["2"] * 4  # others are listed apart
     assert [run.name for run in found.ranked[:3]] == ["0", "1", "2"]
-
-
-class Outline(HTMLParser):
-    """The words of a page, and everything that it would load."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.words, self.loaded, self.tags = "", [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.tags.append(tag)
-        self.loaded += [value for name, value in attrs if name in ("src", "xlink:href")]
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 def test_the_page_tells_all_and_needs_nothing_else(sweep) -> None:
@@ -131,12 +84,12 @@ def test_the_page_tells_all_and_needs_nothing_else(sweep) -> None:
     html = path.read_text()
     outline = Outline(html)
     for words in (
-        "12 runs: 8 done, 1 failed, 3 unfinished",
+        "12 runs: 8 done, 1 failed, 1 damaged, 1 unfinished, 1 never started",
         "imap · after_coupling",
         "2.050 ± 0.071",
         "RuntimeError: no & memory",
         "at step 20 the best val/bpd was 3.250",
-        "results.json is damaged",
+        "results.json: expected JSON",
     ):
         assert words in outline.words, words
     assert outline.tags.count("svg") == 5

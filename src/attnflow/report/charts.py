@@ -10,13 +10,16 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attnflow.evaluation.results import read_curve
-from attnflow.report.runs import FAILED, Run
+from attnflow.report.runs import Run
 from attnflow.report.sweep import Sweep, more_is_better
 from attnflow.report.tables import NOTHING, cell, spoken
 
-__all__ = ["curves", "heat_map", "trade_off"]
+__all__ = ["Charts", "curves", "draw_charts", "heat_map", "trade_off"]
 
+Charts = dict[str, tuple[str, str]]  # caption and SVG by name
+COSTS = ("images_per_second", "params")
+MOST_LEVELS = 12  # of a heat map's axis
+LONGEST_LABEL = 44  # letters beside the curves
 # Stands for the text colour of the page, and is replaced by it.
 INK = "#010203"
 MUTED = "#808487"
@@ -24,6 +27,7 @@ FONTS = "Inter, system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-ser
 STYLE = {
     "svg.fonttype": "none",  # text, not outlines: it can be read, searched and scaled
     "font.size": 10,
+    "text.parse_math": False,  # a run may be called $x_1
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": MUTED,
@@ -33,6 +37,29 @@ STYLE = {
 CELL = (1.45, 0.72)  # inches
 LETTER = 0.078  # inches
 LINES = ("#3b78c4", "#d1721b", "#2f9a68", "#b9478f", "#7a63c7", "#a8892a", "#3aa0ad", "#c0504d")
+
+
+def draw_charts(sweep: Sweep) -> Charts:
+    """Heat maps of metric and cost, both against one another, and curves by step.
+
+    Heat maps are left out where their cells would be means over different settings.
+    """
+    drawn = {}
+    for name in dict.fromkeys((sweep.metric, *COSTS)):
+        better = "" if name == "params" else " (less is better)"
+        if more_is_better(name):
+            better = " (more is better)"
+        across = " and ".join(sweep.axes)
+        rest = [key for key in sweep.varying if key not in sweep.axes]
+        over = f"; mean ± standard deviation over {', '.join(rest)}" if rest else ""
+        caption = f"{spoken(name)}{better} by {across}{over}"
+        chart = heat_map(sweep, name) if sweep.crossed else None
+        drawn[f"heatmap_{name.replace('/', '_')}"] = caption, chart
+    by_step = curves(sweep)
+    caption = f"{sweep.metric} against images/s" + (", colours as below" if by_step else "")
+    drawn["trade_off"] = caption, trade_off(sweep)
+    drawn["curves"] = "val/bpd by step", by_step
+    return {name: (caption, svg) for name, (caption, svg) in drawn.items() if svg}
 
 
 def heat_map(sweep: Sweep, name: str) -> str | None:
@@ -45,6 +72,8 @@ def heat_map(sweep: Sweep, name: str) -> str | None:
     across = sweep.axes[-1]
     down = sweep.axes[0] if len(sweep.axes) == 2 else None
     columns, rows = sweep.levels(across), sweep.levels(down) if down else [""]
+    if max(len(columns), len(rows)) > MOST_LEVELS:
+        return None
     cells = {
         (i, j): sweep.cell((row, column) if down else (column,), name)
         for i, row in enumerate(rows)
@@ -62,8 +91,8 @@ def heat_map(sweep: Sweep, name: str) -> str | None:
         for (i, j), (found, runs) in cells.items():
             _draw_cell(axes, i, j, name, found, runs, min(means), max(means))
         axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
-        axes.set_xticks([j + 0.5 for j in range(len(columns))], [c or "default" for c in columns])
-        axes.set_yticks([i + 0.5 for i in range(len(rows))], [r or "default" for r in rows])
+        axes.set_xticks([j + 0.5 for j in range(len(columns))], [c or NOTHING for c in columns])
+        axes.set_yticks([i + 0.5 for i in range(len(rows))], [r or NOTHING for r in rows])
         if not down:
             axes.set_yticks([])
         axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
@@ -87,7 +116,7 @@ def _draw_cell(
     at = (j + 0.015, i + 0.03)
     if found is None:
         axes.add_patch(matplotlib.patches.Rectangle(at, **box, facecolor=MUTED, alpha=0.15))
-        word = NOTHING if not runs else FAILED if runs[0].status == FAILED else "unfinished"
+        word = runs[0].status if runs else NOTHING
         axes.text(j + 0.5, i + 0.5, word, **middle, color=MUTED, fontsize=9)
         return
     share = (found.mean - lowest) / (highest - lowest) if highest > lowest else 0.0
@@ -135,16 +164,16 @@ def trade_off(sweep: Sweep, cost: str = "images_per_second") -> str | None:
         return _svg(figure)
 
 
-def curves(sweep: Sweep, name: str = "val/bpd") -> str | None:
-    """A figure by step: the best settings in colour, the others grey; None where nobody logged it.
+def curves(sweep: Sweep) -> str | None:
+    """val/bpd by step: the best settings in colour, the others grey; None where nobody logged it.
 
     Runs of a setting share its colour.
     """
     logged = [
-        (rank, setting.name, *curve)
+        (rank, _short(setting.name), *run.curve)
         for rank, setting in enumerate(sweep.settings)
         for run in setting.runs
-        if (curve := read_curve(run.folder, name))[0]
+        if run.curve[0]
     ]
     if not logged:
         return None
@@ -167,7 +196,7 @@ def curves(sweep: Sweep, name: str = "val/bpd") -> str | None:
         )
         axes.set_ylim(*_limits([values for *_, values in logged]))
         axes.set_xlabel("step")
-        axes.set_ylabel(name)
+        axes.set_ylabel("val/bpd")
         _plain(axes)
         return _svg(figure)
 
@@ -177,6 +206,11 @@ def _colour(rank: int) -> dict[str, object]:
     if rank < len(LINES):
         return {"color": LINES[rank], "alpha": 0.95}
     return {"color": MUTED, "alpha": 0.4}
+
+
+def _short(label: str) -> str:
+    """A label that fits beside the curves."""
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
 
 
 def _limits(curves: Sequence[Sequence[float]]) -> tuple[float, float]:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from attnflow.report.runs import DONE, FAILED, UNFINISHED, Run
+from attnflow.report.charts import Charts
+from attnflow.report.comparable import Comparable
+from attnflow.report.runs import STATES, Run
 from attnflow.report.sweep import Sweep
-from attnflow.report.tables import cell, first_line, run_rows, setting_rows, spoken
+from attnflow.report.tables import (
+    NOTHING,
+    OTHER,
+    cell,
+    chosen,
+    first_line,
+    run_rows,
+    setting_columns,
+    setting_rows,
+    spoken,
+)
 
-__all__ = ["page"]
+__all__ = ["Section", "page"]
 
+LONG_NOTE = 400  # letters
 STYLE = """
 :root { color-scheme: light dark; --paper: #fdfdfc; --card: #ffffff; --ink: #1c2329;
   --muted: #66707a; --line: #e3e6e8; --accent: #1f5fa8; --good: #e8f2ec; --bad: #a8322a; }
@@ -27,8 +40,9 @@ body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
 main { max-width: 1180px; margin: 0 auto; padding: 48px 28px 80px; }
 header { border-bottom: 1px solid var(--line); padding-bottom: 20px; }
 h1 { font-size: 27px; line-height: 1.2; margin: 0 0 6px; letter-spacing: -0.015em; }
-h2 { font-size: 18px; margin: 48px 0 4px; letter-spacing: -0.01em; }
-h3 { font-size: 14px; margin: 0 0 6px; }
+h2 { font-size: 21px; margin: 56px 0 4px; letter-spacing: -0.01em; }
+h3 { font-size: 16px; margin: 36px 0 4px; }
+h4 { font-size: 14px; margin: 0 0 6px; }
 p { margin: 4px 0 14px; max-width: 75ch; }
 .muted, figcaption { color: var(--muted); font-size: 13px; }
 code { font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
@@ -45,7 +59,8 @@ a:hover { text-decoration: underline; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px;
   background: var(--card); }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
-th, td { padding: 7px 12px; text-align: left; white-space: nowrap; }
+th, td { padding: 7px 12px; text-align: left; white-space: nowrap; vertical-align: top; }
+td.words { white-space: normal; min-width: 240px; overflow-wrap: anywhere; }
 th { color: var(--muted); font-weight: 500; font-size: 12.5px;
   border-bottom: 1px solid var(--line); }
 td { border-top: 1px solid var(--line); }
@@ -53,8 +68,7 @@ tr:first-child td { border-top: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 .metric { font-weight: 600; }
 tr.best td { background: var(--good); }
-.failed { color: var(--bad); }
-.unfinished { color: var(--muted); font-style: italic; }
+.failed, .damaged { color: var(--bad); }
 figure { margin: 0; }
 svg { max-width: 100%; height: auto; display: block; }
 .charts figure:last-child { grid-column: 1 / -1; }
@@ -76,52 +90,77 @@ footer { margin-top: 56px; padding-top: 14px; border-top: 1px solid var(--line);
 """
 
 
-def page(sweep: Sweep, title: str, charts: Mapping[str, str], most_pictured: int) -> str:
+@dataclass(frozen=True)
+class Section:
+    """Runs that are compared in one table, with their charts."""
+
+    group: Comparable
+    sweep: Sweep
+    charts: Charts
+
+    @property
+    def told(self) -> str:
+        """What makes the runs comparable, and how many they are."""
+        options = ", ".join(f"{key}={value}" for key, value in self.group.options.items())
+        return f"{_plural(len(self.sweep.ranked), 'run')} with data={self.group.data}, {options}"
+
+
+def page(
+    sections: Sequence[Section],
+    runs: Sequence[Run],
+    title: str,
+    links: Mapping[str, str],
+    most_pictured: int,
+) -> str:
     """The whole page.
 
     Args:
-        sweep: the runs.
+        sections: a table each.
+        runs: all of them.
         title: of the page.
-        charts: SVG elements by their caption.
-        most_pictured: of how many of the best runs the pictures are shown.
+        links: to the folders of the runs, by their name; those without one have none.
+        most_pictured: of how many of a section's best runs the pictures are shown.
     """
-    sections = [_header(sweep, title), _ranking(sweep), _charts(charts)]
-    if sweep.repeated or sweep.unfinished():
-        sections.append(_all_runs(sweep))
-    sections += [_pictures(sweep, most_pictured), _problems(sweep), _footer(sweep)]
+    parts = [_header(sections, runs, title)]
+    for number, section in enumerate(sections):
+        parts += [_ranking(section, number), _charts(section.charts)]
+        if section.sweep.repeated:
+            parts.append(_all_runs(section.sweep, links))
+        parts.append(_pictures(section.sweep, links, most_pictured))
+    parts += [*(_apart(status, runs, links) for status in STATES[1:]), _footer(runs)]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(section for section in sections if section)
+        + "\n".join(part for part in parts if part)
         + "\n</main>\n</body>\n</html>\n"
     )
 
 
-def _header(sweep: Sweep, title: str) -> str:
+def _header(sections: Sequence[Section], runs: Sequence[Run], title: str) -> str:
     counts = ", ".join(
         f"{number} {status}"
-        for status in (DONE, FAILED, UNFINISHED)
-        if (number := sweep.count(status))
+        for status in STATES
+        if (number := sum(run.status == status for run in runs))
     )
-    compared = " &times; ".join(
-        f"{escape(factor)} ({len(sweep.levels(factor))})" for factor in sweep.varying
+    contents = "".join(
+        f'<li><a href="#table_{number}">{escape(section.group.name)}</a> '
+        f"({_plural(len(section.sweep.ranked), 'run')})</li>"
+        for number, section in enumerate(sections)
     )
-    chips = "".join(
-        f"<li><code>{escape(key)}={escape(value)}</code></li>"
-        for key, value in sweep.common.items()
-    )
+    several = "Figures of different images cannot be compared: a table for each kind of images."
+    told = "" if sections else "No run has figures to compare."
+    if len(sections) > 1:
+        told = f"{several}</p><ul>{contents}</ul><p>"
     return (
-        f"<header><h1>{escape(title)}</h1>"
-        f'<div class="muted">{_plural(len(sweep.runs), "run")}: {counts}'
-        f"{' · compared: ' + compared if compared else ''}</div>"
-        f'<ul class="chips muted">{chips}</ul></header>{_tiles(sweep)}'
+        f'<header><h1>{escape(title)}</h1><div class="muted">{_plural(len(runs), "run")}: '
+        f"{counts}</div><p>{told}</p></header>"
     )
 
 
 def _tiles(sweep: Sweep) -> str:
     """The best setting at a glance."""
-    if not sweep.settings or not (found := sweep.settings[0].figure(sweep.metric)):
+    if len(sweep.ranked) < 2 or not (found := sweep.settings[0].figure(sweep.metric)):
         return ""
     best = sweep.settings[0]
     tiles = [("best setting", escape(best.name), " wide")]
@@ -140,32 +179,44 @@ def _tiles(sweep: Sweep) -> str:
     )
 
 
-def _ranking(sweep: Sweep) -> str:
-    """The settings, best first; of a sweep without repetitions, the runs themselves."""
-    if not sweep.settings:
-        return ""
+def _ranking(section: Section, number: int) -> str:
+    """The settings, best first; of runs without repetitions, the runs themselves."""
+    sweep = section.sweep
     header, rows = setting_rows(sweep)
-    spread = " Mean ± standard deviation over runs." if sweep.repeated else ""
+    compared = ", ".join(f"{key} ({len(sweep.levels(key))})" for key in sweep.varying)
+    common = "".join(
+        f"<li><code>{escape(f'{key}={value}')}</code></li>" for key, value in sweep.common.items()
+    )
     return (
-        f"<h2>Ranking</h2><p class=muted>By {escape(sweep.metric)}, best first.{spread} "
+        f'<h2 id="table_{number}">{escape(section.group.name)}</h2>'
+        f'<p class="muted">{escape(section.told)}.'
+        f"{escape(f' Compared: {compared}.') if compared else ''}</p>"
+        f'{f"""<ul class="chips muted">{common}</ul>""" if common else ""}{_tiles(sweep)}'
+        f'<h3>Ranking</h3><p class="muted">{escape(_ranked_by(sweep))} '
         'All figures, unrounded: <a href="runs.csv">runs.csv</a>; to paste: '
         '<a href="report.md">report.md</a>.</p>'
-        + _table(header, rows, len(sweep.factors), sweep.metric, best=True)
+        + _table(header, rows, len(setting_columns(sweep.factors)), sweep.metric, best=True)
     )
 
 
-def _all_runs(sweep: Sweep) -> str:
+def _ranked_by(sweep: Sweep) -> str:
+    """How the table came about."""
+    told = f"By {sweep.metric}, best first."
+    if sweep.asked_metric not in (None, sweep.metric):
+        told = f"No run of these has {sweep.asked_metric}. {told}"
+    if sweep.repeated:
+        rest = [key for key in sweep.varying if key not in sweep.factors]
+        over = f", which differ in {', '.join(rest)}" if rest else ""
+        told += f" Mean ± standard deviation over several runs{over}."
+    if any(run.figures.get("test/bpd_std_err") is not None for run in sweep.runs):
+        told += " ± of one run's test/bpd: the standard error over its test images."
+    return told
+
+
+def _all_runs(sweep: Sweep, links: Mapping[str, str]) -> str:
     header, rows = run_rows(sweep)
-    return (
-        "<h2>All runs</h2>"
-        + _table(
-            header[:-1],  # notes have a section of their own
-            [row[:-1] for row in rows],
-            len(sweep.varying) + 2,
-            sweep.metric,
-            links={run.name: _link(run) for run in sweep.runs},
-        )
-    )
+    words = len(setting_columns(sweep.varying)) + 1
+    return "<h3>All runs</h3>" + _table(header, rows, words, sweep.metric, links=links)
 
 
 def _table(
@@ -178,22 +229,20 @@ def _table(
 ) -> str:
     """A table whose first ``words`` columns are text."""
 
-    def kind(number: int, text: str = "") -> str:
+    def kind(number: int) -> str:
         if number < words:
-            return text if text in (FAILED, UNFINISHED) else ""
+            return "words" if header[number] == OTHER else ""
         return "number metric" if header[number] == metric else "number"
 
     def entry(number: int, text: str) -> str:
-        shown = escape(text)
-        if links and not number:
-            shown = f'<a href="{links[text]}">{shown}</a>'
-        return f'<td class="{kind(number, text)}">{shown}</td>'
+        shown = _linked(text, links) if links and not number else escape(text)
+        return f'<td class="{kind(number)}">{shown}</td>'
 
     head = "".join(
         f'<th class="{kind(n)}">{escape(spoken(name))}</th>' for n, name in enumerate(header)
     )
     body = "".join(
-        f'<tr class="{"best" if best and not place else ""}">'
+        f'<tr class="{"best" if best and not place and len(rows) > 1 else ""}">'
         + "".join(entry(n, text) for n, text in enumerate(row))
         + "</tr>"
         for place, row in enumerate(rows)
@@ -204,75 +253,97 @@ def _table(
     )
 
 
-def _charts(charts: Mapping[str, str]) -> str:
+def _charts(charts: Charts) -> str:
     figures = "".join(
         f"<figure><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
-        for caption, svg in charts.items()
+        for caption, svg in charts.values()
     )
-    return f'<h2>At a glance</h2><div class="charts">{figures}</div>' if figures else ""
+    return f'<h3>At a glance</h3><div class="charts">{figures}</div>' if figures else ""
 
 
-def _pictures(sweep: Sweep, most: int) -> str:
+def _pictures(sweep: Sweep, links: Mapping[str, str], most: int) -> str:
     """The best runs' pictures, in the page itself."""
-    shown = [run for run in sweep.ranked if run.status == DONE and run.pictures][:most]
+    shown = [run for run in sweep.ranked if run.pictures][:most]
     if not shown:
         return ""
-    cards = "".join(_card(sweep, run) for run in shown)
-    return f'<h2>Pictures</h2><p class=muted>Best first.</p><div class="cards">{cards}</div>'
+    cards = "".join(_card(sweep, run, links) for run in shown)
+    return f'<h3>Pictures</h3><p class="muted">Best first.</p><div class="cards">{cards}</div>'
 
 
-def _card(sweep: Sweep, run: Run) -> str:
+def _card(sweep: Sweep, run: Run, links: Mapping[str, str]) -> str:
     values = " · ".join(
-        f"seed {run.setting(key)}" if key == "seed" else run.setting(key) or "default"
+        f"{key} {run.setting(key)}" if key == "seed" else run.setting(key) or NOTHING
         for key in sweep.varying
     )
     figure = run.figures.get(sweep.metric)
     told = "" if figure is None else f"{sweep.metric} {figure:.3f} · "
     shots = "".join(
-        f'<figure><a href="{_link(run)}samples/{quote(path.name)}">'
+        f'<figure><a href="{links[run.name]}samples/{quote(path.name)}">'
         f'<img alt="{escape(path.stem)}" loading="lazy" src="{_embedded(path)}"></a>'
         f"<figcaption>{escape(path.stem.replace('_', ' ').replace('final', 'samples'))}"
         "</figcaption></figure>"
         for path in run.pictures
     )
     return (
-        f'<div class="card"><h3>{escape(values or run.name)}</h3><div class="muted">'
-        f'{escape(told)}<a href="{_link(run)}">run {escape(run.name)}</a></div>'
+        f'<div class="card"><h4>{escape(values or run.name)}</h4><div class="muted">'
+        f"{escape(told)}run {_linked(run.name, links)}</div>"
         f'<div class="shots">{shots}</div></div>'
     )
 
 
-def _problems(sweep: Sweep) -> str:
-    """Failed runs with their errors, half-written ones with how far they came."""
-    rows = []
-    for run in sweep.unfinished():
-        values = " ".join(f"{key}={run.setting(key)}" for key in sweep.varying)
-        told = run.note or "nothing was written"
-        rows.append(
-            f'<details{" open" if len(told) < 400 else ""}><summary><b class="{run.status}">'
-            f'{run.status}</b> <a href="{_link(run)}">run {escape(run.name)}</a> '
-            f"<code>{escape(values)}</code> <span class=muted>"
-            f"{escape(first_line(told)) if len(told) >= 400 else ''}</span></summary>"
-            f"<pre><code>{escape(told)}</code></pre></details>"
-        )
-    return "<h2>Failed and unfinished runs</h2>" + "".join(rows) if rows else ""
+APART = {
+    "failed": "with their errors",
+    "damaged": "a file of theirs cannot be read; figures that can be are in the tables",
+    "running": "a process holds their folder",
+    "unfinished": "killed, or stopped by hand: no error was left behind",
+    "skipped": "they would have repeated another run of their sweep",
+    "never started": "announced by their sweep",
+}
 
 
-def _footer(sweep: Sweep) -> str:
-    """What the runs were made with."""
-    made_with = {}
-    for run in sweep.runs:
-        try:
-            made_with = json.loads((run.folder / "environment.json").read_text())
-            break
-        except (OSError, json.JSONDecodeError):
-            continue
-    told = " · ".join(
-        f"{escape(name.replace('_', ' '))} {escape(str(value))[:12]}"
-        for name, value in made_with.items()
-        if value
+def _apart(status: str, runs: Sequence[Run], links: Mapping[str, str]) -> str:
+    """The runs of one status, with what they were to do and what became of it."""
+    rows = "".join(
+        f"<tr><td>{_linked(run.name, links)}</td>"
+        f'<td class="words"><code>{escape(chosen(run)) or NOTHING}</code></td>'
+        f'<td class="words">{_told(run.note)}</td></tr>'
+        for run in runs
+        if run.status == status
     )
-    return f"<footer class=muted>Written by <code>python -m attnflow.report</code>. {told}</footer>"
+    if not rows:
+        return ""
+    return (
+        f'<h2 class="{status.replace(" ", "-")}">{status.capitalize()}</h2>'
+        f'<p class="muted">Runs that are {status}: {APART[status]}.</p><div class="scroll"><table>'
+        "<thead><tr><th>run</th><th>settings</th><th>what is known</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _told(note: str) -> str:
+    """A note; of a long one its line that says most, and the rest on demand."""
+    if "\n" not in note and len(note) < LONG_NOTE:
+        return escape(note)
+    return (
+        f"<details><summary>{escape(first_line(note)[:LONG_NOTE])}</summary>"
+        f"<pre><code>{escape(note)}</code></pre></details>"
+    )
+
+
+def _footer(runs: Sequence[Run]) -> str:
+    """What the runs were made with."""
+    made_with: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for name, value in run.environment.items():
+            if value:
+                made_with.setdefault(str(name), {})[str(value)[:12]] = None
+    told = " · ".join(
+        f"{name.replace('_', ' ')} {' / '.join(values)}" for name, values in made_with.items()
+    )
+    return (
+        "<footer class=muted>Written by <code>python -m attnflow.report</code>. "
+        f"{escape(told)}</footer>"
+    )
 
 
 def _embedded(path: Path) -> str:
@@ -280,9 +351,10 @@ def _embedded(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _link(run: Run) -> str:
-    """The run's folder, from the folder of the report."""
-    return quote(f"../{run.name}/")
+def _linked(name: str, links: Mapping[str, str]) -> str:
+    """A run's name, with a link to its folder if there is one."""
+    shown = escape(name)
+    return f'<a href="{links[name]}">{shown}</a>' if name in links else shown
 
 
 def _plural(number: int, word: str) -> str:

@@ -1,20 +1,51 @@
-"""The runs of a folder, as they stand on the disk: finished, failed or half-written."""
+"""The runs of a folder, as they stand on the disk: finished, failed, damaged or never started."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
-import yaml
+from PIL import Image
 
 from attnflow.errors import ERROR_FILE, AttnFlowError
-from attnflow.evaluation.results import FILE_NAME, read_curve, read_results
+from attnflow.evaluation.records import read_json, read_text, read_yaml
+from attnflow.evaluation.results import FILE_NAME, Curve, read_curve, read_results
+from attnflow.report.announced import announced_jobs
 
-__all__ = ["DONE", "FAILED", "UNFINISHED", "Run", "read_runs"]
+__all__ = [
+    "DAMAGED",
+    "DONE",
+    "EVALUATION",
+    "FAILED",
+    "NEVER_STARTED",
+    "RUNNING",
+    "SKIPPED",
+    "STATES",
+    "UNFINISHED",
+    "Run",
+    "read_runs",
+]
 
-DONE, FAILED, UNFINISHED = "done", "failed", "unfinished"
+DONE, FAILED, DAMAGED, RUNNING = "done", "failed", "damaged", "running"
+UNFINISHED, SKIPPED, NEVER_STARTED = "unfinished", "skipped", "never started"
+STATES = (DONE, FAILED, DAMAGED, RUNNING, UNFINISHED, SKIPPED, NEVER_STARTED)
+LOCK_FILE, SKIPPED_FILE = ".lock", "skipped.txt"
+PUT_ASIDE = "overwritten"  # where a run's or a sweep's predecessor lies
+CONFIG = os.path.join(".hydra", "config.yaml")
+MARKS = (".hydra", FILE_NAME, ERROR_FILE, SKIPPED_FILE)  # what makes a folder that of a run
+TRAIN, EVALUATION = "train", "eval"
+EXPECTED = "the folder of a sweep, as logs/train/multiruns/<time>, or of several runs"
+REFERENCE = re.compile(r"\$\{([\w.:]+)\}")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -24,132 +55,358 @@ class Run:
     Attributes:
         name: the folder, relative to the one that was read.
         folder: its path.
-        status: :data:`DONE`, :data:`FAILED` or :data:`UNFINISHED`.
-        settings: the choice of every config group, and the overrides of the command line.
-        config: the composed config, in which any other setting is found.
+        status: one of :data:`STATES`.
+        choices: of every config group.
+        overrides: of the command line, by their key.
+        leaves: the composed config by dotted keys; of an evaluation, with that of its training.
+        derived: the keys of ``leaves`` that the config takes from others.
         figures: the numbers of results.json, None where one was not finite.
-        note: the error of a failed run, how far an unfinished one came, else "".
+        note: the error of a failed run, how far an unfinished one came, which files are damaged,
+            which run a skipped one would have repeated; else "".
+        task: ``train`` or ``eval``.
+        curve: steps and values of val/bpd.
+        pictures: its last pictures: of every series by epoch the last one, and all others.
+        environment: what it was made with.
     """
 
     name: str
     folder: Path
     status: str
-    settings: Mapping[str, str]
-    config: Mapping = field(repr=False)
-    figures: Mapping[str, float | None]
+    choices: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    leaves: Mapping[str, str] = field(default_factory=dict, repr=False)
+    derived: frozenset[str] = frozenset()
+    figures: Mapping[str, float | None] = field(default_factory=dict)
     note: str = ""
+    task: str = TRAIN
+    curve: Curve = ([], [])
+    pictures: Sequence[Path] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """What the run was composed of: every option and the choice of every config group."""
+        composed = {
+            key: value
+            for key, value in self.leaves.items()
+            if key not in self.overrides or not REFERENCE.search(value)
+        }
+        return {**self.overrides, **composed, **self.choices}
 
     def setting(self, key: str) -> str:
         """The value of a config group or of a dotted key; "" where there is none."""
-        if key in self.settings:
-            return self.settings[key]
-        value: object = self.config
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        return "" if value is None else str(value)
-
-    @property
-    def pictures(self) -> list[Path]:
-        """Its last pictures: of every series by epoch the last one, and all others."""
-        series: dict[str, Path] = {}
-        for path in sorted(self.folder.glob("samples/*.png")):
-            series[path.stem.split("epoch_")[0]] = path
-        if "final" in series:
-            series.pop("", None)  # samples by epoch, which the final ones follow
-        return sorted(series.values(), key=lambda path: path.stem.startswith("attention"))
+        return self.settings.get(key, "")
 
 
 def read_runs(folder: Path) -> list[Run]:
     """Every run below ``folder``, in the order of their names, numbers by value.
 
     Raises:
-        AttnFlowError: there is no such folder, or no run in it.
+        AttnFlowError: there is no such folder, it cannot be read, or no run is in it.
     """
+    if not folder.exists():
+        raise AttnFlowError(f"folder {folder} does not exist; {EXPECTED} is accepted.")
     if not folder.is_dir():
-        raise AttnFlowError(
-            f"folder {folder} does not exist; the folder of a sweep, as "
-            "logs/train/multiruns/<time>, or of several runs is accepted."
-        )
-    runs = [read_run(found, folder) for found in run_folders(folder)]
+        raise AttnFlowError(f"folder {folder} is a file; {EXPECTED} is accepted.")
+    os.scandir(folder).close()  # raises OSError where it cannot be read
+    runs = [read_run(found, folder, told) for found, told in run_folders(folder, set())]
     if not runs:
         raise AttnFlowError(
             f"folder {folder} holds no run (a folder with .hydra, {FILE_NAME} or {ERROR_FILE}); "
-            "the folder of a sweep, as logs/train/multiruns/<time>, or of several runs is accepted."
+            f"{EXPECTED} is accepted."
         )
     return runs
 
 
-def run_folders(folder: Path) -> Iterator[Path]:
-    """The folders of runs at or below ``folder``; a numbered one counts even if it is empty."""
-    if any((folder / mark).exists() for mark in (".hydra", FILE_NAME, ERROR_FILE)):
-        yield folder
+def run_folders(folder: Path, seen: set[str]) -> Iterator[tuple[Path, Sequence[str]]]:
+    """The folders of runs at or below ``folder``, each with what its sweep announced of it.
+
+    Links are followed, but to each folder once. A folder that a sweep announced is given even
+    where it does not exist.
+
+    Args:
+        seen: the real paths of the folders that were visited; it grows.
+    """
+    real = os.path.realpath(folder)
+    if real in seen:
         return
-    found = False
-    for child in sorted(filter(Path.is_dir, folder.iterdir()), key=_by_number):
-        for run in run_folders(child):
-            found = True
-            yield run
-    if not found and folder.name.isdecimal():
-        yield folder
-
-
-def read_run(folder: Path, root: Path) -> Run:
-    """One run's folder, whatever state it is in."""
-    status, note, results = UNFINISHED, "", {}
-    if (folder / ERROR_FILE).exists():
-        status, note = FAILED, (folder / ERROR_FILE).read_text().strip()
-    elif (folder / FILE_NAME).exists():
-        try:
-            results = read_results(folder)
-            status = DONE
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            note = f"{FILE_NAME} is damaged: {error}"
-    else:
-        note = progress(folder)
-    hydra = _read_yaml(folder / ".hydra" / "hydra.yaml")
-    choices = hydra.get("hydra", {}).get("runtime", {}).get("choices", {})
-    settings = {name: value for name, value in results.items() if isinstance(value, str)}
-    settings |= {
-        group: str(choice)
-        for group, choice in choices.items()
-        if choice is not None and not group.startswith("hydra")
-    }
-    for override in _read_yaml(folder / ".hydra" / "overrides.yaml") or []:
-        key, _, value = override.partition("=")
-        settings[key.lstrip("+~").split("@")[0]] = value
-    if "seed" in results:
-        settings["seed"] = str(results["seed"])
-    return Run(
-        name=str(folder.relative_to(root)),
-        folder=folder,
-        status=status,
-        settings=settings,
-        config=_read_yaml(folder / ".hydra" / "config.yaml"),
-        figures={n: v for n, v in results.items() if not isinstance(v, str) and n != "seed"},
-        note=note,
-    )
-
-
-def progress(folder: Path) -> str:
-    """How far a run without results came."""
-    steps, values = read_curve(folder, "val/bpd")
-    if not steps:
-        return f"no {FILE_NAME}, and no validation was logged: stopped early, or still starting"
-    return (
-        f"no {FILE_NAME}: stopped, or still training; at step {steps[-1]:,} the best val/bpd "
-        f"was {min(values):.3f}"
-    )
-
-
-def _read_yaml(path: Path) -> dict | list:
-    """A file of Hydra's; empty where it is missing or was not written to its end."""
+    seen.add(real)
     try:
-        return yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError):
-        return {}
+        names = {entry.name for entry in os.scandir(folder)}
+    except OSError:
+        yield folder, ()  # reading it says why it is none to compare
+        return
+    if names & set(MARKS):
+        yield folder, ()
+        return
+    jobs = announced_jobs(folder, names)
+    if not names and folder.name.isdecimal():
+        yield folder, ()  # of a sweep that announces nothing
+    for name in sorted(names | set(jobs), key=_by_number):
+        child = folder / name
+        if name in jobs:
+            seen.add(os.path.realpath(child))
+            yield child, jobs[name]
+        elif os.path.isdir(child) and not name.startswith((".", PUT_ASIDE)):
+            yield from run_folders(child, seen)
 
 
-def _by_number(path: Path) -> tuple[bool, int, str]:
+class Reader:
+    """Reads a run's records; what cannot be read becomes a line of ``faults``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.faults: list[str] = []
+        self._held: dict[str, Mapping] = {}
+
+    def exists(self, name: str) -> bool:
+        """Whether there is something of this name, readable or not."""
+        try:
+            os.lstat(self.folder / name)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+
+    def read(self, read: Callable[..., T], *arguments: object, instead: T) -> T:
+        """What ``read`` returns, or ``instead`` where it is refused."""
+        try:
+            return read(*arguments)
+        except AttnFlowError as error:
+            self.faults.append(str(error).replace(f"{self.folder}{os.sep}", ""))
+        except OSError as error:
+            self.faults.append(f"{error.filename}: expected it to be readable: {error.strerror}.")
+        return instead
+
+    def text(self, name: str) -> str | None:
+        """A file's text; None where it is missing or damaged."""
+        if not self.exists(name):
+            return None
+        told = self.read(read_text, self.folder / name, instead=None)
+        return told if told is None else told.strip()
+
+    def mapping(self, name: str, read: Callable[[Path], object]) -> Mapping:
+        """A file that holds names and values; {} where it is missing or damaged."""
+        if name not in self._held:
+            held = self.read(read, self.folder / name, instead={}) if self.exists(name) else {}
+            if not isinstance(held, Mapping):
+                self.faults.append(f"{name}: expected names and values, got {held!r:.80}.")
+                held = {}
+            self._held[name] = held
+        return self._held[name]
+
+    def leaves(self) -> dict[str, str]:
+        """The composed config by dotted keys, references followed; {} where it is not known."""
+        config = self.mapping(CONFIG, read_yaml)
+        if not config:
+            return {}
+        hydra = self.mapping(f".hydra{os.sep}hydra.yaml", read_yaml)
+        cwd = {"hydra.runtime.cwd": str(_at(hydra, "hydra.runtime").get("cwd", ""))}
+        plain = dict(_leaves(config)) | cwd
+        return {key: _followed(value, plain) for key, value in plain.items()}
+
+    def derived(self) -> frozenset[str]:
+        """The keys of the composed config that are taken from others."""
+        config = self.mapping(CONFIG, read_yaml)
+        return frozenset(key for key, value in _leaves(config) if REFERENCE.search(value))
+
+    def choices(self) -> dict[str, str]:
+        """The choice of every config group."""
+        hydra = self.mapping(f".hydra{os.sep}hydra.yaml", read_yaml)
+        return {
+            str(group): str(choice)
+            for group, choice in _at(hydra, "hydra.runtime.choices").items()
+            if choice is not None and not str(group).startswith("hydra")
+        }
+
+    def overrides(self) -> dict[str, str]:
+        """The command line's, by their key."""
+        name = f".hydra{os.sep}overrides.yaml"
+        held = []
+        if self.exists(name):
+            held = self.read(read_yaml, self.folder / name, instead=[]) or []
+        if not isinstance(held, list) or not all(isinstance(entry, str) for entry in held):
+            self.faults.append(f"{name}: expected a list of key=value, got {held!r:.80}.")
+            held = []
+        return by_key(held)
+
+    def pictures(self) -> list[Path]:
+        """The last of every series by epoch and all others, but for damaged ones."""
+        series: dict[str, Path] = {}
+        for path in sorted(self.folder.glob("samples/*.png")):
+            series[path.stem.split("epoch_")[0]] = path
+        if "final" in series:
+            series.pop("", None)  # samples by epoch, which the final ones follow
+        last = sorted(series.values(), key=lambda path: path.stem.startswith("attention"))
+        return [path for path in last if self.read(check_picture, path, instead=False)]
+
+
+def read_run(folder: Path, root: Path, announced: Sequence[str] = ()) -> Run:
+    """One run's folder, whatever state it is in.
+
+    Args:
+        announced: the overrides that its sweep gave it, for one that never started.
+    """
+    name, reader = str(folder.relative_to(root)), Reader(folder)
+    if note := never_started(reader):
+        return Run(name, folder, NEVER_STARTED, overrides=by_key(announced), note=note)
+    if reader.faults:  # not even its folder can be read
+        return Run(name, folder, DAMAGED, overrides=by_key(announced), note=reader.faults[0])
+    results = reader.read(read_results, folder, instead={}) if reader.exists(FILE_NAME) else {}
+    words = {key: value for key, value in results.items() if isinstance(value, str)}
+    leaves = reader.leaves()
+    if reader.exists(FILE_NAME) and not reader.exists(CONFIG):
+        reader.faults.append(f"{CONFIG}: expected the run's config, got no such file.")
+    if leaves and "seed" in results:
+        leaves["seed"] = str(results["seed"])
+    task = leaves.get("task_name", TRAIN)
+    curve = reader.read(read_curve, folder, "val/bpd", instead=([], []))
+    parts = {
+        "choices": words | reader.choices(),
+        "overrides": reader.overrides(),
+        "leaves": with_training(leaves) if task == EVALUATION else leaves,
+        "derived": reader.derived(),
+        "pictures": reader.pictures(),
+        "environment": reader.mapping("environment.json", read_json),
+        "figures": {n: v for n, v in results.items() if n not in words and n != "seed"},
+    }
+    status, note = state(reader, curve)
+    return Run(name, folder, status, note=note, task=task, curve=curve, **parts)
+
+
+def never_started(reader: Reader) -> str:
+    """Why there is nothing of a run; "" where there is something."""
+    if not reader.exists("."):
+        return (
+            "announced by its sweep, but there is no folder: the sweep ended before it, or has "
+            "not come to it yet"
+        )
+    listed = reader.read(os.listdir, reader.folder, instead=None)
+    if listed is None or set(MARKS) & set(listed):
+        return ""
+    return "a folder without .hydra: the run ended before it began, or is just beginning"
+
+
+def state(reader: Reader, curve: Curve) -> tuple[str, str]:
+    """A run's status and the note on it, from what is there and what could not be read."""
+    failure, skipped = reader.text(ERROR_FILE), reader.text(SKIPPED_FILE)
+    if failure is not None:
+        return FAILED, "\n".join([failure, *reader.faults]).strip()
+    if skipped is not None and not reader.exists(FILE_NAME):
+        return SKIPPED, skipped
+    if reader.faults:
+        return DAMAGED, " ".join(reader.faults)
+    if reader.exists(FILE_NAME):
+        return DONE, ""
+    status = RUNNING if is_running(reader.folder) else UNFINISHED
+    return status, progress(reader.folder, status, curve)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process holds the folder's lock, as a run does until it ends."""
+    with suppress(OSError), (folder / LOCK_FILE).open("rb") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+    return False
+
+
+def progress(folder: Path, status: str, curve: Curve) -> str:
+    """How far a run without results came, and when it was last heard of."""
+    steps, values = curve
+    if status == RUNNING:
+        told = "still running"
+    elif list(folder.glob("checkpoints/*.ckpt")):
+        told = "stopped, or still training; resume goes on from its last checkpoint"
+    else:
+        told = "stopped before its first checkpoint, or still starting"
+    if steps:
+        told += f"; at step {steps[-1]:,} the best val/bpd was {min(values):.3f}"
+    else:
+        told += "; no validation was logged"
+    return f"no {FILE_NAME}: {told}; last written {_ago(last_written(folder))}"
+
+
+def last_written(folder: Path) -> float:
+    """When a run last wrote one of its files, in seconds since the epoch."""
+    latest = folder.stat().st_mtime
+    for top, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # gone meanwhile, as temporary files are
+                latest = max(latest, os.lstat(os.path.join(top, name)).st_mtime)
+    return latest
+
+
+def _ago(moment: float) -> str:
+    """How long ago a moment was."""
+    seconds = max(0, round(time.time() - moment))
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}s ago"
+    return f"{seconds} seconds ago"
+
+
+def with_training(leaves: Mapping[str, str]) -> dict[str, str]:
+    """An evaluation's config over that of the training whose checkpoint it read, if it is there."""
+    checkpoint = Path(leaves["hydra.runtime.cwd"], leaves.get("ckpt_path", ""))
+    return {**Reader(checkpoint.parent.parent).leaves(), **leaves}
+
+
+def check_picture(path: Path) -> bool:
+    """Return True for a whole PNG.
+
+    Raises:
+        AttnFlowError: it is damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            image.verify()  # reads all of it, and decodes nothing
+    except Exception as error:  # Pillow raises whatever a damaged file provokes
+        raise AttnFlowError(
+            f"{path}: expected a PNG, got '{' '.join(str(error).split())}'."
+        ) from error
+    return True
+
+
+def by_key(overrides: Sequence[str]) -> dict[str, str]:
+    """Overrides as ``+data.size=8``, by their key."""
+    pairs = (override.partition("=") for override in overrides)
+    return {key.lstrip("+~").split("@")[0]: value for key, _, value in pairs}
+
+
+def _at(tree: Mapping, key: str) -> Mapping:
+    """The mapping at a dotted key; {} where there is none."""
+    for part in key.split("."):
+        found = tree.get(part)
+        tree = found if isinstance(found, Mapping) else {}
+    return tree
+
+
+def _leaves(tree: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The values of nested mappings as text, by dotted keys."""
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{key}.")
+        else:
+            yield key, "null" if value is None else str(value)
+
+
+def _followed(text: str, leaves: Mapping[str, str], depth: int = 8) -> str:
+    """A value with its references, as ``${paths.data_dir}/maps``, replaced by what they name."""
+    if depth == 0 or "${" not in text:
+        return text
+
+    def named(reference: re.Match) -> str:
+        key = reference[1].replace(":", ".")  # ${hydra:runtime.cwd}
+        return _followed(leaves[key], leaves, depth - 1) if key in leaves else reference[0]
+
+    return REFERENCE.sub(named, text)
+
+
+def _by_number(name: str) -> tuple[bool, int, str]:
     """Sorts 2 before 10, and numbers before words."""
-    number = path.name.isdecimal()
-    return not number, int(path.name) if number else 0, path.name
+    number = name.isascii() and name.isdecimal()
+    return not number, int(name) if number else 0, name

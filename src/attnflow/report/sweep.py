@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from attnflow.errors import AttnFlowError
-from attnflow.report.runs import DONE, Run
+from attnflow.report.runs import Run
 
 __all__ = ["Figure", "Setting", "Sweep", "more_is_better"]
 
@@ -16,6 +15,29 @@ __all__ = ["Figure", "Setting", "Sweep", "more_is_better"]
 REPETITIONS = ("seed", "ckpt_path")
 FIRST = ("attention", "placement")  # the axes of the heat map, where they vary
 DEFAULT_METRICS = ("val/bpd", "test/bpd")
+# The standard error of a figure over the images that it is of.
+ERRORS = {"test/bpd": "test/bpd_std_err"}
+# Groups and options that bear on where and how a run is made, not on what it finds.
+ASIDE = (
+    "hydra",
+    "paths",
+    "logger",
+    "metrics",
+    "callbacks",
+    "debug",
+    "experiment",
+    "hparams_search",
+    "launcher",
+    "overwrite",
+    "resume",
+    "task_name",
+    "test",
+    "choices",
+    "data.in_memory",
+    "data.num_workers",
+)
+# Callbacks change what is shown, but for these.
+CALLBACKS = ("callbacks.ema", "callbacks.checkpoint", "callbacks.non_finite")
 # Names of figures, or parts of them, of which more is better.
 MORE_IS_BETTER = ("images_per_second", "score", "accuracy", "iou", "psnr", "ssim", "diversity")
 
@@ -26,7 +48,8 @@ class Figure:
 
     Attributes:
         mean: over the runs.
-        spread: the standard deviation over them; None for one run.
+        spread: the standard deviation over them; of one run, the standard error over its images,
+            None where it is not known.
         count: of the runs.
     """
 
@@ -58,7 +81,7 @@ class Setting:
     @property
     def name(self) -> str:
         """Its values in words."""
-        return " · ".join(value or "default" for value in self.values) or "all runs"
+        return " · ".join(value or "-" for value in self.values) or "all runs"
 
     def figure(self, name: str) -> Figure | None:
         """Over the runs that have it; None where none does."""
@@ -67,8 +90,10 @@ class Setting:
 
 def figure_of(runs: Sequence[Run], name: str) -> Figure | None:
     """A figure over the runs that have it; None where none does."""
-    values = [run.figures.get(name) for run in runs]
-    return Figure.of([value for value in values if value is not None])
+    having = [run for run in runs if run.figures.get(name) is not None]
+    if len(having) == 1 and name in ERRORS:
+        return Figure(having[0].figures[name], having[0].figures.get(ERRORS[name]), 1)
+    return Figure.of([run.figures[name] for run in having])
 
 
 @dataclass(frozen=True)
@@ -77,46 +102,57 @@ class Sweep:
 
     Attributes:
         runs: at least one.
-        asked_metric: what they are sorted by; None for val/bpd, or test/bpd without it.
+        asked_metric: what they are sorted by, if one of them has it; else, or for None, val/bpd,
+            or test/bpd without it.
+        by: the settings that rows are made of; none for all that vary.
     """
 
     runs: Sequence[Run]
     asked_metric: str | None = None
+    by: tuple[str, ...] = ()
 
     @cached_property
     def metric(self) -> str:
-        """The name of the figure that runs are sorted by.
-
-        Raises:
-            AttnFlowError: a metric was asked for that no run has.
-        """
+        """The name of the figure that runs are sorted by."""
         known = {name for run in self.runs for name in run.figures}
-        if self.asked_metric is not None:
-            if self.asked_metric not in known:
-                raise AttnFlowError(
-                    f"metric is {self.asked_metric!r}, which no finished run has; accepted are "
-                    f"{', '.join(sorted(known)) or 'none, as no run is finished'}."
-                )
-            return self.asked_metric
-        return next((name for name in DEFAULT_METRICS if name in known), DEFAULT_METRICS[0])
+        asked = (self.asked_metric,) if self.asked_metric else ()
+        return next((n for n in (*asked, *DEFAULT_METRICS) if n in known), DEFAULT_METRICS[0])
 
     @cached_property
     def varying(self) -> list[str]:
-        """The settings in which the runs differ, those of the heat map first."""
-        keys = dict.fromkeys((*FIRST, *(k for run in self.known for k in run.settings)))
-        return [key for key in keys if len({run.setting(key) for run in self.known}) > 1]
+        """The settings in which the runs differ, those of the heat map first.
 
-    @property
-    def known(self) -> list[Run]:
-        """The runs whose settings are known; of an empty folder they are not."""
-        return [run for run in self.runs if run.settings]
+        What a group's choice implies is left out, and what does not bear on what a run finds.
+        """
+        chosen = {key: None for run in self.runs for key in (*run.choices, *run.overrides)}
+        composed = {key: None for run in self.runs for key in run.leaves if key not in run.derived}
+        differing = {
+            **{key: None for key in (*FIRST, *chosen) if self._differs(key)},
+            **{key: None for key in composed if self._differs_within(key)},
+        }
+        bearing = [key for key in differing if key not in self.by and bears_on_figures(key)]
+        return [*self.by, *bearing]
+
+    def _differs(self, key: str) -> bool:
+        """Whether the runs differ in a setting."""
+        return len({run.setting(key) for run in self.runs}) > 1
+
+    def _differs_within(self, key: str) -> bool:
+        """Whether runs with the same choice of its group have a setting, but not the same one."""
+        group = key.split(".")[0]
+        values = {
+            (run.choices.get(group), run.leaves[key]) for run in self.runs if key in run.leaves
+        }
+        return len(values) > len({choice for choice, _ in values})
 
     @property
     def factors(self) -> list[str]:
-        """What varies, but for the seed or, of evaluations, the checkpoint.
+        """What rows are made of: what varies, but for the seed or, of evaluations, the checkpoint.
 
         Where the checkpoint is all that varies, it is what is compared.
         """
+        if self.by:
+            return list(self.by)
         factors = [key for key in self.varying if key not in REPETITIONS]
         return factors or [key for key in self.varying if key == "ckpt_path"]
 
@@ -126,47 +162,54 @@ class Sweep:
         return tuple(self.factors[:2])
 
     @property
+    def crossed(self) -> bool:
+        """Whether all values of :attr:`axes` met the same values of all other factors.
+
+        If not, means over these are not of the same settings; unless they were asked for.
+        """
+        others: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+        for setting in self.settings:
+            others.setdefault(setting.values[:2], set()).add(setting.values[2:])
+        return bool(self.by) or len(set(map(frozenset, others.values()))) == 1
+
+    @property
     def common(self) -> dict[str, str]:
-        """The overrides that all runs share and that bear on what they found."""
+        """What all runs share of attention, placement and the command line's options."""
+        run = self.runs[0]
         return {
-            key: value
-            for run in self.known[:1]
-            for key, value in run.settings.items()
-            if key not in self.varying
-            and (key in (*FIRST, "data") or "." in key)
-            and not key.startswith(("callbacks.", "logger.", "paths."))
+            key: run.setting(key)
+            for key in dict.fromkeys((*FIRST, *run.overrides))
+            if key not in self.varying and bears_on_figures(key) and run.setting(key)
         }
 
     @cached_property
     def settings(self) -> list[Setting]:
         """The runs by their factors, best first; those without the metric last."""
         groups: dict[tuple[str, ...], list[Run]] = {}
-        for run in self.known:
+        for run in self.runs:
             groups.setdefault(tuple(run.setting(key) for key in self.factors), []).append(run)
         settings = [Setting(values, tuple(runs)) for values, runs in groups.items()]
         return sorted(settings, key=self._rank(lambda setting: setting.figure(self.metric)))
 
     @cached_property
     def ranked(self) -> list[Run]:
-        """The runs, best first; those without the metric last."""
-        return sorted(self.runs, key=self._rank(lambda run: figure_of([run], self.metric)))
+        """The runs that have figures, best first; those without the metric last."""
+        having = [run for run in self.runs if run.figures]
+        return sorted(having, key=self._rank(lambda run: figure_of([run], self.metric)))
 
     @property
     def repeated(self) -> bool:
         """Whether a setting has several runs."""
-        return len(self.settings) < len(self.known)
+        return len(self.settings) < len(self.runs)
 
-    def unfinished(self) -> list[Run]:
-        """Failed and half-written runs."""
-        return [run for run in self.runs if run.status != DONE]
-
-    def count(self, status: str) -> int:
-        """How many runs have a status."""
-        return sum(run.status == status for run in self.runs)
+    @property
+    def ranked_settings(self) -> list[Setting]:
+        """The settings with at least one run that has figures, best first."""
+        return [setting for setting in self.settings if any(run.figures for run in setting.runs)]
 
     def levels(self, factor: str) -> list[str]:
         """The values of a factor: numbers by value, words in the order of the runs."""
-        values = list({run.setting(factor): None for run in self.known})
+        values = list({run.setting(factor): None for run in self.runs})
         try:
             return sorted(values, key=float)
         except ValueError:
@@ -176,7 +219,7 @@ class Sweep:
         """A figure over all runs with these values of :attr:`axes`, and the runs."""
         chosen = [
             run
-            for run in self.known
+            for run in self.runs
             if all(run.setting(key) == v for key, v in zip(self.axes, values, strict=True))
         ]
         return figure_of(chosen, name), chosen
@@ -189,6 +232,13 @@ class Sweep:
             return (found is None, sign * found.mean if found else 0.0)
 
         return key
+
+
+def bears_on_figures(key: str) -> bool:
+    """Whether an option or a group can change what a run finds."""
+    if key.startswith(CALLBACKS):
+        return True
+    return key not in ASIDE and key.split(".")[0] not in ASIDE and not key.endswith(".seed")
 
 
 def more_is_better(name: str) -> bool:

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
-from pathlib import Path
+from html import escape
 
-from attnflow.report.runs import DONE, Run
-from attnflow.report.sweep import Figure, Setting, Sweep
+from attnflow.report.runs import STATES, Run
+from attnflow.report.sweep import Figure, Setting, Sweep, bears_on_figures, figure_of
 
 __all__ = [
+    "apart_rows",
     "cell",
+    "chosen",
     "columns",
+    "csv_text",
     "first_line",
     "markdown_table",
     "run_rows",
     "setting_rows",
     "spoken",
-    "write_csv",
 ]
 
-# The figures that a table shows, of those that the runs have; a CSV file holds all.
-SHOWN = (
-    "val/bpd",
-    "test/bpd",
-    "test/bpd_importance",
-    "test/fid",
-    "test/kid_mean",
-    "test/inception_score",
-    "test/fd_domain",
-    "test/bayes_accuracy",
-    "test/psnr_mean",
-    "test/ssim_mean",
-    "test/nearest_neighbour_distance",
-    "test/round_trip_max",
-    "test/out_of_range",
-    "params",
-    "images_per_second",
-    "wall_seconds",
-)
+# The figures that a table shows, beside the one that it is sorted by; a CSV file holds all.
+SHOWN = ("val/bpd", "test/bpd", "params", "images_per_second")
+MOST_SETTINGS = 5  # columns of settings; what else varies is told in one more
+OTHER = "other settings"
 NOTHING = "-"
 
 
@@ -71,6 +59,8 @@ def _number(name: str, value: float, size: float | None = None) -> str:
         return f"{100 * value:.1f}%"
     if value == 0:
         return "0"
+    if size >= 1e9:
+        return f"{value:.3g}"
     if size >= 100:
         return f"{value:,.0f}"
     if name == "images_per_second":
@@ -85,30 +75,64 @@ def spoken(name: str) -> str:
     )
 
 
+def setting_columns(keys: Sequence[str]) -> list[str]:
+    """The columns of settings: the first few, and one for all others."""
+    return [*keys[:MOST_SETTINGS], *[OTHER] * (len(keys) > MOST_SETTINGS)]
+
+
+def setting_cells(keys: Sequence[str], values: Sequence[str]) -> list[str]:
+    """What stands under :func:`setting_columns`."""
+    rest = [
+        f"{key}={value}"
+        for key, value in list(zip(keys, values, strict=True))[MOST_SETTINGS:]
+        if value
+    ]
+    shown = [value or NOTHING for value in values[:MOST_SETTINGS]]
+    return [*shown, *[" ".join(rest) or NOTHING] * (len(keys) > MOST_SETTINGS)]
+
+
 def setting_rows(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
     """A row a setting, best first, with means and spreads over its runs."""
     names = columns(sweep)
     rows = [
-        [*setting.values, _counted(setting), *(cell(name, setting.figure(name)) for name in names)]
-        for setting in sweep.settings
+        [
+            *setting_cells(sweep.factors, setting.values),
+            _counted(setting),
+            *(cell(name, setting.figure(name)) for name in names),
+        ]
+        for setting in sweep.ranked_settings
     ]
-    return [*sweep.factors, "runs", *names], rows
+    return [*setting_columns(sweep.factors), "runs", *names], rows
 
 
 def run_rows(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
-    """A row a run, best first; what is wrong with it in the last column."""
+    """A row a run that has figures, best first."""
     names, varying = columns(sweep), sweep.varying
     rows = [
         [
             run.name,
-            *(run.setting(key) for key in varying),
-            run.status,
-            *(cell(name, _alone(run, name)) for name in names),
-            first_line(run.note),
+            *setting_cells(varying, [run.setting(key) for key in varying]),
+            *(cell(name, figure_of([run], name)) for name in names),
         ]
         for run in sweep.ranked
     ]
-    return ["run", *varying, "status", *names, "note"], rows
+    return ["run", *setting_columns(varying), *names], rows
+
+
+def apart_rows(runs: Sequence[Run]) -> list[list[str]]:
+    """A row a run that is not done, under ``run``, ``status``, ``settings`` and ``note``."""
+    return [
+        [run.name, run.status, chosen(run), first_line(run.note)]
+        for status in STATES[1:]
+        for run in runs
+        if run.status == status
+    ]
+
+
+def chosen(run: Run) -> str:
+    """The options of a run's command line that bear on what it finds."""
+    pairs = (f"{key}={value}" for key, value in run.overrides.items() if bears_on_figures(key))
+    return " ".join(pairs)
 
 
 def first_line(note: str) -> str:
@@ -119,29 +143,31 @@ def first_line(note: str) -> str:
 
 def _counted(setting: Setting) -> str:
     """How many runs are finished, out of how many where some are not."""
-    done = sum(run.status == DONE for run in setting.runs)
+    done = sum(bool(run.figures) for run in setting.runs)
     return str(done) if done == len(setting.runs) else f"{done} of {len(setting.runs)}"
-
-
-def _alone(run: Run, name: str) -> Figure | None:
-    value = run.figures.get(name)
-    return None if value is None else Figure(value, None, 1)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The rows as a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
-    escaped = [[text.replace("|", "\\|") for text in line] for line in lines]
+    escaped = [[_markdown_cell(text) for text in line] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
 
 
-def write_csv(sweep: Sweep, path: Path) -> None:
-    """Every run with all of its settings that vary and all of its figures, unrounded."""
-    names = list({name: None for run in sweep.ranked for name in run.figures})
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["run", *sweep.varying, "status", *names, "note"])
-        for run in sweep.ranked:
-            settings = [run.setting(key) for key in sweep.varying]
-            figures = [run.figures.get(name) for name in names]
-            writer.writerow([run.name, *settings, run.status, *figures, first_line(run.note)])
+def _markdown_cell(text: str) -> str:
+    """A text that neither ends its cell nor is read as HTML."""
+    return " ".join(escape(text, quote=False).replace("|", "\\|").split())
+
+
+def csv_text(runs: Sequence[Run], varying: Sequence[str]) -> str:
+    """Every run with the settings that vary and all of its figures, unrounded."""
+    names = list({name: None for run in runs for name in run.figures})
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["run", "task", *varying, "status", *names, "note"])
+    for run in runs:
+        settings = [run.setting(key) for key in varying]
+        figures = [run.figures.get(name) for name in names]
+        note = first_line(run.note)
+        writer.writerow([run.name, run.task, *settings, run.status, *figures, note])
+    return file.getvalue()

@@ -2,72 +2,178 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
+from urllib.parse import quote
 
-from attnflow.report.charts import curves, heat_map, trade_off
-from attnflow.report.page import page
-from attnflow.report.runs import read_runs
-from attnflow.report.sweep import Sweep, more_is_better
-from attnflow.report.tables import markdown_table, run_rows, setting_rows, spoken, write_csv
+from attnflow.errors import AttnFlowError
+from attnflow.report.charts import Charts, draw_charts
+from attnflow.report.comparable import Comparable, comparable
+from attnflow.report.page import Section, page
+from attnflow.report.runs import DAMAGED, NEVER_STARTED, Run, read_runs
+from attnflow.report.sweep import Sweep
+from attnflow.report.tables import apart_rows, csv_text, markdown_table, run_rows, setting_rows
 
 __all__ = ["write_report"]
 
-COSTS = ("images_per_second", "params")
+log = logging.getLogger(__name__)
+
+MOST_NAMED = 8  # of the settings that are near an unknown one
 
 
-def write_report(folder: Path, metric: str | None = None, most_pictured: int = 24) -> Path:
-    """Compare the runs in a folder; writes ``report/`` into it.
+def write_report(
+    folder: Path, metric: str | None = None, most_pictured: int = 24, by: Sequence[str] = ()
+) -> Path:
+    """Compare the runs in a folder; writes ``report/`` into it, of a single run beside it.
+
+    Runs on other images, and evaluations, are compared in tables of their own.
 
     Args:
         folder: of a sweep, or of several runs.
         metric: what the runs are sorted by; None for val/bpd, or test/bpd where it is missing.
-        most_pictured: of how many of the best runs the page holds the pictures.
+        most_pictured: of how many of the best runs of a table the page holds the pictures.
+        by: settings that rows are made of, each over all runs with the same values; none for all
+            settings that vary.
 
     Returns:
         The HTML page; beside it lie ``report.md``, ``runs.csv`` and the charts as SVG.
 
     Raises:
-        AttnFlowError: no such folder, no run in it, or no run with the metric.
+        AttnFlowError: no such folder, no run in it, no run with the metric or the setting, or
+            nowhere to write to.
     """
-    sweep = Sweep(read_runs(folder), metric)
-    charts = draw_charts(sweep)
+    runs = read_runs(folder)
+    check_metric(metric, runs)
+    check_settings(by, runs)
+    if most_pictured < 0:
+        raise AttnFlowError(f"pictures: expected 0 or more, got {most_pictured}.")
+    directory = report_folder(folder, runs)
+    for run in runs:
+        if run.status == DAMAGED:
+            log.warning("run %s is damaged: %s", run.name, run.note)
+    sections, charts = [], {}
+    groups = [group for group in comparable(runs) if any(run.figures for run in group.runs)]
+    for number, group in enumerate(groups):
+        sweep = Sweep(group.runs, metric, tuple(by))
+        drawn = draw_charts(sweep)
+        sections.append(Section(group, sweep, drawn))
+        prefix = f"{number}_{group.task}_{group.data}_" if len(groups) > 1 else ""
+        charts |= {f"{_plain_name(prefix + name)}.svg": chart for name, chart in drawn.items()}
     kind = "Sweep" if (folder / "multirun.yaml").exists() else "Runs in"
     title = f"{kind} {folder.resolve().name}"
-    directory = folder / "report"
-    directory.mkdir(exist_ok=True)
-    for name, (_, svg) in charts.items():
-        (directory / f"{name}.svg").write_text(svg)
-    write_csv(sweep, directory / "runs.csv")
-    (directory / "report.md").write_text(_markdown(sweep, title, charts))
-    html = page(sweep, title, dict(charts.values()), most_pictured)
-    path = directory / "index.html"
-    path.write_text(html)
-    return path
+    links = {run.name: _link(run, directory) for run in runs if run.status != NEVER_STARTED}
+    varying = list(dict.fromkeys(key for section in sections for key in section.sweep.varying))
+    files = {
+        **{name: svg for name, (_, svg) in charts.items()},
+        "runs.csv": csv_text(_in_order(runs, groups, sections), varying),
+        "report.md": _markdown(sections, runs, title, charts),
+        "index.html": page(sections, runs, title, links, most_pictured),
+    }
+    write_files(directory, files)
+    return directory / "index.html"
 
 
-def draw_charts(sweep: Sweep) -> dict[str, tuple[str, str]]:
-    """A caption and an SVG by file name: heat maps of metric and cost, both together, curves."""
-    drawn = {}
-    for name in dict.fromkeys((sweep.metric, *COSTS)):
-        better = "" if name == "params" else " (less is better)"
-        if more_is_better(name):
-            better = " (more is better)"
-        across = " and ".join(sweep.axes)
-        rest = [key for key in sweep.varying if key not in sweep.axes]
-        over = f"; mean ± standard deviation over {', '.join(rest)}" if rest else ""
-        caption = f"{spoken(name)}{better} by {across}{over}"
-        drawn[f"heatmap_{name.replace('/', '_')}"] = caption, heat_map(sweep, name)
-    by_step = curves(sweep)
-    caption = f"{sweep.metric} against images/s" + (", colours as below" if by_step else "")
-    drawn["trade_off"] = caption, trade_off(sweep)
-    drawn["curves"] = "val/bpd by step", by_step
-    return {name: (caption, svg) for name, (caption, svg) in drawn.items() if svg}
+def check_metric(metric: str | None, runs: Sequence[Run]) -> None:
+    """Raise :class:`AttnFlowError` for a metric that no run has."""
+    known = sorted({name for run in runs for name in run.figures})
+    if metric is not None and metric not in known:
+        raise AttnFlowError(
+            f"metric is {metric!r}, which no finished run has; accepted are "
+            f"{', '.join(known) or 'none, as no run is finished'}."
+        )
 
 
-def _markdown(sweep: Sweep, title: str, charts: dict[str, tuple[str, str]]) -> str:
+def check_settings(keys: Sequence[str], runs: Sequence[Run]) -> None:
+    """Raise :class:`AttnFlowError` for a setting that no run has, with those near it."""
+    known = sorted({key for run in runs for key in run.settings if not key.startswith("hydra.")})
+    for key in keys:
+        if key in known:
+            continue
+        ends = [name for name in known if name.endswith(f".{key}") or name.startswith(f"{key}.")]
+        near = list(dict.fromkeys([*ends, *get_close_matches(key, known, MOST_NAMED, 0.6)]))
+        told = f"near it are {', '.join(near[:MOST_NAMED])}" if near else "none is near it"
+        raise AttnFlowError(
+            f"by: expected settings of these runs, as attention or model.levels, got {key!r}; "
+            f"{told}."
+        )
+
+
+def report_folder(folder: Path, runs: Sequence[Run]) -> Path:
+    """Where the report goes: never into a run's own folder."""
+    root = folder.resolve()
+    if [run.name for run in runs] == ["."]:
+        return root.with_name(f"{root.name}_report")
+    directory = root / "report"
+    if any(run.name.split(os.sep)[0] == "report" for run in runs):
+        raise AttnFlowError(f"{directory}: expected a folder for the report, got a run's.")
+    return directory
+
+
+def write_files(directory: Path, files: dict[str, str]) -> None:
+    """Write texts into a folder, each as a whole or not at all.
+
+    Raises:
+        AttnFlowError: it cannot be written to.
+    """
+    path = directory
+    try:
+        directory.mkdir(exist_ok=True)
+        for name, text in files.items():
+            path = directory / name
+            # A file's name may hold bytes that are no UTF-8.
+            _write_whole(path, text.encode("utf-8", errors="backslashreplace"))
+    except OSError as error:
+        raise AttnFlowError(f"{path}: expected to write the report, got '{error.strerror}'.") from (
+            error
+        )
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Replace a file at once, so that it is never half-written."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def _in_order(
+    runs: Sequence[Run], groups: Sequence[Comparable], sections: Sequence[Section]
+) -> list[Run]:
+    """The runs with figures table by table, best first, then all others."""
+    ranked = [run for section in sections for run in section.sweep.ranked]
+    names = {run.name for run in ranked}
+    return [*ranked, *(run for run in runs if run.name not in names)]
+
+
+def _markdown(sections: Sequence[Section], runs: Sequence[Run], title: str, charts: Charts) -> str:
     parts = [f"# {title}\n"]
-    if sweep.settings:
+    for section in sections:
+        sweep = section.sweep
+        parts += [f"## {section.group.name}\n", f"{section.told}\n"]
         parts += [f"By {sweep.metric}, best first.\n", markdown_table(*setting_rows(sweep))]
-    parts += [f"![{caption}]({name}.svg)\n" for name, (caption, _) in charts.items()]
-    parts += ["## All runs\n", markdown_table(*run_rows(sweep))]
+        if sweep.repeated:
+            parts += ["### All runs\n", markdown_table(*run_rows(sweep))]
+    parts += [f"![{caption}]({name})\n" for name, (caption, _) in charts.items()]
+    if rows := apart_rows(runs):
+        parts += ["## Apart\n", markdown_table(["run", "status", "settings", "note"], rows)]
     return "\n".join(parts)
+
+
+def _plain_name(name: str) -> str:
+    """A file's name of letters, digits, dots and lines alone."""
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
+
+
+def _link(run: Run, directory: Path) -> str:
+    """A run's folder, from that of the report."""
+    way = os.path.relpath(run.folder.absolute(), directory)
+    return quote(os.fsencode(f"{way}/"))
