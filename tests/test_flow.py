@@ -63,55 +63,84 @@ def test_conditional_flow_depends_on_its_context() -> None:
     torch.testing.assert_close(flow.decode(flow.encode(x, context), context), x)
 
 
-def test_density_of_a_trained_flow_integrates_to_one_and_has_its_samples_entropy() -> None:
+@pytest.fixture(scope="module")
+def trained_flow() -> Flow:
+    """A density of four correlated pixels, in float64."""
     torch.manual_seed(1)
     flow = Flow((1, 2, 2), levels=1, steps=3, attention=IMap, coupling=COUPLING)
     data = torch.rand(512, 1).sqrt() + 0.15 * torch.randn(512, 4)
     data = data.view(-1, 1, 2, 2)
     flow.initialize(data)
     optimizer = torch.optim.Adam(flow.parameters(), 5e-3)
-    first = last = None
+    losses = []
     for _ in range(200):
         loss = -flow.log_prob(data).mean()
-        first = first or loss.item()
+        losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        last = loss.item()
-    assert last < first - 0.5  # it did learn the correlation of the four pixels
-    flow = flow.double()
-    # A rectangle rule converges fast for a smooth density that vanishes at the borders.
+    assert losses[-1] < losses[0] - 0.5  # it did learn the correlation
+    return flow.double()
+
+
+@pytest.fixture(scope="module")
+def masses(trained_flow) -> tuple[Tensor, Tensor]:
+    """log p on a grid, and the probability of each of its cells: both (30, 30, 30, 30).
+
+    A midpoint rule converges fast for a smooth density that vanishes at the borders.
+    """
     axis = torch.linspace(-0.9, 2.1, 31).double()
-    grid = torch.cartesian_prod(axis, axis, axis, axis)
+    middles, width = (axis[1:] + axis[:-1]) / 2, axis[1] - axis[0]
+    grid = torch.cartesian_prod(*[middles] * 4)
     with torch.no_grad():
-        log_p = torch.cat([flow.log_prob(part.view(-1, 1, 2, 2)) for part in grid.split(100_000)])
-        of_samples = -flow.log_prob(flow.sample(20_000))
-    mass = log_p.exp() * (axis[1] - axis[0]) ** 4
+        parts = [trained_flow.log_prob(part.view(-1, 1, 2, 2)) for part in grid.split(100_000)]
+    log_p = torch.cat(parts).view(30, 30, 30, 30)
+    return log_p, log_p.exp() * width**4
+
+
+def test_density_of_a_trained_flow_integrates_to_one_and_has_its_samples_entropy(
+    trained_flow, masses
+) -> None:
+    log_p, mass = masses
     assert abs(mass.sum() - 1) < 0.01
     # Samples come from this very density: its entropy, by the grid, is the mean of -log p.
+    with torch.no_grad():
+        of_samples = -trained_flow.log_prob(trained_flow.sample(20_000))
     entropy = -(mass * log_p).sum()
     standard_error = of_samples.std() / len(of_samples) ** 0.5
     assert abs(of_samples.mean() - entropy) < 4 * standard_error + 0.01
 
 
-def test_samples_follow_the_density() -> None:
-    """The mean of -log p over samples is the entropy that importance weights agree with."""
-    flow = small_flow((1, 2, 2), levels=1)
-    x = flow.sample(4000, batch_size=1000)
-    latents = flow.encode(x)
-    values = torch.cat([latent.flatten(1) for latent in latents], 1)
-    assert values.mean().abs() < 0.05
-    assert (values.var() - 1).abs() < 0.05
+@pytest.mark.parametrize("pixels", [(0, 1), (0, 3), (1, 2)])
+def test_samples_follow_the_density(trained_flow, masses, pixels) -> None:
+    """How many of them fall into each of 6 x 6 squares of two pixels' values, by chi-square."""
+    x = trained_flow.sample(20_000, generator=torch.Generator().manual_seed(0)).flatten(1)
+    rows = ((x[:, pixels] + 0.9) / 0.5).long().clamp(0, 5)
+    counts = torch.bincount(6 * rows[:, 0] + rows[:, 1], minlength=36)
+    others = [axis for axis in range(4) if axis not in pixels]
+    expected = masses[1].sum(others).view(6, 5, 6, 5).sum((1, 3)).flatten() * len(x)
+    often = expected >= 5
+    chi_square = ((counts - expected).square() / expected)[often].sum()
+    freedom = int(often.sum())
+    assert freedom > 10
+    assert chi_square < freedom + 4 * (2 * freedom) ** 0.5
 
 
 def test_sampling_is_reproducible_whatever_the_batch_size() -> None:
     flow = small_flow(attention=IMap)
-    one, two = (
-        flow.sample(6, generator=torch.Generator().manual_seed(3), batch_size=size)
-        for size in (6, 6)
-    )
-    torch.testing.assert_close(one, two)
-    assert flow.sample(5, batch_size=2).shape == (5, 1, 4, 4)
+
+    def draw(n: int, **options) -> Tensor:
+        return flow.sample(n, generator=torch.Generator().manual_seed(3), **options)
+
+    whole = draw(6)
+    assert len(whole.flatten(1).unique(dim=0)) == 6
+    for batch_size in (1, 2, 4):
+        torch.testing.assert_close(draw(6, batch_size=batch_size), whole)
+    torch.testing.assert_close(draw(2), whole[:2])
+    torch.testing.assert_close(draw(3, numbers=[4, 1, 2]), whole[[4, 1, 2]])
+    generator = torch.Generator().manual_seed(3)
+    torch.testing.assert_close(flow.sample(6, generator=generator), whole)
+    assert (flow.sample(6, generator=generator) - whole).abs().min() > 0
     cold = flow.sample(2, temperature=0.0)
     torch.testing.assert_close(cold[0], cold[1])
 

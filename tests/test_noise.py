@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from attnflow.noise import sample_keys, uniform_noise
+from attnflow.noise import normal_noise, sample_keys, uniform_noise
 
 
 def draw(n: int = 2000, seed: int = 0, epoch: int = 0) -> torch.Tensor:
@@ -18,6 +18,19 @@ def test_uniform_in_the_unit_interval() -> None:
     # Kolmogorov-Smirnov: the 99.9% quantile of sqrt(n) D is 1.95.
     ranks = (torch.arange(len(values)) + 0.5) / len(values)
     assert (values - ranks).abs().max() * len(values) ** 0.5 < 1.95
+
+
+def test_normal_noise_is_normal() -> None:
+    keys = sample_keys(0, 0, torch.arange(2000))
+    noise = normal_noise(keys, (1, 8, 8), torch.float64)
+    values = torch.special.ndtr(noise).flatten().sort().values
+    ranks = (torch.arange(len(values)) + 0.5) / len(values)
+    assert (values - ranks).abs().max() * len(values) ** 0.5 < 1.95
+    flat = noise.flatten(1)
+    for a, b in [(flat[:, :-1], flat[:, 1:]), (flat[:-1], flat[1:])]:
+        assert (a * b).mean().abs() < 4 / a.numel() ** 0.5
+    torch.testing.assert_close(normal_noise(keys, (1, 8, 8)).double(), noise, rtol=1e-3, atol=1e-4)
+    assert torch.equal(normal_noise(keys[[7, 2]], (1, 8, 8), torch.float64), noise[[7, 2]])
 
 
 def test_neighbours_are_uncorrelated() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from attnflow.context import Context
 from attnflow.errors import AttnFlowError, check_choice, check_least
 from attnflow.memory import MEMORY
+from attnflow.noise import normal_noise, sample_keys
 from attnflow.placement import STEP_POSITIONS, Placement
 from attnflow.priors import SplitGaussianPrior
 from attnflow.transforms import (
@@ -251,8 +252,9 @@ class Flow(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
         batch_size: int = 256,
+        numbers: Sequence[int] | None = None,
     ) -> Tensor:
-        """Draw images.
+        """Draw images, each of which is a function of the generator's state and its number.
 
         Args:
             n: how many; with a context, one for each of its rows.
@@ -260,6 +262,7 @@ class Flow(nn.Module):
             temperature: standard deviation of the base, 0 or more.
             generator: of the random numbers; the global one by default.
             batch_size: how many are drawn at a time, which bounds the memory.
+            numbers: of the n samples; 0 to n - 1 by default.
 
         Returns:
             (n, C, H, W), continuous values on the scale of the training data ([0, 1) for
@@ -273,25 +276,32 @@ class Flow(nn.Module):
                 f"{n} samples were asked for, with a context of {len(context)} rows; one row for "
                 "each sample is accepted."
             )
+        latents = self.base_sample(n, temperature, generator, numbers)
         images = []
         for start in range(0, n, batch_size):
-            rows = slice(start, min(start + batch_size, n))
-            latents = self.base_sample(rows.stop - start, temperature, generator)
-            images.append(self.decode(latents, context and context.index(rows)))
+            rows = slice(start, start + batch_size)
+            images.append(self.decode([z[rows] for z in latents], context and context.index(rows)))
         return torch.cat(images)
 
     def base_sample(
-        self, n: int, temperature: float = 1.0, generator: torch.Generator | None = None
+        self,
+        n: int,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> list[Tensor]:
-        """Latents of every level from N(0, temperature^2 I), on the flow's device."""
-        parameter = next(self.parameters())
-        return [
-            temperature
-            * torch.randn(
-                n, *shape, generator=generator, device=parameter.device, dtype=parameter.dtype
-            )
-            for shape in self.latent_shapes
-        ]
+        """Latents of every level from N(0, temperature^2 I), on the flow's device.
+
+        Arguments are those of :meth:`sample`; a sample's latents are the same whichever others
+        are drawn with it.
+        """
+        like, device = next(self.parameters()), generator and generator.device
+        seed = int(torch.randint(2**32, (), generator=generator, device=device))
+        rows = torch.as_tensor(range(n) if numbers is None else numbers, device=like.device)
+        sizes = [math.prod(shape) for shape in self.latent_shapes]
+        noise = normal_noise(sample_keys(seed, 0, rows), (sum(sizes),), like.dtype)
+        parts = (temperature * noise).split(sizes, 1)
+        return [part.view(-1, *s) for part, s in zip(parts, self.latent_shapes, strict=True)]
 
     @property
     def latent_shapes(self) -> list[tuple[int, int, int]]:

@@ -107,8 +107,12 @@ class ImageModel(nn.Module):
         batch: Batch | None = None,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> Tensor:
-        """Draw n integer images, (n, C, H, W); ``batch`` holds n conditions, if any are read."""
+        """Draw n integer images, (n, C, H, W); ``batch`` holds n conditions, if any are read.
+
+        Each is a function of the generator's state and its number, 0 to n - 1 by default.
+        """
         context = None if batch is None else self.context(batch)
-        y = self.flow.sample(n, context, temperature, generator)
+        y = self.flow.sample(n, context, temperature, generator, numbers=numbers)
         return self.dequantizer.quantize(y)

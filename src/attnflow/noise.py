@@ -1,8 +1,8 @@
-"""Uniform noise as a pure function of who asks: a counter-based random generator.
+"""Noise as a pure function of who asks: a counter-based random generator.
 
-Dequantization noise that depends on (seed, epoch, sample, position) alone, and on no
-generator's state, is the same whatever the batch size, the number of ranks or the number
-of interruptions; and it costs no synchronisation.
+Dequantization noise, and the latents of samples, that depend on (seed, epoch, sample, position)
+alone, and on no generator's state, are the same whatever the batch size, the number of ranks or
+the number of interruptions; and they cost no synchronisation.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["sample_keys", "uniform_noise"]
+__all__ = ["normal_noise", "sample_keys", "uniform_noise"]
 
 _WORD = 0xFFFFFFFF  # all arithmetic is modulo 2^32, held in int64
 _GOLDEN = 0x9E3779B9
@@ -29,9 +29,25 @@ def uniform_noise(keys: Tensor, shape: tuple[int, ...]) -> Tensor:
 
     The values are multiples of 2^-24, all of them float32 numbers below 1.
     """
+    return ((_words(keys, shape) >> 8).float() * 2.0**-24).view(-1, *shape)
+
+
+def normal_noise(
+    keys: Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Standard normal noise, the same for the same key: (B, *shape).
+
+    By Box and Muller (1958), from two words a value; no value is further from 0 than 6.7.
+    """
+    radius = (-2 * ((_words(keys, shape).to(dtype) + 0.5) * 2.0**-32).log()).sqrt()
+    angle = _words(_mix(keys ^ _GOLDEN), shape).to(dtype) * (2 * math.pi * 2.0**-32)
+    return (radius * angle.cos()).view(-1, *shape)
+
+
+def _words(keys: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A 32-bit word for every key and position: int64, (B, positions)."""
     counter = torch.arange(math.prod(shape), device=keys.device) * _GOLDEN
-    bits = _mix(_mix((keys[:, None] + counter) & _WORD) ^ keys[:, None])
-    return ((bits >> 8).float() * 2.0**-24).view(-1, *shape)
+    return _mix(_mix((keys[:, None] + counter) & _WORD) ^ keys[:, None])
 
 
 def _mix(word: Tensor) -> Tensor:

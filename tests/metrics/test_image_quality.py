@@ -72,8 +72,9 @@ def test_figures_tell_good_samples_from_bad(tmp_path, monkeypatch) -> None:
     figures = {}
     for name, source in {"real": images, "noise": torch.randint(17, images.shape)}.items():
 
-        def sample(n, batch=None, generator=None, source=source):
-            return source[torch.randint(len(source), (n,), generator=generator)]
+        def sample(n, batch=None, generator=None, numbers=None, source=source):
+            rows = torch.randint(len(source), (n,), generator=generator.manual_seed(numbers[0]))
+            return source[rows]
 
         monkeypatch.setattr(module.model, "sample", sample)
         figures[name] = figures_of(tmp_path, quality(tmp_path / "cache"), module, data)
@@ -151,6 +152,8 @@ def test_ranks_share_the_samples_without_repeating_one(
     assert len(alone) == count
     assert len(set(alone)) == count
     assert drawn(world_size) == alone
+    monkeypatch.setattr(callback, "batch_size", 5)
+    assert drawn(1) == alone
 
 
 @pytest.mark.slow
@@ -218,7 +221,7 @@ def test_samples_for_the_wrong_classes_are_told_from_those_for_the_right_ones(
     figures = {}
     for name, shift in {"right": 0, "wrong": 4}.items():
 
-        def sample(n, batch, generator, shift=shift):
+        def sample(n, batch, shift=shift, **_):
             rows = [train["image"][train["label"] == label + shift][0] for label in batch["label"]]
             return torch.stack(rows)
 
@@ -265,8 +268,9 @@ def test_precision_and_recall_tell_which_way_samples_fail(tmp_path, monkeypatch)
     figures = {}
     for name, source in sources.items():
 
-        def sample(n, batch=None, generator=None, source=source):
-            return source[torch.randint(len(source), (n,), generator=generator)]
+        def sample(n, batch=None, generator=None, numbers=None, source=source):
+            rows = torch.randint(len(source), (n,), generator=generator.manual_seed(numbers[0]))
+            return source[rows]
 
         monkeypatch.setattr(module.model, "sample", sample)
         callback = quality(tmp_path, num_samples=200, measures=("precision_recall",))

@@ -13,7 +13,6 @@ from attnflow.distributed import all_reduce_max, all_reduce_sum, rank
 from attnflow.errors import check_least
 from attnflow.image_model import Batch, ImageModel
 from attnflow.metrics.images import batches, fetch
-from attnflow.noise import sample_keys
 from attnflow.training.module import NO_EPOCH
 
 __all__ = ["Soundness", "out_of_range", "round_trip_errors"]
@@ -74,12 +73,15 @@ class Soundness(Callback):
         model, device = pl_module.model, pl_module.device
         sums = torch.zeros(3, device=device)  # of errors, of values outside, of values
         worst = torch.zeros((), device=device)
-        seed = int(sample_keys(self.seed, rank(), torch.tensor(0)))
-        generator = torch.Generator(device).manual_seed(seed)
         for numbers in batches(mine, self.batch_size):
             batch = fetch(dataset, numbers, device)
             errors = round_trip_errors(model, batch, pl_module.noise(batch, NO_EPOCH))
-            samples = model.flow.sample(len(numbers), model.context(batch), generator=generator)
+            samples = model.flow.sample(
+                len(numbers),
+                model.context(batch),
+                generator=torch.Generator(device).manual_seed(self.seed),
+                numbers=numbers,
+            )
             worst = torch.maximum(worst, errors.max())
             counts = out_of_range(samples), torch.tensor(errors.numel(), device=device)
             sums += torch.stack([errors.sum(), *counts])

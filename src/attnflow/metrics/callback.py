@@ -19,7 +19,6 @@ from attnflow.metrics.files import on_rank_zero
 from attnflow.metrics.images import batches, fetch, shuffled, to_extract
 from attnflow.metrics.measures import KEEPING, NEIGHBOURS, Measures
 from attnflow.metrics.reference import Reference, reference_of
-from attnflow.noise import sample_keys
 from attnflow.training.ending import falls_due
 
 __all__ = ["ImageQuality"]
@@ -35,9 +34,8 @@ class ImageQuality(Callback):
     A conditional model's samples have the conditions of the real images that they are compared
     with, every condition as often as the others.
 
-    Samples are drawn in batches that each have their own seed and go to the ranks in turn:
-    exactly ``num_samples`` in all, the same ones whatever the number of ranks, unless there
-    are too few for a whole batch a rank.
+    Samples are drawn in batches that go to the ranks in turn: exactly ``num_samples`` in all,
+    the same ones whatever the batch size and the number of ranks.
 
     Args:
         extractor: of the features.
@@ -216,13 +214,13 @@ class ImageQuality(Callback):
         for turn, numbers in enumerate(batches(range(count), size)):
             if turn % trainer.world_size != rank():
                 continue
-            seed = int(sample_keys(self.seed, 0, torch.tensor(turn)))
             conditions = None
             if model.conditioning is not None:
                 rows = [order[number % len(order)] for number in numbers]
                 conditions = conditions_of(dataset, rows, device)
-            generator = torch.Generator(device).manual_seed(seed)
-            yield numbers[0], model.sample(len(numbers), conditions, generator=generator)
+            generator = torch.Generator(device).manual_seed(self.seed)
+            images = model.sample(len(numbers), conditions, generator=generator, numbers=numbers)
+            yield numbers[0], images
 
 
 def conditions_of(
