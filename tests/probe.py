@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch.utils.data import Dataset
 
 from attnflow.data import DigitsDataModule
-from attnflow.data.base import TensorImages
+from attnflow.data.samples import TensorImages
 
 __all__ = ["FewerDigits", "Probe"]
 

@@ -20,7 +20,8 @@ from attnflow.data import (
     ImageFolderDataModule,
     PairedFolderDataModule,
 )
-from attnflow.data.decoding import decode, image_files
+from attnflow.data.decoding import decode
+from attnflow.data.splits import find_images
 
 RNG = np.random.default_rng(0)
 
@@ -145,7 +146,7 @@ def test_formats(tmp_path, suffix) -> None:
     pixels = np.full((8, 8, 3), 100, dtype=np.uint8)
     write_twin(tmp_path / f"0.{suffix}", pixels)
     (tmp_path / "notes.txt").write_text("no image")
-    assert [f.name for f in image_files(tmp_path)] == [f"0.{suffix}"]
+    assert [f.name for f in find_images(tmp_path).files] == [f"0.{suffix}"]
     assert (decode(tmp_path / f"0.{suffix}", 3).int() - 100).abs().max() <= 2
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass
 
 import torch
 from lightning import LightningDataModule
@@ -14,70 +15,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from attnflow.data.augmentation import Augmented
 from attnflow.data.order import EpochSampler, LazyLoader, NumberedEpochSampler
+from attnflow.data.spec import DataSpec
 from attnflow.errors import AttnFlowError, check_least
 
-__all__ = ["SPLITS", "DataSpec", "ImageDataModule", "TensorImages"]
+__all__ = ["SPLITS", "DataSpec", "ImageDataModule"]
 
+log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class DataSpec:
-    """What a model must know of its data, before any of it is read.
-
-    Attributes:
-        image_shape: (C, H, W).
-        num_bins: the number of grey values; images hold 0 .. num_bins - 1.
-        num_classes: of the labels, or None.
-        condition_shape: (C, H, W) of the condition images, or None.
-        condition_bins: the number of grey values of the condition images, or None.
-        unpadded_shape: (C, H, W) of the original images, where the data set pads them:
-            bits/dim are those of the original's dimensions. None: they are not padded.
-    """
-
-    image_shape: tuple[int, int, int]
-    num_bins: int
-    num_classes: int | None = None
-    condition_shape: tuple[int, int, int] | None = None
-    condition_bins: int | None = None
-    unpadded_shape: tuple[int, int, int] | None = None
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain values, as a checkpoint holds them."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> DataSpec:
-        """The inverse of :meth:`as_dict`."""
-        return cls(
-            **{n: tuple(v) if isinstance(v, (list, tuple)) else v for n, v in values.items()}
-        )
-
-
-class TensorImages(Dataset):
-    """Images that lie in memory, read a whole batch at a time.
-
-    Args:
-        image: (N, C, H, W), uint8.
-        fields: further tensors of N rows, such as ``label`` (N,) or ``condition``.
-    """
-
-    def __init__(self, image: Tensor, **fields: Tensor) -> None:
-        self.fields = {"image": image, **fields}
-
-    def __len__(self) -> int:
-        return len(self.fields["image"])
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: rows[0] for name, rows in self.__getitems__([index]).items()}
-
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """A batch: torch's DataLoader calls this instead of reading and stacking samples."""
-        index = torch.as_tensor(indices)
-        return {name: rows[index] for name, rows in self.fields.items()} | {"index": index}
 
 
 class ImageDataModule(LightningDataModule):
@@ -137,16 +81,57 @@ class ImageDataModule(LightningDataModule):
         return alone
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the splits that a stage needs; every split is read once."""
-        wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        """Read the splits that a stage needs; every split is read once.
+
+        Before training it is all of them, so that a bad test image stops a run at its start.
+        """
+        wanted = {"validate": ("val",), "test": ("test",)}
         for split in wanted.get(stage, SPLITS):
             self.dataset(split)
 
     def dataset(self, split: str) -> Dataset:
-        """The images of ``split``, read at the first call."""
+        """The images of ``split``, read at the first call, which tells their number."""
         if split not in self.datasets:
             self.datasets[split] = self.read(split)
+            if self._ranks()[1] == 0:
+                log.info(self._summary(split))
         return self.datasets[split]
+
+    def origin(self, split: str) -> str:
+        """Where the images of a split come from, in words: its folder, if it has one."""
+        return str(getattr(self, "data_dir", type(self).__name__))
+
+    def left_out(self, split: str) -> Counter[str]:
+        """How many files were left out where a split's images come from, by the reason."""
+        return Counter()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """``data/{split}_images`` of the splits that were read, and ``data/{split}_left_out``."""
+        counts = {}
+        for split in (split for split in SPLITS if split in self.datasets):
+            counts[f"data/{split}_images"] = len(self.datasets[split])
+            if self.left_out(split):
+                counts[f"data/{split}_left_out"] = self.left_out(split).total()
+        return counts
+
+    @property
+    def settled(self) -> dict[str, object]:
+        """Options that a checkpoint must hold in another way than they were given.
+
+        ``data_dir`` is absolute, so that it is found from any other folder.
+        """
+        return {"data_dir": str(self.data_dir)} if hasattr(self, "data_dir") else {}
+
+    def _summary(self, split: str) -> str:
+        """One line on a split: number of images, origin, what was left out and why."""
+        line = f"{split}: {len(self.datasets[split]):,} images of {self.origin(split)}"
+        left_out = self.left_out(split)
+        reasons = [f"{number:,} {reason}" for reason, number in left_out.most_common(5)]
+        others = left_out.total() - sum(number for _, number in left_out.most_common(5))
+        if others:
+            reasons.append(f"{others:,} others")
+        return f"{line}, left out: {', '.join(reasons)}" if reasons else line
 
     def train_dataloader(self) -> DataLoader:
         dataset = self.dataset("train")

@@ -9,10 +9,10 @@ from attnflow.errors import AttnFlowError
 __all__ = ["check_num_bits", "reduce_bits"]
 
 
-def check_num_bits(num_bits: int) -> int:
-    """``num_bits``; raises :class:`AttnFlowError` where it is not in 1 .. 8."""
-    if not 1 <= num_bits <= 8:
-        raise AttnFlowError(f"data.num_bits is {num_bits}; a whole number from 1 to 8 is accepted.")
+def check_num_bits(num_bits: int, option: str = "data.num_bits") -> int:
+    """``num_bits``; raises :class:`AttnFlowError`, naming the option, unless it is in 1 .. 8."""
+    if type(num_bits) is not int or not 1 <= num_bits <= 8:
+        raise AttnFlowError(f"{option} is {num_bits}; a whole number from 1 to 8 is accepted.")
     return num_bits
 
 

@@ -9,7 +9,8 @@ from torchvision.transforms.v2 import functional as F
 
 from attnflow.data.base import SPLITS
 from attnflow.data.decoding import decode
-from attnflow.data.folders import ImageFolderDataModule
+from attnflow.data.finding import Found, shown
+from attnflow.data.image_files import ImageFilesDataModule
 from attnflow.errors import AttnFlowError
 
 __all__ = ["CelebADataModule"]
@@ -19,23 +20,23 @@ PARTITION = "list_eval_partition.txt"
 IMAGES = "img_align_celeba"
 
 
-class CelebADataModule(ImageFolderDataModule):
+class CelebADataModule(ImageFilesDataModule):
     """Aligned CelebA: 162,770 + 19,867 + 19,962 faces, the official split.
 
     Not downloaded: ``img_align_celeba/`` and ``list_eval_partition.txt`` of the official
     release lie in ``data_dir``. The faces are the centres of 140 x 140 pixels, then scaled to
-    ``size``. Arguments are those of :class:`ImageFolderDataModule`.
+    ``size``. Arguments are those of :class:`~attnflow.data.image_files.ImageFilesDataModule`.
     """
 
     def prepare_data(self) -> None:
         for name in (PARTITION, IMAGES):
             if not (self.data_dir / name).exists():
                 raise AttnFlowError(
-                    f"CelebA lacks {name} in {self.data_dir}; {IMAGES}/ and {PARTITION} of the "
-                    "official release are accepted."
+                    f"CelebA lacks {name} in {shown(self.data_dir)} (data.data_dir); {IMAGES}/ and "
+                    f"{PARTITION} of the official release are accepted."
                 )
 
-    def files(self, split: str) -> list[Path]:
+    def found(self, split: str) -> Found:
         self.prepare_data()
         number = str(SPLITS.index(split))  # 0 train, 1 val, 2 test, as in the file
         lines = [line.split() for line in (self.data_dir / PARTITION).read_text().splitlines()]
@@ -45,11 +46,13 @@ class CelebADataModule(ImageFolderDataModule):
                 f"{self.data_dir / PARTITION} names no image of the {split} split; lines of a "
                 "file name and 0, 1 or 2 are accepted."
             )
-        return [self.data_dir / IMAGES / name for name in names]
+        folder = self.data_dir / IMAGES
+        return Found(folder, [folder / name for name in names])
 
     def size_of(self, file: Path) -> tuple[int, int]:
         return CROP, CROP
 
     def sample(self, file: Path) -> dict[str, Tensor]:
-        face = F.center_crop(decode(file, self.channels, self.convert), [CROP, CROP])
-        return {"image": self.fitted(face, file)}
+        whole = decode(file, self.channels, self.convert, self.background)
+        face = F.center_crop(whole, [CROP, CROP])
+        return {"image": self.fitted(face, file, self.num_bits)}

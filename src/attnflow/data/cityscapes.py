@@ -14,7 +14,9 @@ from torchvision.transforms import InterpolationMode
 
 from attnflow.data.base import DataSpec, ImageDataModule
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
-from attnflow.data.decoding import LazySamples, decode, fit, load
+from attnflow.data.decoding import decode, fit
+from attnflow.data.finding import data_folder
+from attnflow.data.samples import LazySamples, load
 from attnflow.errors import AttnFlowError, check_choice
 
 __all__ = ["CityscapesDataModule"]
@@ -66,7 +68,7 @@ class CityscapesDataModule(ImageDataModule):
             raise AttnFlowError(
                 f"data.size is {list(size)}; a height and a width of 2 or more are accepted."
             )
-        self.data_dir, self.direction, self.labels = Path(data_dir), direction, labels
+        self.data_dir, self.direction, self.labels = data_folder(data_dir), direction, labels
         self.size, self.num_bits = tuple(size), check_num_bits(num_bits)
         self.in_memory = in_memory
 
@@ -95,9 +97,9 @@ class CityscapesDataModule(ImageDataModule):
         cities = sorted({photo.parent.name for photo in found})
         if not found or (split != "test" and len(cities) < 2):
             raise AttnFlowError(
-                f"Cityscapes has {len(found)} photographs of {len(cities)} cities in {folder}; "
-                "leftImg8bit/ and gtFine/ of the official release are accepted (two cities or "
-                "more to train)."
+                f"Cityscapes has {len(found)} photographs of {len(cities)} cities in {folder} "
+                "(data.data_dir); leftImg8bit/ and gtFine/ of the official release are accepted "
+                "(two cities or more to train)."
             )
         for photo in found:
             if not self.partner(photo).is_file():

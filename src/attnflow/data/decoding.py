@@ -1,149 +1,165 @@
-"""Image files as uint8 tensors of one size."""
+"""One image file as a uint8 tensor: upright, opaque, of 8 bits a value and of one frame."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
-import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from attnflow.data.base import TensorImages
+from attnflow.data.depth import HEADER_BYTES, bits_per_value
+from attnflow.data.finding import shown
+from attnflow.data.transparency import WHITE, Colour, opaque
 from attnflow.errors import AttnFlowError
 
-__all__ = ["CorruptImage", "LazySamples", "decode", "fit", "image_files", "load", "size_of"]
+__all__ = ["CorruptImage", "as_tensor", "decode", "fit", "image_suffixes", "open_image", "size_of"]
 
-log = logging.getLogger(__name__)
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MODES = {1: "L", 3: "RGB"}
 NAMES = {1: "grey", 3: "colour"}
-# What Pillow raises for damaged files; a damaged header may also announce a huge image.
-DAMAGED = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
+# What Pillow reads as pixels by itself, and whose depth and frames it or the header tells. Others
+# are drawn by another program (EPS), hold one picture in several sizes (ICO) or no 8-bit pixels.
+FORMATS = (
+    *("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI"),
+    *("SUN", "TGA", "TIFF", "WEBP"),
+)
 
-# Reads one sample: "image" (C, H, W), and what goes with it.
-Reader = Callable[[], Mapping[str, Tensor]]
+# Pillow tells much at the level of debugging, of every file.
+logging.getLogger("PIL").setLevel(logging.INFO)
 
 
 class CorruptImage(AttnFlowError):
     """An image file that cannot be decoded."""
 
 
-class LazySamples(Dataset):
-    """Samples that are decoded anew at every read; for sets that do not fit in memory."""
-
-    def __init__(self, readers: Sequence[Reader]) -> None:
-        self.readers = readers
-
-    def __len__(self) -> int:
-        return len(self.readers)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {**self.readers[index](), "index": torch.tensor(index)}
+@cache
+def formats() -> tuple[str, ...]:
+    """Those of :data:`FORMATS` that this Pillow reads."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def load(readers: Sequence[Reader], in_memory: bool, skip_corrupt: bool) -> Dataset:
-    """The samples of ``readers``, decoded once and held in memory, or at every read.
-
-    All are decoded here once in either case, so that a bad file stops a run at its start.
-
-    Raises:
-        AttnFlowError: a corrupt image, unless they are to be skipped; all of them corrupt.
-    """
-    rows: dict[str, Tensor] = {}
-    readable: list[Reader] = []
-    for reader in readers:
-        try:
-            sample = reader()
-        except CorruptImage as error:
-            if not skip_corrupt:
-                raise
-            log.warning("skipped: %s", error)
-            continue
-        if in_memory:
-            # Filled in place: a list to stack would need the memory twice.
-            for name, value in sample.items():
-                rows.setdefault(name, value.new_empty(len(readers), *value.shape))
-                rows[name][len(readable)] = value
-        readable.append(reader)
-    if len(readable) < len(readers):
-        skipped = len(readers) - len(readable)
-        log.warning("skipped %d of %d images, which are corrupt", skipped, len(readers))
-    if not readable:
-        raise AttnFlowError(
-            f"all of the {len(readers)} images of a split are corrupt; one readable image or more "
-            "is accepted."
-        )
-    if not in_memory:
-        return LazySamples(readable)
-    return TensorImages(**{name: values[: len(readable)] for name, values in rows.items()})
+@cache
+def image_suffixes() -> frozenset[str]:
+    """The suffixes of files that are read, in lower case: ``.png``, ``.jpg``, ..."""
+    known = Image.registered_extensions().items()
+    return frozenset(suffix for suffix, name in known if name in (*formats(), "MPO"))
 
 
-def image_files(folder: Path) -> list[Path]:
-    """All image files below ``folder``, in a fixed order.
-
-    Raises:
-        AttnFlowError: there is no such folder, or no image in it.
-    """
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not found:
-        state = "holds no image" if folder.is_dir() else "does not exist"
-        raise AttnFlowError(
-            f"the folder {folder} {state}; a folder of {', '.join(SUFFIXES)} files is accepted."
-        )
-    return found
-
-
-def decode(file: Path, channels: int, convert: bool = False) -> Tensor:
-    """One image file: uint8, (channels, H, W).
+def decode(file: Path, channels: int, convert: bool = False, background: Colour = WHITE) -> Tensor:
+    """One image file: uint8, (channels, H, W), upright.
 
     Args:
-        file: of any format that Pillow reads.
+        file: of one of :data:`FORMATS`, whatever its suffix.
         channels: 1 or 3.
-        convert: accept grey for colour, and colour for grey, and convert.
+        convert: accept grey for colour, colour for grey and CMYK for both, and convert.
+        background: (R, G, B), which a transparent image is laid over.
 
     Raises:
         CorruptImage: the file is damaged or truncated.
-        AttnFlowError: grey where colour is expected, or the other way round; a file of more
-            than 8 bits a grey value, which would lose its brighter values.
+        AttnFlowError: as for :func:`open_image` and :func:`as_tensor`.
+    """
+    return as_tensor(open_image(file, background), channels, convert, shown(file))
+
+
+def open_image(file: Path, background: Colour = WHITE) -> Image.Image:
+    """One image file, upright and opaque, of mode L (grey), RGB or CMYK.
+
+    Raises:
+        CorruptImage: the file is damaged or truncated.
+        AttnFlowError: the file may not be read; it has more than 8 bits a value, which would lose
+            its brighter values, or several frames, or colours of another kind.
     """
     try:
-        with Image.open(file) as image:
-            image.load()
-    except DAMAGED as error:
-        raise unreadable(file, error) from error
-    if image.mode.startswith("I") or image.mode == "F":
+        opened = file.open("rb")
+    except OSError as error:
         raise AttnFlowError(
-            f"{file} has more than 8 bits a grey value (mode {image.mode}); 8-bit images are "
+            f"{shown(file)} cannot be opened ({error.strerror}); a file that may be read is "
+            "accepted."
+        ) from error
+    with opened:
+        try:
+            header = opened.read(HEADER_BYTES)
+            opened.seek(0)
+            image = Image.open(opened, formats=formats())
+            check_pixels(image, header, file)
+            # Loads it too. A several-frame MPO is one photograph, with previews of itself.
+            image = ImageOps.exif_transpose(image)
+        except AttnFlowError:
+            raise
+        except Exception as error:  # of a damaged file, its reader can raise anything
+            raise unreadable(file, error) from error
+    return opaque(image, background)
+
+
+def check_pixels(image: Image.Image, header: bytes, file: Path) -> None:
+    """Raise :class:`AttnFlowError` for an image whose pixels would be cut, mixed up or left out."""
+    if 0 in image.size:
+        raise CorruptImage(f"{shown(file)} is no readable image (it has no pixels).")
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        raise AttnFlowError(
+            f"{shown(file)} holds {image.n_frames} frames; files of one image each are accepted."
+        )
+    bits = bits_per_value(image, header)
+    if bits > 8:
+        raise AttnFlowError(
+            f"{shown(file)} has more than 8 bits a grey value ({bits}, mode {image.mode}); 8-bit "
+            "images are accepted."
+        )
+    if image.mode in ("LAB", "HSV"):
+        raise AttnFlowError(
+            f"{shown(file)} has colours of mode {image.mode}; grey, RGB and palette images are "
             "accepted."
         )
-    found = 1 if image.mode in ("1", "L", "LA") else 3
+
+
+def as_tensor(
+    image: Image.Image, channels: int, convert: bool, name: str, option: str = "data.channels"
+) -> Tensor:
+    """An image of :func:`open_image` as uint8, (channels, H, W).
+
+    Args:
+        image: of mode L, RGB or CMYK.
+        channels, convert: as for :func:`decode`.
+        name: of the image, for the message.
+        option: that ``channels`` comes from, for the message.
+
+    Raises:
+        AttnFlowError: grey where colour is expected, the other way round, or CMYK, which only
+            ``convert`` makes RGB (by Pillow's formula, without the colour profile).
+    """
+    if image.mode == "CMYK":
+        if not convert:
+            raise AttnFlowError(
+                f"{name} is a CMYK image; RGB and grey ones, or data.convert=true to convert, are "
+                "accepted."
+            )
+        image = image.convert("RGB")
+    found = 1 if image.mode == "L" else 3
     if found != channels and not convert:
         raise AttnFlowError(
-            f"{file} is a {NAMES[found]} image where {NAMES[channels]} is expected; "
-            f"data.channels={found}, or data.convert=true to convert, is accepted."
+            f"{name} is a {NAMES[found]} image where {NAMES[channels]} is expected; "
+            f"{option}={found}, or data.convert=true to convert, is accepted."
         )
     return F.pil_to_tensor(image.convert(MODES[channels]))
 
 
 def size_of(file: Path) -> tuple[int, int]:
-    """(height, width) of an image file, from its header alone."""
-    try:
-        with Image.open(file) as image:
-            return image.height, image.width
-    except DAMAGED as error:
-        raise unreadable(file, error) from error
+    """(height, width) of an image file, upright; raises what :func:`open_image` does."""
+    image = open_image(file)
+    return image.height, image.width
 
 
 def unreadable(file: Path, error: Exception) -> CorruptImage:
     """The error of a file that ``error`` stopped from being decoded."""
-    reason = str(error).split("\n")[0]
+    reason = str(error).split("\n")[0] or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):  # its words name an open file of Python's
+        reason = "of no format that is read here"
     return CorruptImage(
-        f"{file} is no readable image ({reason}); it is damaged or truncated "
+        f"{shown(file)} is no readable image ({reason}); it is damaged or truncated "
         "(data.skip_corrupt=true leaves such files out)."
     )
 

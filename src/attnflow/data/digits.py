@@ -7,7 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch.utils.data import Dataset
 
-from attnflow.data.base import DataSpec, ImageDataModule, TensorImages
+from attnflow.data.base import DataSpec, ImageDataModule
+from attnflow.data.samples import TensorImages
 
 __all__ = ["DigitsDataModule"]
 

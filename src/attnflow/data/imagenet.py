@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from attnflow.data.base import DataSpec, ImageDataModule
-from attnflow.data.bit_depth import check_num_bits, reduce_bits
+from attnflow.data.batch_files import read_arrays
+from attnflow.data.bit_depth import check_num_bits
+from attnflow.data.finding import data_folder, shown
+from attnflow.data.mapped import MappedImages, not_ours, read_npy
 from attnflow.errors import AttnFlowError, check_choice
 
 __all__ = ["DownsampledImageNetDataModule"]
@@ -23,16 +23,6 @@ FILES = {
     "train": tuple(f"train_data_batch_{number}" for number in range(1, 11)),
     "test": ("val_data",),
 }
-# What pickle raises for damaged files, and what content of another kind leads to.
-DAMAGED = (
-    pickle.UnpicklingError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    ImportError,
-)
 
 
 class DownsampledImageNetDataModule(ImageDataModule):
@@ -64,34 +54,49 @@ class DownsampledImageNetDataModule(ImageDataModule):
     ) -> None:
         super().__init__(global_batch_size, num_workers, seed, augment)
         check_choice("data.size", size, (32, 64))
-        self.data_dir, self.size, self.num_bits = Path(data_dir), size, check_num_bits(num_bits)
+        self.data_dir, self.size = data_folder(data_dir), size
+        self.num_bits = check_num_bits(num_bits)
 
     @property
     def spec(self) -> DataSpec:
         return DataSpec((3, self.size, self.size), 2**self.num_bits, num_classes=1_000)
 
     def prepare_data(self) -> None:
+        """Convert the batch files; where there are none of training, those of the test alone."""
         wanted = {n: f for n, f in FILES.items() if not self._array(n, "labels").is_file()}
         files = [file for listed in wanted.values() for file in listed]
         missing = [file for file in files if not (self.data_dir / file).is_file()]
-        if missing:
-            raise AttnFlowError(
-                f"downsampled ImageNet lacks {', '.join(missing)} in {self.data_dir}; the batch "
-                f"files of the {self.size} x {self.size} release from image-net.org are accepted."
-            )
+        if missing == list(FILES["train"]):
+            del wanted["train"]
+        elif missing:
+            raise self._lacks(missing)
         for name, listed in wanted.items():
             self._convert(name, [self.data_dir / file for file in listed])
 
     def read(self, split: str) -> Dataset:
         self.prepare_data()
         name = "test" if split == "test" else "train"
-        labels = torch.from_numpy(np.load(self._array(name, "labels")))
+        if not self._array(name, "labels").is_file():
+            raise self._lacks(FILES[name])
+        labels = read_npy(self._array(name, "labels"), np.int64, ())
+        if labels.size and not 0 <= labels.min() <= labels.max() < 1000:
+            raise not_ours(self._array(name, "labels"), "labels that are not 0 to 999")
+        images = read_npy(self._array(name, "images"), np.uint8, (3, self.size, self.size))
+        if len(images) != len(labels):
+            raise not_ours(self._array(name, "images"), f"{len(images)} images")
         rows = np.arange(len(labels))
         if split != "test":
             num_val = min(NUM_VAL, len(labels) // 10)
             rows = np.random.default_rng(0).permutation(len(labels))
             rows = rows[:-num_val] if split == "train" else rows[-num_val:]
-        return MappedImages(self._array(name, "images"), labels, rows, self.num_bits)
+        return MappedImages(images.filename, torch.tensor(labels), rows, self.num_bits)
+
+    def _lacks(self, missing: Sequence[str]) -> AttnFlowError:
+        return AttnFlowError(
+            f"downsampled ImageNet lacks {', '.join(missing)} in {shown(self.data_dir)} "
+            f"(data.data_dir); the batch files of the {self.size} x {self.size} release from "
+            "image-net.org are accepted."
+        )
 
     def _array(self, name: str, kind: str) -> Path:
         return self.data_dir / f"{name}_{self.size}_{kind}.npy"
@@ -115,37 +120,6 @@ class DownsampledImageNetDataModule(ImageDataModule):
         self._array(name, "labels.tmp").replace(self._array(name, "labels"))
 
 
-class MappedImages(Dataset):
-    """Some rows of images that lie in a .npy file, (N, 3, H, W) uint8, with their labels."""
-
-    def __init__(self, file: Path, labels: Tensor, rows: np.ndarray, num_bits: int) -> None:
-        self.file, self.labels, self.rows, self.num_bits = file, labels, rows, num_bits
-
-    @cached_property
-    def images(self) -> np.ndarray:
-        """All images of the file, mapped: only what is read comes into memory."""
-        return np.load(self.file, mmap_mode="r")
-
-    def __getstate__(self) -> dict[str, object]:
-        # A worker that is not forked maps the file itself: pickled, the images would be copied.
-        return {name: value for name, value in vars(self).items() if name != "images"}
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: values[0] for name, values in self.__getitems__([index]).items()}
-
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        rows = self.rows[list(indices)]
-        images = torch.from_numpy(self.images[rows])
-        return {
-            "image": reduce_bits(images, self.num_bits),
-            "label": self.labels[rows],
-            "index": torch.as_tensor(indices),
-        }
-
-
 def read_batch(file: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, 3, size, size), uint8, and labels (N,) from 0, of one batch file.
 
@@ -153,17 +127,21 @@ def read_batch(file: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
         AttnFlowError: a file that is damaged, or of another size, or of other labels.
     """
     try:
-        with file.open("rb") as opened:
-            batch = pickle.load(opened)
+        batch = read_arrays(file)
         rows, labels = np.asarray(batch["data"]), np.asarray(batch["labels"], dtype=np.int64)
-    except DAMAGED as error:
+    except Exception as error:  # of a damaged file, its reader can raise anything
         raise AttnFlowError(
-            f"{file} cannot be read ({error}); a batch file of downsampled ImageNet is accepted."
+            f"{shown(file)} cannot be read ({error}); a batch file of downsampled ImageNet is "
+            "accepted."
         ) from error
     if rows.ndim != 2 or rows.shape[1] != 3 * size**2:
         raise AttnFlowError(
             f"{file} holds rows of shape {rows.shape[1:]}, not the {3 * size**2} values of a "
             f"{size} x {size} colour image; data.size or the file is another."
+        )
+    if rows.dtype.kind not in "iu" or (rows.size and not 0 <= rows.min() <= rows.max() <= 255):
+        raise AttnFlowError(
+            f"{file} holds images of {rows.dtype}; grey values from 0 to 255 are accepted."
         )
     if len(labels) != len(rows) or len(labels) == 0 or labels.min() < 1 or labels.max() > 1000:
         raise AttnFlowError(

@@ -10,8 +10,9 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from attnflow.data.base import DataSpec, ImageDataModule, TensorImages
+from attnflow.data.base import DataSpec, ImageDataModule
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
+from attnflow.data.samples import TensorImages
 from attnflow.errors import AttnFlowError
 
 __all__ = ["PhotosDataModule"]

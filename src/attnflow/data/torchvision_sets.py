@@ -19,8 +19,10 @@ from torch.utils.data import Dataset
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
-from attnflow.data.base import DataSpec, ImageDataModule, TensorImages
+from attnflow.data.base import DataSpec, ImageDataModule
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
+from attnflow.data.finding import data_folder
+from attnflow.data.samples import TensorImages
 from attnflow.errors import AttnFlowError, check_least
 
 __all__ = [
@@ -92,7 +94,7 @@ class TorchvisionDataModule(ImageDataModule):
     ) -> None:
         super().__init__(global_batch_size, num_workers, seed, augment)
         check_least("data.padding", padding, 0)
-        self.data_dir, self.num_bits = Path(data_dir), check_num_bits(num_bits)
+        self.data_dir, self.num_bits = data_folder(data_dir), check_num_bits(num_bits)
         self.padding, self.download = padding, download
 
     @property

@@ -1,0 +1,124 @@
+"""The image files below a folder, and what else lies there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from attnflow.errors import AttnFlowError
+
+__all__ = ["Found", "data_folder", "entries", "find_files", "is_hidden", "shown"]
+
+# Names that tools and systems give to what they put into users' folders, in lower case.
+TOOLS = {
+    *("__macosx", "__pycache__", "@eadir", "#recycle", "$recycle.bin", "recycler", "lost+found"),
+    *("system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini", "cvs", "icon\r"),
+}
+HIDDEN = "hidden or a tool's own"
+BROKEN = "broken links"
+REPEATED = "reached twice by links"
+SPECIAL = "pipes, sockets or devices"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of a folder that are wanted, and a count of what is not.
+
+    Attributes:
+        folder: that was looked through.
+        files: in the order of their paths.
+        real: where they really lie, behind all links; as many.
+        left_out: how many entries were left out, by the reason.
+    """
+
+    folder: Path
+    files: list[Path] = field(default_factory=list)
+    real: set[str] = field(default_factory=set)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def find_files(folder: Path, suffixes: Collection[str]) -> Found:
+    """All files below ``folder`` with one of ``suffixes`` (lower case), whatever their case.
+
+    What starts with a dot or is a tool's own is left out, folders with all they hold. Links are
+    followed. A folder or file that several links lead to is taken once, at the first of its
+    paths, so that links in a circle end.
+
+    Raises:
+        AttnFlowError: there is no such folder, or one that may not be read.
+    """
+    if not folder.is_dir():
+        state = "is a file" if folder.exists() else "does not exist"
+        raise AttnFlowError(
+            f"the folder {shown(folder)} {state}; a folder of images is accepted, which "
+            "data.data_dir=PATH names (to eval.py too)."
+        )
+    found = Found(folder)
+    folders = [(folder, os.path.realpath(folder))]
+    seen = {folders[0][1]}
+    for parent, real_parent in folders:  # grows
+        for entry in entries(parent):
+            real = os.path.join(real_parent, entry.name)
+            if entry.is_symlink():
+                real = os.path.realpath(entry.path)
+            reason = _why_not(entry, real in seen, suffixes)
+            if reason:
+                found.left_out[reason] += 1
+                continue
+            seen.add(real)
+            if entry.is_dir():
+                folders.append((parent / entry.name, real))
+            else:
+                found.files.append(parent / entry.name)
+                found.real.add(real)
+    found.files.sort()
+    return found
+
+
+def is_hidden(name: str) -> bool:
+    """Whether what has this name is no data: hidden, or a tool's own."""
+    return name.startswith(".") or name.lower() in TOOLS
+
+
+def data_folder(data_dir: str) -> Path:
+    """The absolute path of the option ``data.data_dir``; ``~`` is the user's home."""
+    if not isinstance(data_dir, (str, os.PathLike)) or not str(data_dir):
+        raise AttnFlowError(f"data.data_dir: expected the path of a folder, got {data_dir!r}.")
+    return Path(os.path.expanduser(data_dir)).absolute()
+
+
+def shown(path: Path) -> str:
+    """A path as a message tells it: on one line, whatever characters its name has."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
+def entries(folder: Path) -> list[os.DirEntry]:
+    """What lies in a folder, in the order of the names."""
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise AttnFlowError(
+            f"the folder {shown(folder)} cannot be read ({error.strerror}); a folder that may be "
+            "read is accepted."
+        ) from error
+
+
+def _why_not(entry: os.DirEntry, seen: bool, suffixes: Collection[str]) -> str | None:
+    """Why an entry is left out; None where it is a folder to look through or a wanted file."""
+    if is_hidden(entry.name):
+        return HIDDEN
+    try:
+        mode = entry.stat().st_mode
+    except OSError:  # a link to nothing, or to itself
+        return BROKEN
+    if stat.S_ISREG(mode):
+        suffix = Path(entry.name).suffix.lower()
+        if suffix not in suffixes:
+            return f"{shown(Path(suffix))} files" if suffix else "files without suffix"
+    elif not stat.S_ISDIR(mode):
+        return SPECIAL
+    return REPEATED if seen else None

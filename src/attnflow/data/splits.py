@@ -1,0 +1,214 @@
+"""Which image files of a folder train, validate and test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from attnflow.data.base import SPLITS
+from attnflow.data.decoding import image_suffixes
+from attnflow.data.finding import Found, entries, find_files, is_hidden, shown
+from attnflow.errors import AttnFlowError
+
+__all__ = ["Splits", "find_images"]
+
+# What folders of a split are called, in any case.
+NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
+# Shares of a folder that is cut into splits, as (start, end) of its shuffled files.
+WHOLE = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
+WITHOUT_TEST = {"train": (0.0, 0.9), "val": (0.9, 1.0)}
+# Between the words of a folder's name: train_2017, trainA.
+BETWEEN_WORDS = re.compile("[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
+REMEDY = "data.splits={train: FOLDER, ...} names them, data.splits={} cuts all that there is"
+
+
+class Splits:
+    """The image files of a folder, by split.
+
+    The subfolders ``train``, ``val`` and ``test`` (:data:`NAMES`) where there are such; where
+    ``train`` and one of the others are, that one tests and a tenth of train validates; else the
+    files, sorted by path and shuffled once with seed 0, are cut 80 : 10 : 10. A folder without
+    training images can be tested on.
+
+    Args:
+        folder: that holds them.
+        named: the folder of each split within it, for other names than the usual ones; empty
+            where no folder is a split's.
+
+    Raises:
+        AttnFlowError: at the first use: folders that would be ignored, that share images, or
+            whose split is in doubt; no image in one of them.
+    """
+
+    def __init__(self, folder: Path, named: Mapping[str, str] | None = None) -> None:
+        self.folder, self.named = folder, named
+        self._looked_through: dict[Path, Found] = {}
+
+    @cached_property
+    def folders(self) -> dict[str, Path]:
+        """The folder of each split that has one."""
+        if self.named is not None:
+            return self._named_folders()
+        usual = self._usual_folders()
+        if usual:
+            self._check_none_beside(usual)
+        else:
+            self._check_none_below()
+        return usual
+
+    def found(self, split: str) -> Found:
+        """The files of a split, and what was left out of the folder that they lie in."""
+        there = self.folders
+        if not there:
+            return _share(self._images(self.folder), WHOLE[split])
+        if self.only_evaluate:
+            return self._without_train(split)
+        if len(there) == 1:
+            return _share(self._images(there["train"]), WHOLE[split])
+        if len(there) == len(SPLITS):
+            return self._images(there[split])
+        if split == "test":
+            return self._images(there["val" if "val" in there else "test"])
+        return _share(self._images(there["train"]), WITHOUT_TEST[split])
+
+    @property
+    def roots(self) -> list[Path]:
+        """The folders that all files lie in: one a split, or all in one."""
+        return list(self.folders.values()) or [self.folder]
+
+    @property
+    def all_files(self) -> list[Path]:
+        """The files of all splits."""
+        return [file for root in self.roots for file in self._images(root).files]
+
+    @property
+    def only_evaluate(self) -> bool:
+        """Whether there is a folder to validate or test on, but none to train on."""
+        return bool(self.folders) and "train" not in self.folders
+
+    def within(self, file: Path) -> Path:
+        """The path of a file within its split's folder."""
+        root = next(root for root in self.roots if file.is_relative_to(root))
+        return file.relative_to(root)
+
+    def _without_train(self, split: str) -> Found:
+        """What there is to evaluate on."""
+        there = self.folders
+        if split == "train" or (split == "val" and split not in there):
+            raise AttnFlowError(
+                f"{shown(self.folder)} has a folder {' and '.join(there)} but no folder train; "
+                "train with val, test or both, or none of them, is accepted."
+            )
+        return self._images(there.get(split) or there["val"])
+
+    def _images(self, folder: Path) -> Found:
+        """The images below a folder, looked for once, and none of another split's among them."""
+        if folder not in self._looked_through:
+            found = find_images(folder)
+            for other in self._looked_through.values():
+                common = sorted(found.real & other.real)
+                if common:
+                    raise AttnFlowError(
+                        f"{shown(folder)} and {shown(other.folder)} share {len(common)} images, "
+                        f"{shown(Path(common[0]))} the first; splits without a common image are "
+                        "accepted."
+                    )
+            self._looked_through[folder] = found
+        return self._looked_through[folder]
+
+    def _named_folders(self) -> dict[str, Path]:
+        unknown = sorted(set(self.named) - set(SPLITS))
+        if unknown:
+            raise AttnFlowError(
+                f"data.splits: expected folders of {', '.join(SPLITS)}, got one of {unknown[0]!r}."
+            )
+        for split, name in self.named.items():
+            if not isinstance(name, str):
+                raise AttnFlowError(f"data.splits.{split}: expected a folder's name, got {name!r}.")
+        return {split: self.folder / self.named[split] for split in SPLITS if split in self.named}
+
+    def _usual_folders(self) -> dict[str, Path]:
+        """Those of the folder's own folders that are called as a split's usually are."""
+        there: dict[str, Path] = {}
+        for entry in self._entries():
+            split = SPLIT_OF.get(entry.name.lower())
+            if split is None or not entry.is_dir():
+                continue
+            if split in there:
+                raise AttnFlowError(
+                    f"{shown(self.folder)} has two folders of the {split} split, "
+                    f"{there[split].name} and {entry.name}; one is accepted ({REMEDY})."
+                )
+            there[split] = entry
+        return {split: there[split] for split in SPLITS if split in there}
+
+    def _check_none_beside(self, usual: Mapping[str, Path]) -> None:
+        """Nothing that holds images may lie beside the splits' folders: it would be ignored."""
+        for entry in self._entries():
+            if entry in usual.values():
+                continue
+            if entry.is_dir():
+                ignored = find_files(entry, image_suffixes()).files
+            else:
+                ignored = entry.suffix.lower() in image_suffixes()
+            if ignored:
+                raise AttnFlowError(
+                    f"{shown(entry)} lies beside the folders of {', '.join(usual)} and would be "
+                    f"ignored; a folder of splits alone is accepted ({REMEDY})."
+                )
+
+    def _check_none_below(self) -> None:
+        """No folder of files that are to be cut may be called as if it were a split's."""
+        within = {file.relative_to(self.folder).parent for file in self._images(self.folder).files}
+        for folder in sorted(within):
+            words = BETWEEN_WORDS.split(str(folder))
+            if SPLIT_OF.keys() & {word.lower() for word in words}:
+                raise AttnFlowError(
+                    f"{shown(self.folder / folder)} is called as if it held a split, but would be "
+                    "mixed with all other images; train, val and test just below data.data_dir "
+                    f"are accepted ({REMEDY})."
+                )
+
+    def _entries(self) -> list[Path]:
+        """What lies in the folder and may be data."""
+        there = entries(self.folder) if self.folder.is_dir() else []
+        return [self.folder / entry.name for entry in there if not is_hidden(entry.name)]
+
+
+def find_images(folder: Path) -> Found:
+    """All image files below ``folder``.
+
+    Raises:
+        AttnFlowError: there is no such folder, or no image in it.
+    """
+    found = find_files(folder, image_suffixes())
+    if not found.files:
+        left_out = ", ".join(f"{n} {reason}" for reason, n in found.left_out.most_common(5))
+        raise AttnFlowError(
+            f"the folder {shown(folder)} holds no image{f' but {left_out}' if left_out else ''}; a "
+            "folder of .png, .jpg or other image files is accepted."
+        )
+    return found
+
+
+def _share(found: Found, ends: tuple[float, float]) -> Found:
+    """A part of the files, shuffled once with seed 0; ends are shares of their number."""
+    files = found.files
+    if len(files) < 10:
+        raise AttnFlowError(
+            f"{len(files)} images below {shown(found.folder)} are too few to cut into splits; "
+            "10 or more, or folders train, val and test, are accepted."
+        )
+    order = np.random.default_rng(0).permutation(len(files))
+    start, stop = (round(end * len(files)) for end in ends)
+    return replace(found, files=[files[row] for row in sorted(order[start:stop])])
