@@ -106,16 +106,6 @@ class ImageDataModule(LightningDataModule):
         return Counter()
 
     @property
-    def counts(self) -> dict[str, int]:
-        """``data/{split}_images`` of the splits that were read, and ``data/{split}_left_out``."""
-        counts = {}
-        for split in (split for split in SPLITS if split in self.datasets):
-            counts[f"data/{split}_images"] = len(self.datasets[split])
-            if self.left_out(split):
-                counts[f"data/{split}_left_out"] = self.left_out(split).total()
-        return counts
-
-    @property
     def settled(self) -> dict[str, object]:
         """Options that a checkpoint must hold in another way than they were given.
 

@@ -20,6 +20,7 @@ from attnflow.checkpoint import KEY, is_averaged, load_model, read_checkpoint
 from attnflow.commands import plain_config
 from attnflow.conditioning import ClassConditioning
 from attnflow.data.base import ImageDataModule
+from attnflow.data.counts import image_counts
 from attnflow.errors import AttnFlowError
 from attnflow.evaluation.conditions import (
     agreement_with_labels,
@@ -27,6 +28,7 @@ from attnflow.evaluation.conditions import (
     fidelity_to_truth,
     shuffled_bits_per_dim,
 )
+from attnflow.evaluation.data import class_frequencies, evaluated_data, training_images
 from attnflow.evaluation.decoration import decoration
 from attnflow.evaluation.gallery import Evaluated, check_options, draw
 from attnflow.evaluation.results import print_table, write_results
@@ -67,7 +69,7 @@ def evaluate(config: DictConfig) -> float:
         )
     held, run_id = checkpoint[KEY]["config"], checkpoint[KEY].get("wandb_id")
     seed_everything(config.seed, workers=True, verbose=False)
-    datamodule = instantiate(held["data"] | dict(config.data), _convert_="all")
+    datamodule = evaluated_data(held["data"], checkpoint[KEY]["data_spec"], config.data)
     module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
     rate = ScoringRate()
     callbacks = [rate, Soundness(config.eval.num_sound, seed=config.seed)]
@@ -88,7 +90,7 @@ def evaluate(config: DictConfig) -> float:
     results = {
         **{name: float(value) for name, value in trainer.callback_metrics.items()},
         "params": count_parameters(module),
-        "images_per_second": len(datamodule.dataset("test")) / rate.seconds,
+        "images_per_second": image_counts(datamodule, trainer)["data/test_images"] / rate.seconds,
     }
     if datamodule.entropy is not None:
         results["data/entropy_bpd"] = datamodule.entropy
@@ -100,7 +102,9 @@ def evaluate(config: DictConfig) -> float:
         subject = Evaluated(module.model.eval(), datamodule, config.eval, run_dir)
         results |= subject.figures
         pictures = draw(subject, output_dir / "samples")
-        results["wall_seconds"] = time.perf_counter() - started
+        results |= image_counts(datamodule, trainer) | {
+            "wall_seconds": time.perf_counter() - started
+        }
         log_evaluation(loggers, results, pictures, trainer)
         path = write_results(output_dir, {**results, **held["choices"]})
         print_table(results, {"results": path} | {p.stem: p for p in pictures})
@@ -148,9 +152,10 @@ def conditional_figures(
     tested = list(datamodule.test_dataloader())
     figures = {"test/bpd_shuffled_condition": shuffled_bits_per_dim(module, tested)}
     if isinstance(model.conditioning, ClassConditioning):
-        labels = datamodule.dataset("train").fields["label"]
-        frequencies = torch.bincount(labels, minlength=model.conditioning.num_classes)
-        figures["test/bayes_accuracy"] = bayes_rule(module, tested, frequencies / len(labels))
+        images = training_images(datamodule, "test/bayes_accuracy")
+        if images is not None:
+            frequencies = class_frequencies(images, model.conditioning.num_classes)
+            figures["test/bayes_accuracy"] = bayes_rule(module, tested, frequencies)
     else:
         given = conditions_to_draw(datamodule, options.num_conditions, module.device)
         fidelity = fidelity_to_truth(model, given, options.samples_per_condition, 1.0)

@@ -17,6 +17,7 @@ from attnflow.errors import check_choice, check_least
 from attnflow.evaluation.attention import MOST_COLUMNS, attention_picture
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.curves import curves_picture
+from attnflow.evaluation.data import training_images
 from attnflow.evaluation.decoration import decoration
 from attnflow.evaluation.levels import levels_picture
 from attnflow.evaluation.neighbours import Neighbours, nearest_neighbours, neighbours_picture
@@ -79,22 +80,20 @@ class Evaluated:
         return self.model.sample(number, conditions)
 
     @cached_property
-    def neighbours(self) -> tuple[Neighbours, Neighbours]:
-        """The training images nearest to the samples, and to as many test images."""
+    def neighbours(self) -> tuple[Neighbours, Neighbours] | None:
+        """The training images nearest to the samples, and to as many test images, if there are."""
+        searched = training_images(self.datamodule, "the picture of nearest neighbours")
+        if searched is None:
+            return None
         return tuple(
-            nearest_neighbours(
-                images,
-                self.datamodule.dataset("train"),
-                self.model.num_bins,
-                self.options.num_searched,
-            )
+            nearest_neighbours(images, searched, self.model.num_bins, self.options.num_searched)
             for images in (self.samples, self.batch(len(self.samples))["image"])
         )
 
     @property
     def figures(self) -> dict[str, float]:
         """The numbers that stand behind the pictures which were asked for."""
-        if "neighbours" not in self.options.pictures:
+        if "neighbours" not in self.options.pictures or self.neighbours is None:
             return {}
         samples, real = self.neighbours
         return {
@@ -131,8 +130,10 @@ def draw_levels(subject: Evaluated) -> Tensor:
     return levels_picture(subject.model, subject.batch(3))
 
 
-def draw_neighbours(subject: Evaluated) -> Tensor:
-    """Samples above their nearest training images."""
+def draw_neighbours(subject: Evaluated) -> Tensor | None:
+    """Samples above their nearest training images, if there are such."""
+    if subject.neighbours is None:
+        return None
     return neighbours_picture(*subject.neighbours, subject.model.num_bins)
 
 

@@ -22,6 +22,7 @@ from attnflow.arguments import check_type
 from attnflow.assembly import build_model
 from attnflow.checkpoint import KEY, describe, model_state, read_checkpoint
 from attnflow.commands import plain_config
+from attnflow.data.counts import image_counts
 from attnflow.errors import AttnFlowError
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.pictures import image_grid, save_picture
@@ -57,6 +58,7 @@ def train(config: DictConfig) -> float:
     seed_everything(config.seed, workers=True, verbose=False)
     warn_of_placed_nothing(plain)
     datamodule: LightningDataModule = instantiate(config.data, _convert_="all")
+    plain["data"] |= datamodule.settled
     model = build_model(plain, datamodule.spec)
     checkpoint = find_checkpoint(config.resume, run_dir)
     run_id = check_resumable(checkpoint, model)[KEY].get("wandb_id") if checkpoint else None
@@ -85,6 +87,7 @@ def train(config: DictConfig) -> float:
             results["test/step"] = results["val/step"]
     if datamodule.entropy is not None:
         results["data/entropy_bpd"] = datamodule.entropy
+    results |= image_counts(datamodule, trainer)
     results |= {
         "params": count_parameters(module),
         "images_per_second": images_per_second(trainer),

@@ -1,0 +1,61 @@
+"""The data that a checkpoint is evaluated on: its own, or other images of the same kind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import fields
+
+import torch
+from hydra.utils import instantiate
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from attnflow.data import DataSpec, ImageDataModule
+from attnflow.errors import AttnFlowError
+from attnflow.metrics.images import batches, fetch
+
+__all__ = ["class_frequencies", "evaluated_data", "training_images"]
+
+log = logging.getLogger(__name__)
+# Options of ``data`` in conf/eval.yaml, where null keeps what the checkpoint holds.
+KEPT = ("data_dir", "global_batch_size", "num_workers")
+
+
+def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataModule:
+    """The data module of a checkpoint, with other options.
+
+    Args:
+        held: ``data`` of the checkpoint's config.
+        spec: of the checkpoint's data, in plain values.
+        changes: ``data`` of conf/eval.yaml.
+
+    Raises:
+        AttnFlowError: the images are of another shape, depth or kind than those of the training.
+    """
+    changed = {n: v for n, v in changes.items() if not (v is None and n in KEPT)}
+    datamodule = instantiate({**held, **changed}, _convert_="all")
+    trained, found = DataSpec.from_dict(spec), datamodule.spec
+    for name in (field.name for field in fields(DataSpec)):
+        if getattr(found, name) != getattr(trained, name):
+            raise AttnFlowError(
+                f"the data has {name} {getattr(found, name)}; {getattr(trained, name)}, that of "
+                "the checkpoint's training, is accepted."
+            )
+    return datamodule
+
+
+def training_images(datamodule: ImageDataModule, purpose: str) -> Dataset | None:
+    """The training split; None, with one line, where it cannot be read, as of test images alone."""
+    try:
+        return datamodule.dataset("train")
+    except AttnFlowError as error:
+        log.warning("%s needs training images and is left out: %s", purpose, error)
+        return None
+
+
+def class_frequencies(dataset: Dataset, num_classes: int) -> Tensor:
+    """The share of each class among the labels of a data set: (num_classes,)."""
+    rows = batches(range(len(dataset)), 256)
+    labels = torch.cat([fetch(dataset, numbers)["label"] for numbers in rows])
+    return torch.bincount(labels, minlength=num_classes) / len(labels)
