@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from attnflow.errors import AttnFlowError
 from attnflow.evaluation.records import read_yaml
 
-__all__ = ["announced_jobs"]
+__all__ = ["SWEEP_FILE", "announced_jobs"]
 
 SWEEP_FILE = "multirun.yaml"  # what Hydra's own sweeper leaves in a sweep's folder
 MOST = 10_000  # jobs; a range of a damaged file may stand for any number

@@ -51,7 +51,9 @@ def draw_charts(sweep: Sweep) -> Charts:
             better = " (more is better)"
         across = " and ".join(sweep.axes)
         rest = [key for key in sweep.varying if key not in sweep.axes]
-        over = f"; mean ± standard deviation over {', '.join(rest)}" if rest else ""
+        over = (
+            f"; mean ± standard deviation over {', '.join(rest)}" if rest and sweep.repeated else ""
+        )
         caption = f"{spoken(name)}{better} by {across}{over}"
         chart = heat_map(sweep, name) if sweep.crossed else None
         drawn[f"heatmap_{name.replace('/', '_')}"] = caption, chart
@@ -175,6 +177,8 @@ def curves(sweep: Sweep) -> str | None:
         for run in setting.runs
         if run.curve[0]
     ]
+    # Runs without figures, which may be on their way, stay grey.
+    logged += [(len(LINES), "", *run.curve) for run in sweep.runs if _on_the_way(run)]
     if not logged:
         return None
     with matplotlib.rc_context(STYLE):
@@ -206,6 +210,11 @@ def _colour(rank: int) -> dict[str, object]:
     if rank < len(LINES):
         return {"color": LINES[rank], "alpha": 0.95}
     return {"color": MUTED, "alpha": 0.4}
+
+
+def _on_the_way(run: Run) -> bool:
+    """Whether a run has a curve, and no figures yet."""
+    return bool(run.curve[0]) and not run.figures
 
 
 def _short(label: str) -> str:

@@ -19,9 +19,10 @@ from attnflow.report.tables import (
     cell,
     chosen,
     first_line,
+    ranking,
     run_rows,
     setting_columns,
-    setting_rows,
+    shared_overrides,
     spoken,
 )
 
@@ -55,7 +56,8 @@ a:hover { text-decoration: underline; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 12px 16px; }
 .tile.wide { grid-column: span 2; }
-.tile b { display: block; font-size: 20px; letter-spacing: -0.01em; line-height: 1.35; }
+.tile b { display: block; font-size: 18px; letter-spacing: -0.01em; line-height: 1.35; }
+.tile:not(.wide) b { white-space: nowrap; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 10px;
   background: var(--card); }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
@@ -79,14 +81,16 @@ svg { max-width: 100%; height: auto; display: block; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 14px 16px; }
 .shots { display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-start; margin-top: 8px; }
-.shots figure { flex: 1 1 200px; min-width: 0; }
+.shots figure { flex: 1 1 200px; min-width: 0; max-width: 400px; }
 .shots img { display: block; width: 100%; height: auto; border-radius: 6px; background: #ffffff; }
 details { margin: 10px 0; }
 summary { cursor: pointer; }
 pre { overflow-x: auto; padding: 12px 14px; background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; white-space: pre-wrap; }
 footer { margin-top: 56px; padding-top: 14px; border-top: 1px solid var(--line); }
-@media (max-width: 640px) { .cards, .charts { grid-template-columns: 1fr; } }
+@media (max-width: 640px) { .cards, .charts { grid-template-columns: 1fr; }
+  .charts figure { overflow-x: auto; min-width: 0; }
+  .charts figure:last-child svg { max-width: none; width: 760px; } }
 """
 
 
@@ -123,7 +127,7 @@ def page(
     """
     parts = [_header(sections, runs, title)]
     for number, section in enumerate(sections):
-        parts += [_ranking(section, number), _charts(section.charts)]
+        parts += [_ranking(section, number, links), _charts(section.charts)]
         if section.sweep.repeated:
             parts.append(_all_runs(section.sweep, links))
         parts.append(_pictures(section.sweep, links, most_pictured))
@@ -145,7 +149,7 @@ def _header(sections: Sequence[Section], runs: Sequence[Run], title: str) -> str
     )
     contents = "".join(
         f'<li><a href="#table_{number}">{escape(section.group.name)}</a> '
-        f"({_plural(len(section.sweep.ranked), 'run')})</li>"
+        f'<span class="muted">{escape(section.told)}</span></li>'
         for number, section in enumerate(sections)
     )
     several = "Figures of different images cannot be compared: a table for each kind of images."
@@ -163,15 +167,16 @@ def _tiles(sweep: Sweep) -> str:
     if len(sweep.ranked) < 2 or not (found := sweep.settings[0].figure(sweep.metric)):
         return ""
     best = sweep.settings[0]
-    tiles = [("best setting", escape(best.name), " wide")]
-    tiles.append((sweep.metric, cell(sweep.metric, found), ""))
+    label = f"best {' · '.join(sweep.factors) or 'run'}"
+    tiles = [(label, escape(best.name), " wide")]
+    tiles.append((spoken(sweep.metric), cell(sweep.metric, found), ""))
     for name in ("test/bpd", "images_per_second", "params"):
         if name != sweep.metric and (figure := best.figure(name)):
-            tiles.append((name, cell(name, figure), ""))
+            tiles.append((spoken(name), cell(name, figure), ""))
     return (
         '<div class="tiles">'
         + "".join(
-            f'<div class="tile{kind}"><span class="muted">{escape(spoken(label))}</span>'
+            f'<div class="tile{kind}"><span class="muted">{escape(label)}</span>'
             f"<b>{value}</b></div>"
             for label, value, kind in tiles
         )
@@ -179,13 +184,17 @@ def _tiles(sweep: Sweep) -> str:
     )
 
 
-def _ranking(section: Section, number: int) -> str:
+def _ranking(section: Section, number: int, links: Mapping[str, str]) -> str:
     """The settings, best first; of runs without repetitions, the runs themselves."""
     sweep = section.sweep
-    header, rows = setting_rows(sweep)
-    compared = ", ".join(f"{key} ({len(sweep.levels(key))})" for key in sweep.varying)
+    header, rows, words = ranking(sweep)
+    compared = ", ".join(
+        f"{key} ({len({run.setting(key) for run in sweep.compared})})" for key in sweep.varying
+    )
     common = "".join(
-        f"<li><code>{escape(f'{key}={value}')}</code></li>" for key, value in sweep.common.items()
+        f"<li><code>{escape(f'{key}={value}')}</code></li>"
+        for key, value in sweep.common.items()
+        if key not in ("data", *section.group.options)
     )
     return (
         f'<h2 id="table_{number}">{escape(section.group.name)}</h2>'
@@ -195,7 +204,7 @@ def _ranking(section: Section, number: int) -> str:
         f'<h3>Ranking</h3><p class="muted">{escape(_ranked_by(sweep))} '
         'All figures, unrounded: <a href="runs.csv">runs.csv</a>; to paste: '
         '<a href="report.md">report.md</a>.</p>'
-        + _table(header, rows, len(setting_columns(sweep.factors)), sweep.metric, best=True)
+        + _table(header, rows, words, sweep.metric, links, best=True)
     )
 
 
@@ -216,7 +225,7 @@ def _ranked_by(sweep: Sweep) -> str:
 def _all_runs(sweep: Sweep, links: Mapping[str, str]) -> str:
     header, rows = run_rows(sweep)
     words = len(setting_columns(sweep.varying)) + 1
-    return "<h3>All runs</h3>" + _table(header, rows, words, sweep.metric, links=links)
+    return "<h3>All runs</h3>" + _table(header, rows, words, sweep.metric, links)
 
 
 def _table(
@@ -224,8 +233,8 @@ def _table(
     rows: Sequence[Sequence[str]],
     words: int,
     metric: str,
+    links: Mapping[str, str],
     best: bool = False,
-    links: Mapping[str, str] | None = None,
 ) -> str:
     """A table whose first ``words`` columns are text."""
 
@@ -235,11 +244,12 @@ def _table(
         return "number metric" if header[number] == metric else "number"
 
     def entry(number: int, text: str) -> str:
-        shown = _linked(text, links) if links and not number else escape(text)
+        shown = _linked(text, links) if header[number] == "run" else escape(text)
         return f'<td class="{kind(number)}">{shown}</td>'
 
     head = "".join(
-        f'<th class="{kind(n)}">{escape(spoken(name))}</th>' for n, name in enumerate(header)
+        f'<th class="{kind(n)}">{escape(name if n < words else spoken(name))}</th>'
+        for n, name in enumerate(header)
     )
     body = "".join(
         f'<tr class="{"best" if best and not place and len(rows) > 1 else ""}">'
@@ -303,9 +313,10 @@ APART = {
 
 def _apart(status: str, runs: Sequence[Run], links: Mapping[str, str]) -> str:
     """The runs of one status, with what they were to do and what became of it."""
+    shared = shared_overrides(runs)
     rows = "".join(
         f"<tr><td>{_linked(run.name, links)}</td>"
-        f'<td class="words"><code>{escape(chosen(run)) or NOTHING}</code></td>'
+        f'<td class="words"><code>{escape(chosen(run, shared)) or NOTHING}</code></td>'
         f'<td class="words">{_told(run.note)}</td></tr>'
         for run in runs
         if run.status == status

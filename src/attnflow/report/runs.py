@@ -29,6 +29,7 @@ __all__ = [
     "RUNNING",
     "SKIPPED",
     "STATES",
+    "TRAIN",
     "UNFINISHED",
     "Run",
     "read_runs",
@@ -248,7 +249,7 @@ def read_run(folder: Path, root: Path, announced: Sequence[str] = ()) -> Run:
     Args:
         announced: the overrides that its sweep gave it, for one that never started.
     """
-    name, reader = str(folder.relative_to(root)), Reader(folder)
+    name, reader = printable(str(folder.relative_to(root))), Reader(folder)
     if note := never_started(reader):
         return Run(name, folder, NEVER_STARTED, overrides=by_key(announced), note=note)
     if reader.faults:  # not even its folder can be read
@@ -373,7 +374,12 @@ def check_picture(path: Path) -> bool:
 def by_key(overrides: Sequence[str]) -> dict[str, str]:
     """Overrides as ``+data.size=8``, by their key."""
     pairs = (override.partition("=") for override in overrides)
-    return {key.lstrip("+~").split("@")[0]: value for key, _, value in pairs}
+    return {key.lstrip("+~").split("@")[0]: printable(value) for key, _, value in pairs}
+
+
+def printable(text: str) -> str:
+    """A text in which what is no character, as a byte of a file's name, is spelled out."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _at(tree: Mapping, key: str) -> Mapping:
@@ -391,7 +397,7 @@ def _leaves(tree: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{key}.")
         else:
-            yield key, "null" if value is None else str(value)
+            yield key, "null" if value is None else printable(str(value))
 
 
 def _followed(text: str, leaves: Mapping[str, str], depth: int = 8) -> str:

@@ -81,7 +81,8 @@ class Setting:
     @property
     def name(self) -> str:
         """Its values in words."""
-        return " · ".join(value or "-" for value in self.values) or "all runs"
+        alone = self.runs[0].name if len(self.runs) == 1 else "all runs"
+        return " · ".join(value or "-" for value in self.values) or alone
 
     def figure(self, name: str) -> Figure | None:
         """Over the runs that have it; None where none does."""
@@ -124,8 +125,9 @@ class Sweep:
 
         What a group's choice implies is left out, and what does not bear on what a run finds.
         """
-        chosen = {key: None for run in self.runs for key in (*run.choices, *run.overrides)}
-        composed = {key: None for run in self.runs for key in run.leaves if key not in run.derived}
+        runs = self.compared
+        chosen = {key: None for run in runs for key in (*run.choices, *run.overrides)}
+        composed = {key: None for run in runs for key in run.leaves if key not in run.derived}
         differing = {
             **{key: None for key in (*FIRST, *chosen) if self._differs(key)},
             **{key: None for key in composed if self._differs_within(key)},
@@ -133,16 +135,20 @@ class Sweep:
         bearing = [key for key in differing if key not in self.by and bears_on_figures(key)]
         return [*self.by, *bearing]
 
+    @cached_property
+    def compared(self) -> list[Run]:
+        """The runs that have figures; all of them where none has."""
+        return [run for run in self.runs if run.figures] or list(self.runs)
+
     def _differs(self, key: str) -> bool:
         """Whether the runs differ in a setting."""
-        return len({run.setting(key) for run in self.runs}) > 1
+        return len({run.setting(key) for run in self.compared}) > 1
 
     def _differs_within(self, key: str) -> bool:
         """Whether runs with the same choice of its group have a setting, but not the same one."""
         group = key.split(".")[0]
-        values = {
-            (run.choices.get(group), run.leaves[key]) for run in self.runs if key in run.leaves
-        }
+        having = [run for run in self.compared if key in run.leaves]
+        values = {(run.choices.get(group), run.leaves[key]) for run in having}
         return len(values) > len({choice for choice, _ in values})
 
     @property
@@ -175,7 +181,7 @@ class Sweep:
     @property
     def common(self) -> dict[str, str]:
         """What all runs share of attention, placement and the command line's options."""
-        run = self.runs[0]
+        run = self.compared[0]
         return {
             key: run.setting(key)
             for key in dict.fromkeys((*FIRST, *run.overrides))
@@ -184,9 +190,9 @@ class Sweep:
 
     @cached_property
     def settings(self) -> list[Setting]:
-        """The runs by their factors, best first; those without the metric last."""
+        """The runs that have figures by their factors, best first; without the metric last."""
         groups: dict[tuple[str, ...], list[Run]] = {}
-        for run in self.runs:
+        for run in self.compared:
             groups.setdefault(tuple(run.setting(key) for key in self.factors), []).append(run)
         settings = [Setting(values, tuple(runs)) for values, runs in groups.items()]
         return sorted(settings, key=self._rank(lambda setting: setting.figure(self.metric)))
@@ -194,18 +200,15 @@ class Sweep:
     @cached_property
     def ranked(self) -> list[Run]:
         """The runs that have figures, best first; those without the metric last."""
-        having = [run for run in self.runs if run.figures]
-        return sorted(having, key=self._rank(lambda run: figure_of([run], self.metric)))
+        return sorted(
+            (run for run in self.compared if run.figures),
+            key=self._rank(lambda run: figure_of([run], self.metric)),
+        )
 
     @property
     def repeated(self) -> bool:
         """Whether a setting has several runs."""
-        return len(self.settings) < len(self.runs)
-
-    @property
-    def ranked_settings(self) -> list[Setting]:
-        """The settings with at least one run that has figures, best first."""
-        return [setting for setting in self.settings if any(run.figures for run in setting.runs)]
+        return len(self.settings) < len(self.compared)
 
     def levels(self, factor: str) -> list[str]:
         """The values of a factor: numbers by value, words in the order of the runs."""

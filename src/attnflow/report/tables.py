@@ -7,8 +7,8 @@ import io
 from collections.abc import Sequence
 from html import escape
 
-from attnflow.report.runs import STATES, Run
-from attnflow.report.sweep import Figure, Setting, Sweep, bears_on_figures, figure_of
+from attnflow.report.runs import STATES, TRAIN, Run
+from attnflow.report.sweep import Figure, Sweep, bears_on_figures, figure_of
 
 __all__ = [
     "apart_rows",
@@ -18,8 +18,10 @@ __all__ = [
     "csv_text",
     "first_line",
     "markdown_table",
+    "ranking",
     "run_rows",
     "setting_rows",
+    "shared_overrides",
     "spoken",
 ]
 
@@ -91,16 +93,26 @@ def setting_cells(keys: Sequence[str], values: Sequence[str]) -> list[str]:
     return [*shown, *[" ".join(rest) or NOTHING] * (len(keys) > MOST_SETTINGS)]
 
 
+def ranking(sweep: Sweep) -> tuple[list[str], list[list[str]], int]:
+    """The header and the rows of the table that compares, and how many columns hold words.
+
+    A row a setting, or a run where each setting has but one and no rows were asked for.
+    """
+    if sweep.repeated or sweep.by:
+        return *setting_rows(sweep), len(setting_columns(sweep.factors))
+    return *run_rows(sweep), 1 + len(setting_columns(sweep.varying))
+
+
 def setting_rows(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
     """A row a setting, best first, with means and spreads over its runs."""
     names = columns(sweep)
     rows = [
         [
             *setting_cells(sweep.factors, setting.values),
-            _counted(setting),
+            str(len(setting.runs)),
             *(cell(name, setting.figure(name)) for name in names),
         ]
-        for setting in sweep.ranked_settings
+        for setting in sweep.settings
     ]
     return [*setting_columns(sweep.factors), "runs", *names], rows
 
@@ -121,30 +133,34 @@ def run_rows(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
 
 def apart_rows(runs: Sequence[Run]) -> list[list[str]]:
     """A row a run that is not done, under ``run``, ``status``, ``settings`` and ``note``."""
+    shared = shared_overrides(runs)
     return [
-        [run.name, run.status, chosen(run), first_line(run.note)]
+        [run.name, run.status, chosen(run, shared), first_line(run.note)]
         for status in STATES[1:]
         for run in runs
         if run.status == status
     ]
 
 
-def chosen(run: Run) -> str:
-    """The options of a run's command line that bear on what it finds."""
-    pairs = (f"{key}={value}" for key, value in run.overrides.items() if bears_on_figures(key))
-    return " ".join(pairs)
+def shared_overrides(runs: Sequence[Run]) -> set[tuple[str, str]]:
+    """The options, with their values, that all trainings were given, where there are several."""
+    given = [set(run.overrides.items()) for run in runs if run.task == TRAIN and run.overrides]
+    return set.intersection(*given) if len(given) > 1 else set()
+
+
+def chosen(run: Run, shared: set[tuple[str, str]]) -> str:
+    """The options of a run's command line that bear on what it finds, but for shared ones."""
+    return " ".join(
+        f"{key}={value}"
+        for key, value in run.overrides.items()
+        if bears_on_figures(key) and (key, value) not in shared
+    )
 
 
 def first_line(note: str) -> str:
     """A note in a line: of a traceback, the error at its end."""
     lines = note.strip().splitlines() or [""]
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]
-
-
-def _counted(setting: Setting) -> str:
-    """How many runs are finished, out of how many where some are not."""
-    done = sum(bool(run.figures) for run in setting.runs)
-    return str(done) if done == len(setting.runs) else f"{done} of {len(setting.runs)}"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

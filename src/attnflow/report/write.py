@@ -11,12 +11,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from attnflow.errors import AttnFlowError
+from attnflow.report.announced import SWEEP_FILE
 from attnflow.report.charts import Charts, draw_charts
 from attnflow.report.comparable import Comparable, comparable
 from attnflow.report.page import Section, page
 from attnflow.report.runs import DAMAGED, NEVER_STARTED, Run, read_runs
 from attnflow.report.sweep import Sweep
-from attnflow.report.tables import apart_rows, csv_text, markdown_table, run_rows, setting_rows
+from attnflow.report.tables import apart_rows, csv_text, markdown_table, ranking, run_rows
 
 __all__ = ["write_report"]
 
@@ -63,8 +64,11 @@ def write_report(
         sections.append(Section(group, sweep, drawn))
         prefix = f"{number}_{group.task}_{group.data}_" if len(groups) > 1 else ""
         charts |= {f"{_plain_name(prefix + name)}.svg": chart for name, chart in drawn.items()}
-    kind = "Sweep" if (folder / "multirun.yaml").exists() else "Runs in"
-    title = f"{kind} {folder.resolve().name}"
+    root = folder.resolve()
+    if (folder / SWEEP_FILE).exists():
+        title = f"Sweep {root.name}"
+    else:
+        title = f"Runs in {root.parent.name}/{root.name}"
     links = {run.name: _link(run, directory) for run in runs if run.status != NEVER_STARTED}
     varying = list(dict.fromkeys(key for section in sections for key in section.sweep.varying))
     files = {
@@ -159,7 +163,7 @@ def _markdown(sections: Sequence[Section], runs: Sequence[Run], title: str, char
     for section in sections:
         sweep = section.sweep
         parts += [f"## {section.group.name}\n", f"{section.told}\n"]
-        parts += [f"By {sweep.metric}, best first.\n", markdown_table(*setting_rows(sweep))]
+        parts += [f"By {sweep.metric}, best first.\n", markdown_table(*ranking(sweep)[:2])]
         if sweep.repeated:
             parts += ["### All runs\n", markdown_table(*run_rows(sweep))]
     parts += [f"![{caption}]({name})\n" for name, (caption, _) in charts.items()]
