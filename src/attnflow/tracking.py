@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 
 import wandb
@@ -18,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from attnflow.errors import AttnFlowError, check_choice
+from attnflow.utils.files import WriteError
 
 __all__ = [
     "finished_wandb",
@@ -28,6 +30,8 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+# What a logger does to its files.
+WRITING = ("log_hyperparams", "log_metrics", "save", "after_save_checkpoint", "finalize")
 MODES = ("online", "offline", "disabled", "shared")  # those of wandb.init
 
 
@@ -54,8 +58,33 @@ def make_loggers(
     for entry in config.values():
         if entry:
             nulls = {k: v for k, v in known.items() if k in entry and entry[k] is None}
-            loggers.append(instantiate(OmegaConf.merge(entry, nulls), _convert_="all"))
+            loggers.append(sheltered(instantiate(OmegaConf.merge(entry, nulls), _convert_="all")))
     return loggers
+
+
+def sheltered(logger: Logger) -> Logger:
+    """Let training go on where a logger can't write: the disk is full, or its folder gone.
+
+    A warning says so once.
+    """
+    told = False
+
+    def guarded(method: Callable[..., None]) -> Callable[..., None]:
+        @wraps(method)
+        def call(*arguments: object, **options: object) -> None:
+            nonlocal told
+            try:
+                method(*arguments, **options)
+            except (OSError, WriteError) as error:
+                if not told:
+                    log.warning("%s could not write: %s", type(logger).__name__, error)
+                told = True
+
+        return call
+
+    for name in WRITING:
+        setattr(logger, name, guarded(getattr(logger, name)))
+    return logger
 
 
 def run_name(choices: Mapping[str, str]) -> str:

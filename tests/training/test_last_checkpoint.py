@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -14,7 +13,6 @@ from conftest import results
 from runs import OPEN_ENDED, assert_same_training, last
 
 from attnflow.errors import AttnFlowError
-from attnflow.training import checkpoint_io
 from attnflow.training.checkpoint_io import SafeCheckpointIO
 from attnflow.training.last_checkpoint import LastCheckpoint
 from attnflow.training.module import FlowModule
@@ -100,26 +98,6 @@ def test_who_waits_for_a_signal_gets_it_after_the_checkpoint(train, tmp_path, si
     assert steps == [4]
 
 
-def test_a_full_disk_is_told_and_training_goes_on(train, monkeypatch) -> None:
-    flush, calls = os.fsync, []
-
-    def full_after_an_epoch(descriptor: int) -> None:
-        calls.append(descriptor)
-        if len(calls) > 4:  # a file and its folder, for the best and the last checkpoint
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        flush(descriptor)
-
-    monkeypatch.setattr(checkpoint_io.os, "fsync", full_after_an_epoch)
-    run_dir = train(*TRAINING, "trainer.max_epochs=3", "trainer.limit_train_batches=2")
-    assert results(run_dir)["steps"] == 6
-    assert last(run_dir)["global_step"] == 2
-    path = run_dir / "checkpoints" / "last.ckpt"
-    told = (run_dir / "train.log").read_text()
-    for step in (4, 6):
-        assert f"{path} of step {step} could not be written (No space left" in told
-    assert not list(run_dir.glob("checkpoints/*.tmp"))
-
-
 def save(path: Path, step: int) -> None:
     content = {"attnflow": {}, "state_dict": {"weight": torch.full((1000,), step)}}
     SafeCheckpointIO().save_checkpoint(content | {"global_step": step}, path)
@@ -127,50 +105,6 @@ def save(path: Path, step: int) -> None:
 
 def step_of(path: Path) -> int:
     return torch.load(path, weights_only=True)["global_step"]
-
-
-@pytest.mark.parametrize("when", ["write", "fsync", "replace"])
-def test_a_kill_while_writing_leaves_a_whole_checkpoint(tmp_path, monkeypatch, when) -> None:
-    """At each of the calls that a kill can come between."""
-    path = tmp_path / "checkpoints" / "last.ckpt"
-    save(path, 1)
-
-    def killed(*arguments: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        if when == "write":
-            # Half of the content is in the temporary file.
-            whole = torch.save
-            patch.setattr(torch, "save", lambda c, f: (whole(c, f), f.truncate(f.tell() // 2)))
-            patch.setattr(os, "fsync", killed)
-        else:
-            owner = os if when == "fsync" else Path
-            patch.setattr(owner, when, killed)
-        with pytest.raises(KeyboardInterrupt):
-            save(path, 2)
-    assert step_of(path) == 1
-    save(path, 3)
-    assert step_of(path) == 3
-    assert step_of(path.with_name("last.previous.ckpt")) == 1
-    assert sorted(p.name for p in path.parent.iterdir()) == ["last.ckpt", "last.previous.ckpt"]
-
-
-def test_no_hard_links_no_harm(tmp_path, monkeypatch) -> None:
-    def refuse(*arguments: object) -> None:
-        raise OSError(errno.EPERM, "no hard links here")
-
-    monkeypatch.setattr(os, "link", refuse)
-    path = tmp_path / "last.ckpt"
-    for step in (1, 2):
-        save(path, step)
-    assert (step_of(path), step_of(tmp_path / "last.previous.ckpt")) == (2, 1)
-
-
-def test_what_is_wrong_with_a_disk_but_not_full_is_raised(tmp_path) -> None:
-    (tmp_path / "checkpoints").write_text("not a folder")
-    with pytest.raises(OSError, match="checkpoints"):
-        save(tmp_path / "checkpoints" / "last.ckpt", 1)
 
 
 def truncate(path: Path) -> None:

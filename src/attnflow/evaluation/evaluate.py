@@ -29,9 +29,8 @@ from attnflow.evaluation.conditions import (
     shuffled_bits_per_dim,
 )
 from attnflow.evaluation.data import class_frequencies, evaluated_data, training_images
-from attnflow.evaluation.decoration import decoration
 from attnflow.evaluation.gallery import Evaluated, check_options, draw
-from attnflow.evaluation.results import print_table, write_results
+from attnflow.evaluation.results import print_notes, print_table, write_results
 from attnflow.evaluation.soundness import Soundness
 from attnflow.image_model import Batch
 from attnflow.metrics.images import batches, fetch, spread
@@ -40,6 +39,7 @@ from attnflow.training.module import FlowModule
 from attnflow.training.pictures import log_picture
 from attnflow.training.quiet import quiet_warnings
 from attnflow.training.train import count_parameters
+from attnflow.utils.decoration import decoration
 
 __all__ = ["evaluate"]
 
@@ -101,13 +101,15 @@ def evaluate(config: DictConfig) -> float:
         run_dir = Path(config.ckpt_path).resolve().parent.parent
         subject = Evaluated(module.model.eval(), datamodule, config.eval, run_dir)
         results |= subject.figures
-        pictures = draw(subject, output_dir / "samples")
+        # Without the pictures, which are drawn once the figures are safe.
         results |= image_counts(datamodule, trainer) | {
             "wall_seconds": time.perf_counter() - started
         }
-        log_evaluation(loggers, results, pictures, trainer)
+        print_table(results)
         path = write_results(output_dir, {**results, **held["choices"]})
-        print_table(results, {"results": path} | {p.stem: p for p in pictures})
+        pictures = draw(subject, output_dir / "samples")
+        log_evaluation(loggers, results, pictures, trainer)
+        print_notes({"results": path} | {p.stem: p for p in pictures})
     return results["test/bpd"]
 
 

@@ -18,7 +18,6 @@ from attnflow.evaluation.attention import MOST_COLUMNS, attention_picture
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.curves import curves_picture
 from attnflow.evaluation.data import training_images
-from attnflow.evaluation.decoration import decoration
 from attnflow.evaluation.levels import levels_picture
 from attnflow.evaluation.neighbours import Neighbours, nearest_neighbours, neighbours_picture
 from attnflow.evaluation.pictures import (
@@ -31,6 +30,7 @@ from attnflow.evaluation.pictures import (
     transfer,
 )
 from attnflow.image_model import Batch, ImageModel
+from attnflow.utils.decoration import decoration
 
 __all__ = ["PICTURES", "Evaluated", "check_options", "draw"]
 

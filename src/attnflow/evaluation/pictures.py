@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torchvision.utils import make_grid, save_image
 from attnflow.evaluation.figures import as_colours, enlarged, sheet
 from attnflow.image_model import Batch, ImageModel
 from attnflow.metrics.images import fetch, spread
+from attnflow.utils.files import write_whole
 
 __all__ = [
     "condition_rows",
@@ -35,10 +37,14 @@ def image_grid(images: Tensor, num_bins: int, columns: int = 8) -> Tensor:
 
 
 def save_picture(picture: Tensor, path: Path) -> Path:
-    """Write a picture (3, H, W) in [0, 1] as PNG, making its folder if needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_image(picture, path)
-    return path
+    """Write a picture (3, H, W) in [0, 1] as PNG, making its folder if needed.
+
+    Raises:
+        WriteError: the disk is full, or whatever else is wrong with it.
+    """
+    content = io.BytesIO()
+    save_image(picture, content, format="png")
+    return write_whole(path, content.getbuffer())
 
 
 def spread_batch(dataset: Dataset, n: int, device: torch.device) -> Batch:

@@ -14,8 +14,10 @@ from rich.table import Table
 
 from attnflow.errors import AttnFlowError
 from attnflow.evaluation.records import read_csv, read_json
+from attnflow.utils.decoration import decoration
+from attnflow.utils.files import write_whole
 
-__all__ = ["print_table", "read_curve", "read_results", "write_results"]
+__all__ = ["print_notes", "print_table", "read_curve", "read_results", "write_results"]
 
 FILE_NAME = "results.json"
 # What is a number, or null, in results.json; any other entry is a choice, and may be words.
@@ -26,16 +28,16 @@ Curve = tuple[list[int], list[float]]  # steps and values
 
 
 def write_results(directory: Path, results: Mapping[str, float | int | str]) -> Path:
-    """Write ``results.json``, flat; a figure that is not finite becomes null."""
-    path = directory / FILE_NAME
+    """Write ``results.json``, flat; a figure that is not finite becomes null.
+
+    Raises:
+        WriteError: the disk is full, or whatever else is wrong with it.
+    """
     clean = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in results.items()
     }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(clean, indent=2) + "\n")
-    temporary.replace(path)
-    return path
+    return write_whole(directory / FILE_NAME, json.dumps(clean, indent=2) + "\n")
 
 
 def read_results(directory: Path) -> dict[str, float | int | str | None]:
@@ -63,15 +65,20 @@ def _is_finite(value: object) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
-def print_table(results: Mapping[str, object], notes: Mapping[str, object]) -> None:
-    """The figures as a table, then where things lie, one line each."""
+def print_table(results: Mapping[str, object]) -> None:
+    """Print the figures as a table, before any of them is written: a full disk costs none."""
     table = Table("metric", "value", title="final metrics")
     for name, value in results.items():
         table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
-    console = Console(soft_wrap=True)
-    console.print(table)
-    for name, value in notes.items():
-        console.print(f"{name}: {value}", highlight=False)
+    with decoration("the table of figures"):  # whose output may be a full disk, too
+        Console(soft_wrap=True).print(table)
+
+
+def print_notes(notes: Mapping[str, object]) -> None:
+    """Print where things lie, one line each."""
+    with decoration("the list of files"):
+        for name, value in notes.items():
+            Console(soft_wrap=True).print(f"{name}: {value}", highlight=False)
 
 
 def read_curve(run_dir: Path, name: str) -> Curve:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from attnflow.errors import AttnFlowError
 from attnflow.metrics.images import fetch, to_extract
+from attnflow.utils.files import remove_leftovers, serialized, write_whole
 
 __all__ = ["UNREADABLE", "describe_split", "digest", "on_rank_zero", "read", "save"]
 
@@ -30,16 +30,19 @@ UNREADABLE = (
     ValueError,
     AttributeError,
 )
+DAY = 86_400.0  # seconds
 # So many images, spread over the split, tell data of other settings apart.
 PROBES = 16
 
 
 def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to a temporary file, then rename it: readers never see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    torch.save({name: value.cpu() for name, value in tensors.items()}, temporary)
-    temporary.replace(path)
+    """Write tensors, whole or not at all.
+
+    Raises:
+        WriteError: the disk is full, or whatever else is wrong with it.
+    """
+    write_whole(path, serialized({name: value.cpu() for name, value in tensors.items()}))
+    remove_leftovers(path.parent, older_than=DAY)
 
 
 def read(path: Path) -> dict[str, Tensor] | None:

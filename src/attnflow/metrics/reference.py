@@ -13,6 +13,7 @@ from attnflow.distributed import all_reduce_sum, rank
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import describe_split, digest, read, save
 from attnflow.metrics.images import batches, fetch, shuffled, to_extract
+from attnflow.utils.decoration import decoration
 
 __all__ = ["Reference", "compute_reference", "reference_of"]
 
@@ -65,7 +66,8 @@ def reference_of(
     if found < ranks:
         cached = compute_reference(datamodule, split, extractor, batch_size, keep, ranks, device)
         if rank() == 0:
-            save(path, asdict(cached))
+            with decoration(f"{path.name} in {cache_dir}"):  # computed anew by the next run
+                save(path, asdict(cached))
     return Reference(**{name: value.to(device) for name, value in asdict(cached).items()})
 
 

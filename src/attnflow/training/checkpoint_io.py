@@ -2,88 +2,156 @@
 
 from __future__ import annotations
 
-import errno
-import io
 import logging
-import os
 from collections.abc import Mapping
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from attnflow.utils.files import WriteError, remove_leftovers, serialized, write_whole
 from attnflow.utils.plain import plain
 
-__all__ = ["LAST", "PREVIOUS", "SafeCheckpointIO"]
+__all__ = ["LAST", "PREVIOUS", "SafeCheckpointIO", "settle"]
 
 LAST = "last.ckpt"
 PREVIOUS = "last.previous.ckpt"
-# Room may be made while training goes on; what else goes wrong is not for us to hide.
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# A keeper of the best that has kept nothing.
+NOTHING = {
+    "best_model_score": None,
+    "best_model_path": "",
+    "best_k_models": {},
+    "kth_best_model_path": "",
+}
 
 log = logging.getLogger(__name__)
 
 
-class SafeCheckpointIO(TorchCheckpointIO):
-    """Writes to a temporary file beside the target, flushes it to the disk and renames it.
+@dataclass(frozen=True)
+class Unwritten:
+    """A checkpoint that could not be written, for want of room or whatever else.
 
-    At every moment the target is a whole checkpoint: the old one or the new one. The last
-    ``last.ckpt`` stays as ``last.previous.ckpt``. Where the disk is full, the old checkpoint
-    stays, training goes on and a warning says so. Only plain values are written, so that every
-    checkpoint can be read back.
+    Attributes:
+        content: of the file.
+        states: of the callbacks, as the content has them.
+        sentence: what is wrong.
     """
+
+    content: memoryview
+    states: Mapping[str, Any]
+    sentence: str
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Writes whole checkpoints of plain values, and keeps what it could not write.
+
+    At every moment a checkpoint's file is a whole one: the old or the new. The last ``last.ckpt``
+    stays as ``last.previous.ckpt``. Where a write fails, the old file stays, a warning says so and
+    training goes on; the new content stays in memory and is tried again with the next checkpoint
+    and, by :func:`settle`, at the end. Meanwhile no other checkpoint says that the file holds what
+    it does not, and what the new one should have replaced is not removed.
+
+    Attributes:
+        unwritten: by path, the newest contents that are not on the disk.
+    """
+
+    def __init__(self) -> None:
+        self.unwritten: dict[Path, Unwritten] = {}
+        self._states: Mapping[str, Any] = {}  # of the callbacks, as the files on the disk are
+        self._spared: list[Path] = []
+        self._folders: set[Path] = set()
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        checkpoint = super().load_checkpoint(path, *args, **kwargs)
+        self._states = checkpoint.get("callbacks", {})
+        return checkpoint
 
     def save_checkpoint(
         self, checkpoint: Mapping[str, Any], path: str | Path, storage_options: object = None
     ) -> None:
         path = Path(path)
-        temporary = path.with_name(f"{path.name}.tmp")
-        # torch's own writer may end the process where a write fails.
-        content = io.BytesIO()
-        torch.save(plain(checkpoint, "the checkpoint"), content)
+        if path.parent not in self._folders:
+            remove_leftovers(path.parent)  # of a training that was killed; a run has one writer
+            self._folders.add(path.parent)
+        self.unwritten.pop(path, None)
+        self.retry()
+        content = plain(checkpoint, "the checkpoint")
+        states = self._states
+        if "callbacks" in content:
+            content["callbacks"] = states = self._true_states(content["callbacks"])
+        self._write(path, serialized(content), states, content.get("global_step"))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        if self.unwritten.pop(Path(path), None):
+            return
+        if self.unwritten:
+            self._spared.append(Path(path))
+        else:
+            super().remove_checkpoint(path)
+
+    def retry(self) -> None:
+        """Try once more to write what could not be written."""
+        for path, held in list(self.unwritten.items()):
+            self._write(path, held.content, held.states)
+
+    def _write(
+        self, path: Path, content: memoryview, states: Mapping[str, Any], step: int | None = None
+    ) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            if path.name == LAST and path.exists():
-                keep(path, path.with_name(PREVIOUS))
-            temporary.replace(path)
-            flush_folder(path.parent)
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            if error.errno not in NO_ROOM:
-                raise
-            kept = "the one before stays" if path.exists() else "there is none yet"
-            log.warning(
-                "checkpoint %s of step %s could not be written (%s); %s, and training goes on.",
-                path,
-                checkpoint.get("global_step"),
-                error.strerror,
-                kept,
-            )
+            write_whole(path, content, path.with_name(PREVIOUS) if path.name == LAST else None)
+        except WriteError as error:
+            if path not in self.unwritten:
+                sentence = f"checkpoint {path} of step {step} could not be written ({error.reason})"
+                kept = "the one before stays" if path.exists() else "none of this name is there"
+                log.warning("%s; %s, and training goes on.", sentence, kept)
+                self.unwritten[path] = Unwritten(content, states, sentence)
+            return
+        if self.unwritten.pop(path, None):
+            log.warning("checkpoint %s could be written now.", path)
+        self._states = states
+        while self._spared and not self.unwritten:
+            super().remove_checkpoint(self._spared.pop())
+
+    def _true_states(self, states: Mapping[str, Any]) -> dict[str, Any]:
+        """The callbacks' states, without those that tell of files which could not be written."""
+        return {
+            key: self._states[key] if self._untrue(state) else state
+            for key, state in states.items()
+            if key in self._states or not self._untrue(state)
+        }
+
+    def _untrue(self, state: object) -> bool:
+        names = state.get("best_k_models", ()) if isinstance(state, Mapping) else ()
+        return any(Path(name) in self.unwritten for name in names)
+
+    def true_state(self, keeper: ModelCheckpoint) -> Mapping[str, Any] | None:
+        """What a keeper's files hold; None where that is what the keeper says itself."""
+        untrue = self._untrue(keeper.state_dict())
+        return self._states.get(keeper.state_key, NOTHING) if untrue else None
 
 
-def keep(path: Path, name: Path) -> None:
-    """Give a file a second name, in one step; the file itself does not move."""
-    link = name.with_name(f"{name.name}.tmp")
-    link.unlink(missing_ok=True)
-    try:
-        os.link(path, link)
-    except OSError:  # a file system without hard links: for a moment there is no last.ckpt
-        link = path
-    link.replace(name)
+def settle(trainer: Trainer) -> str | None:
+    """Try a last time, after training, to write the checkpoints that could not be written.
 
+    The keepers of the best then tell, on all ranks, what their files hold.
 
-def flush_folder(folder: Path) -> None:
-    """Bring a rename to the disk, where the system can do that."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    Returns:
+        What could not be written, in one sentence; None if nothing.
+    """
+    checkpoint_io = trainer.strategy.checkpoint_io
+    if not isinstance(checkpoint_io, SafeCheckpointIO):
+        return None
+    checkpoint_io.retry()
+    keepers = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+    sentences = [held.sentence for held in checkpoint_io.unwritten.values()]
+    # Rank 0 alone writes.
+    states, sentences = trainer.strategy.broadcast(
+        ([checkpoint_io.true_state(keeper) for keeper in keepers], sentences)
+    )
+    for keeper, state in zip(keepers, states, strict=True):
+        if state is not None:
+            keeper.load_state_dict({**state, "dirpath": keeper.dirpath})
+    return "; ".join(sentences) or None

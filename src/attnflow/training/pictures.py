@@ -16,6 +16,7 @@ from attnflow.evaluation.attention import MOST_COLUMNS, attention_picture
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.pictures import image_grid, save_picture, spread_batch
 from attnflow.training.ending import falls_due
+from attnflow.utils.decoration import decoration
 
 __all__ = ["AttentionPictures", "SamplePictures", "log_picture"]
 
@@ -59,10 +60,13 @@ class _Pictures(Callback):
         due = trainer.state.fn == "fit" and falls_due(trainer, self.every_n_epochs)
         if not due or not trainer.is_global_zero:
             return
-        picture = self.draw(trainer, pl_module)
-        if picture is not None:
-            save_picture(picture, self.directory / f"{self.prefix}epoch_{epoch:04d}.png")
-            log_picture(trainer.loggers, self.name, picture, trainer.global_step)
+        path = self.directory / f"{self.prefix}epoch_{epoch:04d}.png"
+        with decoration(f"picture {path.name}"):
+            picture = self.draw(trainer, pl_module)
+            if picture is not None:
+                with decoration(f"picture {self.name} in the loggers"):
+                    log_picture(trainer.loggers, self.name, picture, trainer.global_step)
+                save_picture(picture, path)
 
     def draw(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
         """The picture, (3, H, W) in [0, 1]; None where there is nothing to see."""

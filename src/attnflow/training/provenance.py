@@ -8,6 +8,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+from attnflow.utils.files import write_whole
+
 __all__ = ["write_environment"]
 
 PACKAGES = ("attnflow", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy")
@@ -18,8 +20,7 @@ def write_environment(directory: Path) -> Path:
     path = directory / "environment.json"
     versions = {name: version(name) for name in PACKAGES}
     held = {"git_revision": git_revision(), "python": platform.python_version(), **versions}
-    path.write_text(json.dumps(held, indent=2) + "\n")
-    return path
+    return write_whole(path, json.dumps(held, indent=2) + "\n")
 
 
 def git_revision() -> str | None:

@@ -26,14 +26,16 @@ from attnflow.data.counts import image_counts
 from attnflow.errors import AttnFlowError
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.pictures import image_grid, save_picture
-from attnflow.evaluation.results import print_table, write_results
+from attnflow.evaluation.results import print_notes, print_table, write_results
 from attnflow.tracking import finished_wandb, log_summary, make_loggers, wandb_id
 from attnflow.training.callbacks import ImagesPerSecond
+from attnflow.training.checkpoint_io import settle
 from attnflow.training.module import FlowModule
 from attnflow.training.plan import PlanCheck
 from attnflow.training.provenance import write_environment
 from attnflow.training.quiet import quiet_warnings
 from attnflow.training.resume import check_resumable, find_checkpoint
+from attnflow.utils.decoration import decoration
 
 __all__ = ["train"]
 
@@ -74,11 +76,13 @@ def train(config: DictConfig) -> float:
         trainer = make_trainer(config, loggers)
     keepers(trainer)  # raises before training, not after it
     if trainer.is_global_zero:
-        write_environment(run_dir)
+        with decoration("environment.json"):
+            write_environment(run_dir)
     for logger in loggers:
         logger.log_hyperparams(plain | {"params": count_parameters(module)})
     with quiet_warnings():
         trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+        unwritten = settle(trainer)
         results = load_best(module, trainer)
         if config.test:
             trainer.test(module, datamodule, verbose=False)
@@ -95,9 +99,12 @@ def train(config: DictConfig) -> float:
         "steps": trainer.global_step,
         "wall_seconds": time.perf_counter() - started,
     }
-    log_summary(loggers, results)
     if trainer.is_global_zero:
+        print_table(results)
+        log_summary(loggers, results)
         finish(module, run_dir, results, plain, trainer)
+    if unwritten:
+        raise AttnFlowError(f"{unwritten}; the figures are those of step {results['val/step']}.")
     return results["val/bpd"]
 
 
@@ -200,20 +207,16 @@ def finish(
     plain: Mapping,
     trainer: Trainer,
 ) -> None:
-    """Draw the final samples, write results.json and print both."""
-    model = module.model.eval()
-    number, conditions = chosen_conditions(model, trainer.datamodule.dataset("val"), 64)
-    picture = save_picture(
-        image_grid(model.sample(number, conditions), model.num_bins),
-        run_dir / "samples" / "final.png",
-    )
+    """Write results.json, draw the final samples and print where they lie."""
     path = write_results(run_dir, {**results, "seed": plain["seed"], **plain["choices"]})
-    notes = {
-        "samples": picture,
-        "results": path,
-        "best checkpoint": best_checkpoint(trainer) or "none",
-    }
-    print_table(results, notes)
+    notes = {"results": path, "best checkpoint": best_checkpoint(trainer) or "none"}
+    picture = run_dir / "samples" / "final.png"
+    with decoration(f"picture {picture.name}"):
+        model = module.model.eval()
+        number, conditions = chosen_conditions(model, trainer.datamodule.dataset("val"), 64)
+        images = model.sample(number, conditions)
+        notes["samples"] = save_picture(image_grid(images, model.num_bins), picture)
+    print_notes(notes)
 
 
 def count_parameters(module: FlowModule) -> int:
