@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 from attnflow.version import __version__
 
 if TYPE_CHECKING:
-    from attnflow.checkpoint import load
     from attnflow.context import Context
     from attnflow.errors import AttnFlowError
     from attnflow.flow import Flow
+    from attnflow.models.loaded import LoadedModel, load
     from attnflow.placement import Placement
 
-__all__ = ["AttnFlowError", "Context", "Flow", "Placement", "__version__", "load"]
+__all__ = ["AttnFlowError", "Context", "Flow", "LoadedModel", "Placement", "__version__", "load"]
 
 _HOMES = {
     "AttnFlowError": "attnflow.errors",
     "Context": "attnflow.context",
     "Flow": "attnflow.flow",
+    "LoadedModel": "attnflow.models.loaded",
     "Placement": "attnflow.placement",
-    "load": "attnflow.checkpoint",
+    "load": "attnflow.models.loaded",
 }
 
 

@@ -1,15 +1,27 @@
-"""Are a config's values of the types that the classes they are given to take?"""
+"""Can what a config names be called, and with the values that it gives?"""
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
+from traceback import extract_tb
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["check_config_types", "check_seed", "check_type", "check_types"]
+__all__ = [
+    "call",
+    "check_config_types",
+    "check_kind",
+    "check_seed",
+    "check_type",
+    "check_types",
+    "locate",
+]
 
 # The types that are checked, in the words of a message.
 NAMES = {
@@ -21,8 +33,8 @@ NAMES = {
 }
 
 
-def check_config_types(config: Mapping, name: str = "") -> None:
-    """Check the values of every ``_target_`` in a config by its type hints.
+def check_config_types(config: Mapping | list, name: str = "") -> None:
+    """Check every ``_target_`` in a config, and the values beside it by its type hints.
 
     Without it, a word in the place of a number would be found deep inside torch.
 
@@ -31,14 +43,128 @@ def check_config_types(config: Mapping, name: str = "") -> None:
         name: the dotted key of ``config``, for the message.
 
     Raises:
-        AttnFlowError: a value's type is none that the hint names.
+        AttnFlowError: nothing of a target's name can be called, or a value's type is none that
+            the hint names.
     """
-    called = _called(config["_target_"]) if "_target_" in config else None
-    if called is not None:
-        check_types(called, config, name)
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            check_config_types(value, f"{name}.{key}" if name else key)
+    if isinstance(config, Mapping) and "_target_" in config:
+        called = locate(config["_target_"], name)
+        if called is not None:
+            hinted = called.__init__ if isinstance(called, type) else called
+            check_types(hinted, config, name)
+    for key, value in config.items() if isinstance(config, Mapping) else enumerate(config):
+        if isinstance(value, Mapping | list):
+            check_config_types(value, f"{name}.{key}" if name else str(key))
+
+
+def locate(target: object, name: str) -> Callable | None:
+    """The class or function that a config's ``_target_`` names; None for an interpolation.
+
+    Args:
+        target: the dotted name; classes inside of classes are found too.
+        name: the dotted key that it stands under, for the message.
+
+    Raises:
+        AttnFlowError: there is none: which module is missing, which module's import fails and
+            why, or which name a module lacks.
+    """
+    key = f"{name}._target_" if name else "_target_"
+    if not isinstance(target, str) or not target.strip("."):
+        raise AttnFlowError(f"{key}: expected the full name of a class, got {target!r}.")
+    if "${" in target:
+        return None
+    parts = target.split(".")
+    found = _import(parts[0], target, key)
+    for number, part in enumerate(parts[1:], start=2):
+        if not hasattr(found, part) and inspect.ismodule(found):
+            path = ".".join(parts[:number])
+            found = _import(path, target, key, holder=found)
+        elif not hasattr(found, part):
+            raise AttnFlowError(f"{key} is {target!r}, but {parts[number - 2]} has no {part!r}.")
+        else:
+            found = getattr(found, part)
+    if not callable(found):
+        raise AttnFlowError(
+            f"{key} is {target!r}: expected a class or a function, got {type(found).__name__}."
+        )
+    return found
+
+
+def _import(
+    module: str, target: str, key: str, holder: types.ModuleType | None = None
+) -> types.ModuleType:
+    """A module on the way to a target; raises where it is missing, or its own import fails.
+
+    Args:
+        module: its full name.
+        target, key: for the message.
+        holder: the package or module that it would lie in.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module and not module.startswith(f"{error.name}."):
+            raise AttnFlowError(_of_import(key, target, module, error)) from error
+        if holder is None:
+            raise AttnFlowError(
+                f"{key} is {target!r}, but there is no module {module!r}: expected one that is "
+                "installed, or that lies in the working directory or in a folder of PYTHONPATH."
+            ) from error
+        missing = module.rpartition(".")[2]
+        near = get_close_matches(missing, dir(holder), 1)
+        meant = f"; did you mean {near[0]!r}?" if near else "."
+        raise AttnFlowError(
+            f"{key} is {target!r}, but {holder.__name__} has no {missing!r}{meant}"
+        ) from error
+    except Exception as error:
+        raise AttnFlowError(_of_import(key, target, module, error)) from error
+
+
+def _of_import(key: str, target: str, module: str, error: Exception) -> str:
+    """A sentence of the error with which a module's own import fails, and of its line."""
+    line = extract_tb(error.__traceback__)[-1]
+    where = f"{line.filename}, line {line.lineno}"
+    if isinstance(error, SyntaxError):
+        where = f"{error.filename}, line {error.lineno}"
+    words = " ".join(str(error).split())
+    return (
+        f"{key} is {target!r}, but the import of {module} fails: {type(error).__name__}: {words} "
+        f"({where})."
+    )
+
+
+def call(name: str, called: object, *args: object, **kwargs: object) -> Any:
+    """``called(*args, **kwargs)``; arguments that do not fit are told in one sentence.
+
+    Args:
+        name: of what ``called`` makes, for the message.
+        called: a class, a function or a ``functools.partial`` of one.
+
+    Raises:
+        AttnFlowError: ``called`` cannot be called, or not so.
+    """
+    if not callable(called):
+        raise AttnFlowError(f"{name}: expected a class or a function, got {called!r}.")
+    try:
+        inspect.signature(called).bind(*args, **kwargs)
+    except ValueError:  # built-in code without a signature
+        pass
+    except TypeError as error:
+        function = called.func if isinstance(called, partial) else called
+        given = [*(type(each).__name__ for each in args), *(f"{key}=" for key in kwargs)]
+        raise AttnFlowError(
+            f"{name}: expected what can be called with ({', '.join(given)}), got "
+            f"{getattr(function, '__qualname__', function)}: {error}."
+        ) from error
+    return called(*args, **kwargs)
+
+
+def check_kind(name: str, value: object, kind: type) -> None:
+    """Raise :class:`AttnFlowError` unless ``value`` is an instance of ``kind`` (or a subclass)."""
+    if not isinstance(value, kind):
+        raise AttnFlowError(
+            f"{name}: expected a {kind.__name__} ({kind.__module__}.{kind.__qualname__}, or a "
+            f"subclass), got {type(value).__name__} of {type(value).__module__}."
+        )
 
 
 def check_types(called: Callable, values: Mapping, name: str) -> None:
@@ -67,16 +193,6 @@ def check_seed(seed: object) -> None:
     """Raise :class:`AttnFlowError` for what numpy takes for no seed."""
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise AttnFlowError(f"seed is {seed!r}; a whole number from 0 to {2**32 - 1} is accepted.")
-
-
-def _called(target: str) -> Callable | None:
-    """What holds the hints of a dotted name's arguments; None where there is no such thing."""
-    module, _, name = target.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError):  # told by who instantiates it
-        return None
-    return found.__init__ if isinstance(found, type) else found
 
 
 def _plain_types(hint: object) -> tuple[type, ...]:

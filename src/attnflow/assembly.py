@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from functools import partial
 
 from hydra.utils import instantiate
+from torch import nn
 
-from attnflow.data.base import DataSpec
+from attnflow.arguments import call, check_kind
+from attnflow.conditioning import Conditioning
+from attnflow.data.base import DataSpec, ImageDataModule
+from attnflow.dequantization import Dequantizer
 from attnflow.errors import AttnFlowError
+from attnflow.flow import Flow
 from attnflow.image_model import ImageModel
 
-__all__ = ["MODEL_GROUPS", "build_model"]
+__all__ = ["MODEL_GROUPS", "build_data", "build_model"]
 
 # The config groups that decide a model's parameters and their shapes.
 MODEL_GROUPS = (
@@ -40,12 +45,15 @@ def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
     parts = {group: instantiate(config.get(group), _convert_="all") for group in MODEL_GROUPS}
     for group, part in parts.items():
         check_arguments(group, part)
-    conditioning = parts["conditioning"](spec) if parts["conditioning"] else None
-    conditional = {}
-    if conditioning:
+    conditioning, conditional = None, {}
+    if parts["conditioning"] is not None:
+        conditioning = make("conditioning", Conditioning, parts, spec)
         conditional["context_channels"] = conditioning.context_channels
         conditional["conditions"] = conditioning.conditions
-    flow = parts["model"](
+    flow = make(
+        "model",
+        Flow,
+        parts,
         spec.image_shape,
         attention=parts["attention"],
         placement=parts["placement"],
@@ -53,8 +61,28 @@ def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
         prior=parts["prior"],
         **conditional,
     )
-    dequantizer = parts["dequantization"](spec.num_bins, image_shape=spec.image_shape)
+    dequantizer = make(
+        "dequantization", Dequantizer, parts, spec.num_bins, image_shape=spec.image_shape
+    )
     return ImageModel(flow, dequantizer, conditioning, spec.unpadded_shape)
+
+
+def build_data(config: Mapping) -> ImageDataModule:
+    """The data set that the ``data`` group describes; none of its files is read.
+
+    Raises:
+        AttnFlowError: a class of another kind.
+    """
+    datamodule = instantiate(config, _convert_="all")
+    check_kind("data", datamodule, ImageDataModule)
+    return datamodule
+
+
+def make(group: str, kind: type, parts: Mapping, *args: object, **kwargs: object) -> nn.Module:
+    """Call the part of a config group; raises unless that makes an object of ``kind``."""
+    made = call(group, parts[group], *args, **kwargs)
+    check_kind(group, made, kind)
+    return made
 
 
 def check_arguments(group: str, part: object) -> None:

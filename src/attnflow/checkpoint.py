@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import pickletools
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from attnflow.arguments import check_seed
 from attnflow.assembly import build_model
 from attnflow.data.base import DataSpec
 from attnflow.errors import AttnFlowError
-from attnflow.flow import Flow
 from attnflow.image_model import ImageModel
+from attnflow.models.allowance import Allowance
+from attnflow.models.trust import check_trusted
 
 __all__ = [
     "check_same_architecture",
     "describe",
+    "find_best",
     "is_averaged",
-    "load",
     "load_model",
+    "model_state",
     "read_checkpoint",
 ]
 
@@ -27,25 +32,48 @@ __all__ = [
 # second prefix, the LightningModule's state_dict holds the model.
 KEY = "attnflow"
 MODEL_PREFIX = "model."
+# What building a model may take for each value and each tensor of its weights, and for tables.
+VALUES_A_VALUE, TENSORS_A_TENSOR = 16, 50
+SPARE_VALUES, SPARE_TENSORS = 2**24, 1000
+# Modules whose names torch reads out of any file, without code.
+HARMLESS = ("torch", "collections")
 
 
-def load(path: str | Path) -> Flow:
-    """The flow of a checkpoint, in eval mode, with its averaged (EMA) weights if it has them.
-
-    Args:
-        path: a checkpoint file that training wrote.
+def find_best(path: str | Path) -> Path:
+    """The checkpoint that a path means: a file itself, of a run's folder the best one.
 
     Raises:
-        AttnFlowError: the file is missing, truncated, or not one of ours.
+        AttnFlowError: there is none.
     """
-    return load_model(read_checkpoint(path), path).flow
+    path = Path(path)
+    for found in (path, path / "checkpoints" / "best.ckpt"):
+        if found.is_file():
+            return found
+    state = "is a folder without checkpoints/best.ckpt" if path.is_dir() else "does not exist"
+    raise AttnFlowError(
+        f"checkpoint {path} {state}; the path of a .ckpt file, or of a run's folder, is accepted."
+    )
 
 
-def load_model(checkpoint: Mapping, path: str | Path) -> ImageModel:
-    """The whole model of a checkpoint (flow, dequantizer, conditioning), in eval mode."""
+def load_model(checkpoint: Mapping, path: str | Path, trust: Sequence[str] = ()) -> ImageModel:
+    """The whole model of a checkpoint (flow, dequantizer, conditioning), in eval mode.
+
+    Args:
+        checkpoint: what :func:`read_checkpoint` gave.
+        path: of its file, for messages.
+        trust: what its config may name beside this package's own classes
+            (:func:`attnflow.models.trust.check_trusted`).
+
+    Raises:
+        AttnFlowError: a config that names what is not trusted, or that does not fit the weights.
+    """
     held = checkpoint[KEY]
-    model = build_model(held["config"], DataSpec.from_dict(held["data_spec"]))
+    check_trusted(held["config"], f"checkpoint {path}", trust)
     state = model_state(checkpoint)
+    values = VALUES_A_VALUE * sum(value.numel() for value in state.values()) + SPARE_VALUES
+    tensors = TENSORS_A_TENSOR * len(state) + SPARE_TENSORS
+    with Allowance(values, tensors, f"checkpoint {path}"):
+        model = build_model(held["config"], DataSpec.from_dict(held["data_spec"]))
     check_same_architecture(model, state, path)
     model.load_state_dict(state)
     return model.eval()
@@ -80,8 +108,17 @@ def read_checkpoint(path: str | Path) -> dict:
         state = "is a folder" if path.is_dir() else "does not exist"
         raise AttnFlowError(f"checkpoint {path} {state}; the path of a .ckpt file is accepted.")
     try:
+        check_size(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except AttnFlowError:
+        raise
     except Exception as error:  # of what is no checkpoint, its reader can raise anything
+        name = name_of_code(path)
+        if name:
+            raise AttnFlowError(
+                f"checkpoint {path} holds more than plain values: it asks for {name}, which is "
+                "not called; a checkpoint that train.py wrote is accepted."
+            ) from error
         # The first sentence: torch goes on to advise reading it unsafely.
         reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
         raise AttnFlowError(
@@ -93,7 +130,72 @@ def read_checkpoint(path: str | Path) -> dict:
             f"checkpoint {path} was not written by attnflow (it has no {KEY!r} entry); "
             "a checkpoint of train.py is accepted."
         )
+    check_contents(checkpoint, path)
     return checkpoint
+
+
+def check_size(path: Path) -> None:
+    """Raise :class:`AttnFlowError` for an archive that holds more than its own size.
+
+    Training writes none that is compressed, or in which parts of the file are used twice.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            held = sum(part.file_size for part in archive.infolist())
+        if held > path.stat().st_size:
+            raise AttnFlowError(
+                f"checkpoint {path} would unpack to {held} bytes from {path.stat().st_size}; an "
+                "archive that is not compressed is accepted."
+            )
+
+
+def name_of_code(path: Path) -> str | None:
+    """The first function or class that a pickle asks for and that is no part of plain values."""
+    try:
+        content = path.read_bytes()
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+                content = archive.read(next(n for n in names if n.endswith("data.pkl")))
+        texts = []
+        for operation, value, _ in pickletools.genops(content):
+            if operation.name in ("GLOBAL", "STACK_GLOBAL"):
+                name = (value or " ".join(texts[-2:])).replace(" ", ".")
+                if name.split(".")[0] not in HARMLESS:
+                    return name
+            elif isinstance(value, str):
+                texts.append(value)
+    except Exception:  # of what is no pickle, its reader can raise anything
+        return None
+    return None
+
+
+def check_contents(checkpoint: Mapping, path: Path) -> None:
+    """Raise :class:`AttnFlowError` where what a model is rebuilt from is of another kind."""
+    held, state = checkpoint[KEY], checkpoint["state_dict"]
+    if not isinstance(held, Mapping) or not isinstance(state, Mapping):
+        raise AttnFlowError(f"checkpoint {path} is damaged: expected its {KEY!r} to be a mapping.")
+    config = held.get("config")
+    for name, value in (
+        ("config", config),
+        ("data_spec", held.get("data_spec")),
+        ("config.data", isinstance(config, Mapping) and config.get("data")),
+        ("config.choices", isinstance(config, Mapping) and config.get("choices")),
+    ):
+        if not isinstance(value, Mapping):
+            raise AttnFlowError(
+                f"checkpoint {path}: expected a mapping as {name}, got {type(value).__name__}."
+            )
+    check_seed(config.get("seed"))
+    for name, value in state.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided:
+            raise AttnFlowError(
+                f"checkpoint {path}: expected a dense tensor as {name}, got {type(value).__name__}."
+            )
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise AttnFlowError(
+                f"checkpoint {path}: expected {value.numel()} values of {name}, got fewer."
+            )
 
 
 def describe(config: Mapping, spec: DataSpec) -> dict[str, object]:

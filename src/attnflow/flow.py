@@ -8,8 +8,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from attnflow.arguments import call, check_kind
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError, check_choice, check_least
+from attnflow.errors import AttnFlowError, check_choice
+from attnflow.inputs import (
+    check_context,
+    check_continuous,
+    check_count,
+    check_latents,
+    check_temperature,
+)
 from attnflow.memory import MEMORY
 from attnflow.noise import normal_noise, sample_keys
 from attnflow.placement import STEP_POSITIONS, Placement
@@ -173,8 +181,13 @@ class Flow(nn.Module):
                 return {}
             sites += 1
             # Parities alternate, so that both halves get transformed.
-            made = attention(
-                channels, parity=sites % 2, image_size=(height, width), **widths["attention"]
+            made = make(
+                "attention",
+                attention,
+                channels,
+                parity=sites % 2,
+                image_size=(height, width),
+                **widths["attention"],
             )
             return {f"attention_{position}": made}
 
@@ -188,16 +201,18 @@ class Flow(nn.Module):
                 )
                 transforms[f"step_{step}"] = Step(
                     before
-                    | {"actnorm": actnorm(channels, **widths["actnorm"])}
+                    | {"actnorm": make("actnorm", actnorm, channels, **widths["actnorm"])}
                     | normed
-                    | {"conv1x1": conv1x1(channels, **widths["conv1x1"])}
+                    | {"conv1x1": make("conv1x1", conv1x1, channels, **widths["conv1x1"])}
                     | mixed
-                    | {"coupling": coupling(channels, **widths["coupling"])}
+                    | {"coupling": make("coupling", coupling, channels, **widths["coupling"])}
                     | coupled
                 )
             transforms |= attentions("level_end", level, steps)
             kept = channels // 2 if level < levels - 1 else 0
-            level_prior = prior(channels - kept, kept_channels=kept, **widths["prior"])
+            level_prior = make(
+                "prior", prior, channels - kept, kept_channels=kept, **widths["prior"]
+            )
             self.levels.append(
                 Level(Composition(transforms), level_prior, kept, "prior" in conditions, memory)
             )
@@ -209,15 +224,16 @@ class Flow(nn.Module):
             if value < 1:
                 raise AttnFlowError(f"the flow's {name} are {value}; 1 or more is accepted.")
         _, height, width = self.image_shape
-        if height % 2**levels or width % 2**levels:
+        if levels > halvings(height, width):
             raise AttnFlowError(
                 f"images of {height} x {width} cannot be halved {levels} times (levels={levels}); "
-                f"sides that are multiples of {2**levels} are accepted."
+                f"at most {halvings(height, width)} levels, or sides that are multiples of "
+                "2^levels, are accepted."
             )
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[list[Tensor], Tensor]:
         """Data to latents: x (B, C, H, W) -> the latents of every level, and log_det (B,)."""
-        self._check_context(context)
+        self._check(x, context)
         latents, total = [], zero_log_det(x)
         for index, level in enumerate(self.levels):
             x, latent, log_det = level(x, context and context.at_level(index))
@@ -226,19 +242,35 @@ class Flow(nn.Module):
         return latents, total
 
     def log_prob(self, x: Tensor, context: Context | None = None) -> Tensor:
-        """log p(x | context) of x (B, C, H, W), in nats of the continuous variable: (B,)."""
+        """log p(x | context), in nats of the continuous variable: (B,).
+
+        Args:
+            x: (B, C, H, W), on the device and of the type of the flow's weights.
+            context: the condition of each sample, or None.
+
+        Raises:
+            AttnFlowError: another shape or type, or a context that does not fit.
+        """
         latents, log_det = self(x, context)
         for latent in latents:
             log_det = log_det + standard_normal_log_prob(latent)
         return log_det
 
     def encode(self, x: Tensor, context: Context | None = None) -> list[Tensor]:
-        """The latents of every level, each distributed as N(0, I) under the model."""
+        """The latents of every level, each distributed as N(0, I) under the model.
+
+        Arguments and errors are those of :meth:`log_prob`.
+        """
         return self(x, context)[0]
 
     def decode(self, latents: Sequence[Tensor], context: Context | None = None) -> Tensor:
-        """The inverse of :meth:`encode`: latents of every level -> (B, C, H, W)."""
-        self._check_context(context)
+        """The inverse of :meth:`encode`: latents of every level -> (B, C, H, W).
+
+        Raises:
+            AttnFlowError: another number of latents, another shape, type or context.
+        """
+        check_latents(latents, self.latent_shapes, next(self.parameters()))
+        check_context(context, self.context_channels, len(latents[0]), len(self.levels))
         x = None
         for index in reversed(range(len(self.levels))):
             x = self.levels[index].inverse(x, latents[index], context and context.at_level(index))
@@ -268,14 +300,10 @@ class Flow(nn.Module):
             (n, C, H, W), continuous values on the scale of the training data ([0, 1) for
             dequantized images, which samples may leave).
         """
-        check_least("the number of samples", n, 1)
-        if temperature < 0 or not math.isfinite(temperature):
-            raise AttnFlowError(f"temperature is {temperature}; a number of 0 or more is accepted.")
-        if context is not None and len(context) != n:
-            raise AttnFlowError(
-                f"{n} samples were asked for, with a context of {len(context)} rows; one row for "
-                "each sample is accepted."
-            )
+        check_count("the number of samples", n)
+        check_count("batch_size", batch_size)
+        check_temperature(temperature)
+        check_context(context, self.context_channels, n, len(self.levels))
         latents = self.base_sample(n, temperature, generator, numbers)
         images = []
         for start in range(0, n, batch_size):
@@ -317,19 +345,15 @@ class Flow(nn.Module):
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Context | None = None) -> None:
         """Set data-dependent parameters from a batch x (B, C, H, W); once, before training."""
-        self._check_context(context)
+        self._check(x, context)
         for index, level in enumerate(self.levels):
             x = level.initialize(x, context and context.at_level(index))
         self.initialized.fill_(True)
 
-    def _check_context(self, context: Context | None) -> None:
-        if (context is None) != (self.context_channels == 0):
-            wanted = "a Context" if self.context_channels else "None"
-            given = "None" if context is None else "a Context"
-            raise AttnFlowError(
-                f"the flow's context is {given}; with context_channels="
-                f"{self.context_channels}, {wanted} is accepted."
-            )
+    def _check(self, x: Tensor, context: Context | None) -> None:
+        """Raise :class:`AttnFlowError` for what is no batch of this flow's images."""
+        check_continuous("x", x, self.image_shape, next(self.parameters()))
+        check_context(context, self.context_channels, len(x), len(self.levels))
 
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.parameters())
@@ -341,6 +365,23 @@ class Flow(nn.Module):
             lines += [f"    {name}: {_outline(t)}" for name, t in level.transforms.named_children()]
             lines.append(f"    prior of {shape[0]} channels: {type(level.prior).__name__}")
         return "\n".join(lines)
+
+
+def make(part: str, factory: TransformFactory, *args: object, **kwargs: object) -> Transform:
+    """The transform that a flow's argument makes for a place.
+
+    Raises:
+        AttnFlowError: it cannot be called with the numbers of the place, or makes no Transform.
+    """
+    made = call(part, factory, *args, **kwargs)
+    check_kind(part, made, Transform)
+    return made
+
+
+def halvings(height: int, width: int) -> int:
+    """How often both sides of an image can be halved without a rest."""
+    sides = math.gcd(height, width)
+    return (sides & -sides).bit_length() - 1
 
 
 def _outline(transform: Transform) -> str:

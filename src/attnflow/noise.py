@@ -12,7 +12,10 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["normal_noise", "sample_keys", "uniform_noise"]
+__all__ = ["NO_EPOCH", "normal_noise", "sample_keys", "uniform_noise"]
+
+# Evaluation noise belongs to no epoch, so that bits/dim of two epochs can be compared.
+NO_EPOCH = -1
 
 _WORD = 0xFFFFFFFF  # all arithmetic is modulo 2^32, held in int64
 _GOLDEN = 0x9E3779B9

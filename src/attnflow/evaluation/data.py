@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 import torch
-from hydra.utils import instantiate
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from attnflow.assembly import build_data
 from attnflow.data import DataSpec, ImageDataModule
 from attnflow.errors import AttnFlowError
 from attnflow.metrics.images import batches, fetch
@@ -34,7 +34,7 @@ def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataM
         AttnFlowError: the images are of another shape, depth or kind than those of the training.
     """
     changed = {n: v for n, v in changes.items() if not (v is None and n in KEPT)}
-    datamodule = instantiate({**held, **changed}, _convert_="all")
+    datamodule = build_data({**held, **changed})
     trained, found = DataSpec.from_dict(spec), datamodule.spec
     for name in (field.name for field in fields(DataSpec)):
         if getattr(found, name) != getattr(trained, name):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
@@ -16,7 +17,7 @@ from omegaconf import DictConfig
 from torchvision.io import decode_image
 
 from attnflow.assembly import MODEL_GROUPS
-from attnflow.checkpoint import KEY, is_averaged, load_model, read_checkpoint
+from attnflow.checkpoint import KEY, find_best, is_averaged, load_model, read_checkpoint
 from attnflow.commands import plain_config
 from attnflow.conditioning import ClassConditioning
 from attnflow.data.base import ImageDataModule
@@ -34,6 +35,7 @@ from attnflow.evaluation.results import print_notes, print_table, write_results
 from attnflow.evaluation.soundness import Soundness
 from attnflow.image_model import Batch
 from attnflow.metrics.images import batches, fetch, spread
+from attnflow.models.trust import check_trust, targets_of_configs
 from attnflow.tracking import finished_wandb, make_loggers
 from attnflow.training.module import FlowModule
 from attnflow.training.pictures import log_picture
@@ -60,14 +62,18 @@ def evaluate(config: DictConfig) -> float:
     if config.ckpt_path is None:
         raise AttnFlowError("ckpt_path is missing; ckpt_path=PATH/TO/last.ckpt is accepted.")
     check_options(config.eval)
-    checkpoint = read_checkpoint(config.ckpt_path)
-    model = load_model(checkpoint, config.ckpt_path)
+    ckpt_path = find_best(config.ckpt_path)
+    checkpoint = read_checkpoint(ckpt_path)
+    held, run_id = checkpoint[KEY]["config"], checkpoint[KEY].get("wandb_id")
+    # What the command says in its place is the user's own, and called as any config is.
+    own = [key for key, value in config.data.items() if value is not None]
+    held["data"] = {key: value for key, value in held["data"].items() if key not in own}
+    model = load_model(checkpoint, ckpt_path, trusted(config.trust))
     if not is_averaged(checkpoint):
         log.warning(
             "checkpoint %s holds no averaged (EMA) weights; its plain weights are evaluated.",
-            config.ckpt_path,
+            ckpt_path,
         )
-    held, run_id = checkpoint[KEY]["config"], checkpoint[KEY].get("wandb_id")
     seed_everything(config.seed, workers=True, verbose=False)
     datamodule = evaluated_data(held["data"], checkpoint[KEY]["data_spec"], config.data)
     module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
@@ -98,7 +104,7 @@ def evaluate(config: DictConfig) -> float:
     if trainer.is_global_zero:
         datamodule.trainer = None  # from here on, this rank alone reads all of the images
         results |= conditional_figures(module, datamodule, config.eval)
-        run_dir = Path(config.ckpt_path).resolve().parent.parent
+        run_dir = ckpt_path.resolve().parent.parent
         subject = Evaluated(module.model.eval(), datamodule, config.eval, run_dir)
         results |= subject.figures
         # Without the pictures, which are drawn once the figures are safe.
@@ -111,6 +117,15 @@ def evaluate(config: DictConfig) -> float:
         log_evaluation(loggers, results, pictures, trainer)
         print_notes({"results": path} | {p.stem: p for p in pictures})
     return results["test/bpd"]
+
+
+def trusted(names: Sequence[str] | str) -> list[str]:
+    """What a checkpoint's config may name beside this package's own: the option ``trust``, and
+    what the configs that this command is composed of name for models and data themselves."""
+    sources = HydraConfig.get().runtime.config_sources
+    folders = [Path(source.path) for source in sources if source.schema == "file"]
+    check_trust(names)
+    return [*names, *targets_of_configs(folders)]
 
 
 class ScoringRate(Callback):

@@ -13,7 +13,7 @@ from attnflow.distributed import all_reduce_max, all_reduce_sum, rank
 from attnflow.errors import check_least
 from attnflow.image_model import Batch, ImageModel
 from attnflow.metrics.images import batches, fetch
-from attnflow.training.module import NO_EPOCH
+from attnflow.noise import NO_EPOCH
 
 __all__ = ["Soundness", "out_of_range", "round_trip_errors"]
 

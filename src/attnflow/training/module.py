@@ -15,14 +15,11 @@ from attnflow.checkpoint import KEY
 from attnflow.distributed import all_reduce_sum, world_size
 from attnflow.errors import AttnFlowError, check_least
 from attnflow.image_model import Batch, ImageModel
-from attnflow.noise import sample_keys, uniform_noise
+from attnflow.noise import NO_EPOCH, sample_keys, uniform_noise
 from attnflow.training.accumulation import back_to_window_start, window_size
 from attnflow.training.standard_error import StandardError
 
 __all__ = ["FlowModule"]
-
-# Evaluation noise belongs to no epoch, so that bits/dim of two epochs can be compared.
-NO_EPOCH = -1
 
 
 class FlowModule(LightningModule):

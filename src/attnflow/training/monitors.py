@@ -19,9 +19,9 @@ from attnflow.distributed import all_reduce_sum
 from attnflow.errors import AttnFlowError
 from attnflow.evaluation.soundness import round_trip_errors
 from attnflow.image_model import Batch
+from attnflow.noise import NO_EPOCH
 from attnflow.training.callbacks import gradient_norm
 from attnflow.training.diagnosis import where_non_finite
-from attnflow.training.module import NO_EPOCH
 
 __all__ = ["NonFiniteGuard", "RoundTripMonitor", "SpikeDetection"]
 

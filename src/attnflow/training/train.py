@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
-from lightning import LightningDataModule, Trainer, seed_everything
+from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import (
     Callback,
     LearningRateMonitor,
@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from attnflow.arguments import check_type
-from attnflow.assembly import build_model
+from attnflow.assembly import build_data, build_model
 from attnflow.checkpoint import KEY, describe, model_state, read_checkpoint
 from attnflow.commands import plain_config
 from attnflow.data.counts import image_counts
@@ -59,7 +59,7 @@ def train(config: DictConfig) -> float:
     run_dir = Path(config.paths.output_dir)
     seed_everything(config.seed, workers=True, verbose=False)
     warn_of_placed_nothing(plain)
-    datamodule: LightningDataModule = instantiate(config.data, _convert_="all")
+    datamodule = build_data(config.data)
     plain["data"] |= datamodule.settled
     model = build_model(plain, datamodule.spec)
     checkpoint = find_checkpoint(config.resume, run_dir)

@@ -1,0 +1,194 @@
+"""Checks of what is given to a flow or a model: one sentence with the shape, type and range.
+
+Those of a flow look at shapes and types alone, which costs no synchronisation with a GPU; only
+those of whole images, labels and conditions, which no training passes, look at values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+from attnflow.context import Context
+from attnflow.errors import AttnFlowError
+
+__all__ = [
+    "as_labels",
+    "check_context",
+    "check_continuous",
+    "check_count",
+    "check_integers",
+    "check_latents",
+    "check_temperature",
+]
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise :class:`AttnFlowError` unless ``value`` is a whole number of 1 or more."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise AttnFlowError(f"{name}: expected a whole number of 1 or more, got {value!r}.")
+
+
+def check_temperature(value: object) -> None:
+    """Raise :class:`AttnFlowError` unless ``value`` is a finite number of 0 or more."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value < 0:
+        raise AttnFlowError(f"temperature: expected a number of 0 or more, got {value!r}.")
+
+
+def check_continuous(name: str, x: object, shape: tuple[int, ...], like: Tensor) -> None:
+    """Raise :class:`AttnFlowError` unless ``x`` is a batch of continuous values for a flow.
+
+    Args:
+        name: of ``x``, for the message.
+        x: any object.
+        shape: of one sample, (C, H, W).
+        like: a parameter of the flow; of its type and on its device ``x`` must be.
+    """
+    _check_batch(name, x, shape)
+    if not x.is_floating_point():
+        raise AttnFlowError(
+            f"{name}: expected continuous values of {like.dtype}, got {x.dtype}; integer images go "
+            "to bits_per_dim and encode of a model of attnflow.load, and to a flow as "
+            "(images + u) / num_bins with u uniform in [0, 1)."
+        )
+    if x.device != like.device:
+        raise AttnFlowError(
+            f"{name}: expected values on {like.device}, where the flow is, got {x.device}."
+        )
+    if x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise AttnFlowError(f"{name}: expected {like.dtype} as the flow's weights, got {x.dtype}.")
+
+
+def check_latents(
+    latents: object, shapes: Sequence[tuple[int, int, int]], like: Tensor
+) -> Sequence[Tensor]:
+    """Raise :class:`AttnFlowError` unless these are the latents of every level, of one batch.
+
+    Args:
+        latents: any object.
+        shapes: (C, H, W) of each level's latent.
+        like: a parameter of the flow.
+    """
+    expected = f"{len(shapes)} tensors of shapes {', '.join(_words(s) for s in shapes)}"
+    if isinstance(latents, Tensor) or not isinstance(latents, Sequence):
+        raise AttnFlowError(f"latents: expected {expected}, got {_kind(latents)}.")
+    if len(latents) != len(shapes):
+        raise AttnFlowError(f"latents: expected {expected}, got {len(latents)}.")
+    for level, (latent, shape) in enumerate(zip(latents, shapes, strict=True)):
+        check_continuous(f"the latent of level {level}", latent, shape, like)
+        if len(latent) != len(latents[0]):
+            raise AttnFlowError(
+                f"the latent of level {level}: expected {len(latents[0])} rows as of level 0, got "
+                f"{len(latent)}."
+            )
+
+
+def check_context(context: object, context_channels: int, rows: int, levels: int) -> None:
+    """Raise :class:`AttnFlowError` unless a context is there where, and as, a flow wants it.
+
+    Args:
+        context: any object.
+        context_channels: of the flow; 0 for one without a condition.
+        rows: of the batch.
+        levels: of the flow.
+    """
+    if (context is None) != (context_channels == 0):
+        wanted = "a Context" if context_channels else "None"
+        given = "None" if context is None else "a Context"
+        raise AttnFlowError(
+            f"the flow's context is {given}; with context_channels={context_channels}, {wanted} "
+            "is accepted."
+        )
+    if context is None:
+        return
+    if not isinstance(context, Context):
+        raise AttnFlowError(f"context: expected an attnflow.Context, got {_kind(context)}.")
+    if len(context) != rows:
+        raise AttnFlowError(
+            f"context: expected {rows} rows, one for each sample, got {len(context)}."
+        )
+    width = 0 if context.vector is None else context.vector.shape[-1]
+    if context.maps and len(context.maps) != levels:
+        raise AttnFlowError(f"context: expected maps of {levels} levels, got {len(context.maps)}.")
+    widths = {width + features.shape[1] for features in context.maps} or {width}
+    if widths != {context_channels}:
+        raise AttnFlowError(
+            f"context: expected {context_channels} channels, got {', '.join(map(str, widths))}."
+        )
+
+
+def check_integers(name: str, values: object, shape: tuple[int, ...], num_bins: int) -> None:
+    """Raise :class:`AttnFlowError` unless ``values`` are a batch of integer images.
+
+    Args:
+        name: of the images, for the message.
+        values: any object.
+        shape: of one image, (C, H, W).
+        num_bins: the number of grey values.
+    """
+    _check_batch(name, values, shape)
+    if not _is_integer(values):
+        raise AttnFlowError(
+            f"{name}: expected whole numbers from 0 to {num_bins - 1} (torch.uint8), got "
+            f"{values.dtype}."
+        )
+    _check_range(name, values, num_bins)
+
+
+def as_labels(labels: object, rows: int, num_classes: int) -> Tensor:
+    """Class numbers of every sample, (rows,), int64, from one number, a list or a tensor.
+
+    Raises:
+        AttnFlowError: another number of labels, or others than 0 .. num_classes - 1.
+    """
+    expected = f"a class number from 0 to {num_classes - 1}, or one for each of {rows} samples"
+    try:
+        found = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise AttnFlowError(f"label: expected {expected}, got {labels!r}.") from error
+    if not _is_integer(found):
+        raise AttnFlowError(f"label: expected {expected}, got {_kind(labels)} of {found.dtype}.")
+    if found.shape not in ((), (1,), (rows,)):
+        raise AttnFlowError(f"label: expected {expected}, got the shape {tuple(found.shape)}.")
+    _check_range("label", found, num_classes)
+    return found.long().expand(rows)
+
+
+def _check_batch(name: str, values: object, shape: tuple[int, ...]) -> None:
+    """Raise unless ``values`` is a tensor (B, *shape) with a sample or more."""
+    if not isinstance(values, Tensor):
+        raise AttnFlowError(f"{name}: expected a tensor (B, {_words(shape)}), got {_kind(values)}.")
+    if tuple(values.shape[1:]) != tuple(shape):
+        batch = "; a single one has a batch axis of 1 (x[None])" if values.shape == shape else ""
+        raise AttnFlowError(
+            f"{name}: expected the shape (B, {_words(shape)}), got ({_words(values.shape)}){batch}."
+        )
+    if not len(values):
+        raise AttnFlowError(f"{name}: expected one sample or more, got an empty batch.")
+
+
+def _check_range(name: str, values: Tensor, number: int) -> None:
+    """Raise unless all values are in 0 .. number - 1."""
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= number:
+        raise AttnFlowError(
+            f"{name}: expected whole numbers from 0 to {number - 1}, got {low} to {high}."
+        )
+
+
+def _is_integer(values: Tensor) -> bool:
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
+
+
+def _words(shape: Sequence[int]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _kind(value: object) -> str:
+    """What an object is, in a word or two."""
+    return "None" if value is None else f"a {type(value).__name__}"
