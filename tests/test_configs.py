@@ -70,6 +70,13 @@ def test_data_module_knows_its_images_before_any_download(option) -> None:
     assert spec.num_bins >= 2
 
 
+@pytest.mark.parametrize("option", options("data"))
+def test_the_seed_reaches_the_data(option) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", [option, "seed=5"])
+    assert config.data.seed == 5
+
+
 @pytest.mark.parametrize("recipe", options("experiment"))
 def test_recipe_builds_its_model(recipe) -> None:
     """The whole model, at its full size, gives the bits/dim of an image of its data set."""

@@ -9,8 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
 from PIL import Image
 from torchvision.transforms import v2
+from written import RNG, pixels, write_image, write_many, write_twin
 
 from attnflow import AttnFlowError
 from attnflow.data import (
@@ -20,17 +23,9 @@ from attnflow.data import (
     ImageFolderDataModule,
     PairedFolderDataModule,
 )
+from attnflow.data.counts import image_counts
 from attnflow.data.decoding import decode
 from attnflow.data.splits import find_images
-
-RNG = np.random.default_rng(0)
-
-
-def write_image(path: Path, *shape: int) -> np.ndarray:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = RNG.integers(0, 256, shape, dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return pixels
 
 
 @pytest.fixture
@@ -168,6 +163,41 @@ def test_size_null_takes_images_as_they_are_and_names_the_first_other(tmp_path) 
         _ = ImageFolderDataModule(str(tmp_path / "nowhere"), size=None).spec
 
 
+@pytest.mark.parametrize("damage", ["empty", "truncated"])
+def test_size_null_is_that_of_the_first_file_that_can_be_read(tmp_path, damage) -> None:
+    """Case A7; a truncated file still has a header, with a size of its own."""
+    for number in range(10):
+        write_image(tmp_path / f"{number}.png", 6, 10, 3)
+    data = ImageFolderDataModule(str(tmp_path), size=None)
+    first = data.files("train")[0]
+    write_image(first, 40, 40, 3)
+    first.write_bytes(b"" if damage == "empty" else first.read_bytes()[:2000])
+    with pytest.raises(AttnFlowError, match=f"{first.name} is no readable image"):
+        _ = data.spec
+    data = ImageFolderDataModule(str(tmp_path), size=None, skip_corrupt=True)
+    assert data.spec.image_shape == (3, 6, 10)
+    assert len(data.dataset("train")) == 7
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(AttnFlowError, match=r"all of the 8 images of .* are corrupt"):
+        _ = ImageFolderDataModule(str(tmp_path), size=None, skip_corrupt=True).spec
+
+
+def test_size_null_of_a_turned_pair_is_that_of_an_upright_half(tmp_path) -> None:
+    """Stored 20 high and 6 wide, shown 6 high and 20 wide: cut into left and right."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for number in range(10):
+        array = pixels(20, 6, 3)
+        write_twin(tmp_path / f"{number}.png", array, exif=exif)
+    data = PairedFolderDataModule(str(tmp_path), size=None)
+    assert data.spec.image_shape == (3, 6, 10)
+    sample = data.sample(tmp_path / "9.png")
+    upright = np.rot90(array, -1)
+    np.testing.assert_array_equal(sample["condition"].permute(1, 2, 0), upright[:, :10])
+    np.testing.assert_array_equal(sample["image"].permute(1, 2, 0), upright[:, 10:])
+
+
 def test_size_null_of_a_pair_is_that_of_a_half(tmp_path) -> None:
     for number in range(10):
         write_image(tmp_path / f"{number}.png", 6, 20, 3)
@@ -232,6 +262,49 @@ def test_class_folders_are_labels(tmp_path) -> None:
         _ = ClassFolderDataModule(str(tmp_path)).spec
 
 
+def test_classes_are_counted_named_and_kept() -> None:
+    """Case A10, for whom a class folder is made by the defaults of conf/data/class_folder.yaml."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", ["data=class_folder", "paths.root_dir=/nowhere"])
+    assert config.data.num_classes is None
+
+
+def test_labels_stay_with_other_images(tmp_path) -> None:
+    """A folder that lacks a class would number the others anew, but for the names it is given."""
+    for name in ("train/ant", "train/bee", "train/cat", "test/ant", "test/bee", "test/cat"):
+        write_many(tmp_path / "old" / name, 5)
+    write_many(tmp_path / "new" / "test" / "cat", 2)
+    old = ClassFolderDataModule(str(tmp_path / "old"), size=4)
+    settled = old.settled
+    assert settled == {"data_dir": str(tmp_path / "old"), "classes": ["ant", "bee", "cat"]}
+    new = ClassFolderDataModule(**settled | {"data_dir": str(tmp_path / "new")}, size=4)
+    assert new.spec == old.spec
+    assert new.dataset("test").fields["label"].tolist() == [2, 2]
+    write_many(tmp_path / "new" / "test" / "dog", 2)
+    with pytest.raises(AttnFlowError, match=r"/new/test has a class folder dog, which is none of"):
+        ClassFolderDataModule(**settled | {"data_dir": str(tmp_path / "new")}).dataset("test")
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("train/cat", "the class folder .*/train/cat holds no image"),
+        ("train/Ant/0", "has class folders Ant and ant, which differ by case alone"),
+        ("test/cat/0", "class cat of .* has no image to train on"),
+    ],
+)
+def test_classes_that_cannot_be_learnt_are_named(tmp_path, folder, message) -> None:
+    for name in ("train/ant", "train/bee", "test/ant", "test/bee"):
+        write_many(tmp_path / name, 10)
+    ClassFolderDataModule(str(tmp_path), size=4).setup()
+    if folder.endswith("0"):
+        write_image(tmp_path / f"{folder}.png", 4, 4, 3)
+    else:
+        (tmp_path / folder).mkdir()
+    with pytest.raises(AttnFlowError, match=message):
+        ClassFolderDataModule(str(tmp_path), size=4).setup()
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_classes_are_the_same_in_every_split_folder(tmp_path, num_workers) -> None:
     """The validation set lacks a class, and files lie deeper than their class folder."""
@@ -267,11 +340,6 @@ def two_folders(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_twin(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-
-
 def paired(folder: Path, **options) -> PairedFolderDataModule:
     names = {"image_dir": "photos", "condition_dir": "maps"}
     return PairedFolderDataModule(str(folder), size=8, **names, **options)
@@ -304,6 +372,80 @@ def test_mismatched_pairs_are_named(two_folders) -> None:
         paired(two_folders).setup()
     with pytest.raises(AttnFlowError, match=r"image_dir is photos and data\.condition_dir is None"):
         PairedFolderDataModule(str(two_folders), image_dir="photos")
+
+
+def test_conditions_have_channels_and_bits_of_their_own(tmp_path) -> None:
+    """Case A11: grey drawings, coloured photographs."""
+    for number in range(10):
+        colours = write_image(tmp_path / "photos" / f"{number}.png", 8, 8, 3)
+        grey = write_image(tmp_path / "drawings" / f"{number}.png", 8, 8)
+    folders = {"image_dir": "photos", "condition_dir": "drawings"}
+    with pytest.raises(AttnFlowError, match=r"condition of .*data\.condition_channels=1, or"):
+        PairedFolderDataModule(str(tmp_path), size=8, **folders).setup()
+    data = PairedFolderDataModule(
+        str(tmp_path), size=8, condition_channels=1, condition_num_bits=3, **folders
+    )
+    assert data.spec.condition_shape == (1, 8, 8)
+    assert data.spec.condition_bins == 8
+    assert data.spec.num_bins == 256
+    sample = data.sample(tmp_path / "photos" / "9.png")
+    np.testing.assert_array_equal(sample["image"].permute(1, 2, 0), colours)
+    np.testing.assert_array_equal(sample["condition"][0], grey // 32)
+
+
+def test_the_grey_half_of_a_colour_file(tmp_path) -> None:
+    for number in range(10):
+        pair = pixels(8, 16, 3)
+        pair[:, :8] = pair[:, :8, :1]
+        write_twin(tmp_path / f"{number}.png", pair)
+    data = PairedFolderDataModule(str(tmp_path), size=8, condition_channels=1)
+    sample = data.sample(tmp_path / "9.png")
+    np.testing.assert_array_equal(sample["condition"][0], pair[:, :8, 0])
+    np.testing.assert_array_equal(sample["image"].permute(1, 2, 0), pair[:, 8:])
+    other = PairedFolderDataModule(str(tmp_path), size=8, condition="right", condition_channels=1)
+    with pytest.raises(AttnFlowError, match=r"the condition of .*9\.png is a colour image"):
+        other.sample(tmp_path / "9.png")
+    with pytest.raises(AttnFlowError, match=r"data\.condition_channels is 2"):
+        PairedFolderDataModule(str(tmp_path), condition_channels=2)
+    with pytest.raises(AttnFlowError, match=r"data\.condition_num_bits is 9"):
+        PairedFolderDataModule(str(tmp_path), condition_num_bits=9)
+
+
+def test_a_line_a_split_says_how_many_images_and_what_was_left_out(tmp_path, caplog) -> None:
+    write_many(tmp_path / "train", 5)
+    (tmp_path / "train" / "3.png").write_bytes(b"")
+    (tmp_path / "train" / "notes.txt").write_text("")
+    (tmp_path / "train" / ".hidden.png").write_text("")
+    write_many(tmp_path / "valid", 2)
+    write_many(tmp_path / "Test", 3)
+    data = ImageFolderDataModule(str(tmp_path), size=4, skip_corrupt=True)
+    with caplog.at_level("INFO", "attnflow.data.base"):
+        data.setup("fit")
+    lines = [r.message for r in caplog.records if r.name == "attnflow.data.base"]
+    assert lines == [
+        f"train: 4 images of {tmp_path}/train, left out: 1 hidden or a tool's own, 1 .txt files, "
+        "1 damaged",
+        f"val: 2 images of {tmp_path}/valid",
+        f"test: 3 images of {tmp_path}/Test",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "number"), [(1.0, 10), (1, 4), (2, 8), (9, 10), (0.34, 4), (0, 0)]
+)
+def test_counts_are_those_of_the_images_that_figures_stand_on(tmp_path, limit, number) -> None:
+    for name in ("train", "val", "test"):
+        write_many(tmp_path / name, 10)
+    (tmp_path / "test" / "notes.txt").write_text("")
+    data = ImageFolderDataModule(str(tmp_path), size=4, global_batch_size=4)
+    data.setup()
+    trainer = SimpleNamespace(world_size=1, limit_val_batches=1.0, limit_test_batches=limit)
+    assert image_counts(data, trainer) == {
+        "data/train_images": 10,
+        "data/val_images": 10,
+        "data/test_images": number,
+        "data/test_left_out": 1,
+    }
 
 
 def test_odd_widths_are_no_pairs(tmp_path) -> None:

@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from attnflow import AttnFlowError
-from attnflow.data import LongRangeDataModule, PhotosDataModule
+from attnflow.data import DigitsDataModule, LongRangeDataModule, PhotosDataModule
 
 
 @pytest.mark.parametrize("size", [16, 32])
@@ -69,6 +69,26 @@ def test_longrange_splits_differ_and_repeat() -> None:
     assert torch.equal(first.dataset("val").fields["image"], again.dataset("val").fields["image"])
     train, val = (first.dataset(split).fields["image"] for split in ("train", "val"))
     assert not torch.equal(train[:16], val)
+
+
+@pytest.mark.parametrize("make", [DigitsDataModule, LongRangeDataModule, PhotosDataModule])
+def test_the_seed_changes_the_order_and_nothing_else(make) -> None:
+    """Case C5: the split and the images that are made stay."""
+    first, same, other = (make(seed=seed) for seed in (5, 5, 6))
+    orders = [next(iter(data.train_dataloader()))["index"] for data in (first, same, other)]
+    assert torch.equal(orders[0], orders[1])
+    assert not torch.equal(orders[0], orders[2])
+    for split in ("train", "val", "test"):
+        images = [data.dataset(split).fields["image"] for data in (first, other)]
+        assert torch.equal(*images)
+    batches = [next(iter(data.test_dataloader()))["index"] for data in (first, other)]
+    assert torch.equal(*batches)
+
+
+def test_longrange_images_are_those_that_results_were_measured_on() -> None:
+    image = LongRangeDataModule(num_train=64, seed=7).dataset("test").fields["image"][0, 0]
+    generator = torch.Generator().manual_seed(2)
+    assert torch.equal(image[:, :8], torch.randint(16, (16, 1, 16, 8), generator=generator)[0, 0])
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def find_files(folder: Path, suffixes: Collection[str]) -> Found:
     Raises:
         AttnFlowError: there is no such folder, or one that may not be read.
     """
-    if not folder.is_dir():
-        state = "is a file" if folder.exists() else "does not exist"
+    if not os.path.isdir(folder):
+        state = "is a file" if os.path.exists(folder) else "does not exist"
         raise AttnFlowError(
             f"the folder {shown(folder)} {state}; a folder of images is accepted, which "
             "data.data_dir=PATH names (to eval.py too)."
@@ -79,6 +79,17 @@ def find_files(folder: Path, suffixes: Collection[str]) -> Found:
     return found
 
 
+def entries(folder: Path) -> list[os.DirEntry]:
+    """What lies in a folder, in the order of the names."""
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise AttnFlowError(
+            f"the folder {shown(folder)} cannot be read ({error.strerror}); a folder that may be "
+            "read is accepted."
+        ) from error
+
+
 def is_hidden(name: str) -> bool:
     """Whether what has this name is no data: hidden, or a tool's own."""
     return name.startswith(".") or name.lower() in TOOLS
@@ -94,17 +105,6 @@ def data_folder(data_dir: str) -> Path:
 def shown(path: Path) -> str:
     """A path as a message tells it: on one line, whatever characters its name has."""
     return str(path) if str(path).isprintable() else repr(str(path))
-
-
-def entries(folder: Path) -> list[os.DirEntry]:
-    """What lies in a folder, in the order of the names."""
-    try:
-        return sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise AttnFlowError(
-            f"the folder {shown(folder)} cannot be read ({error.strerror}); a folder that may be "
-            "read is accepted."
-        ) from error
 
 
 def _why_not(entry: os.DirEntry, seen: bool, suffixes: Collection[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -135,6 +136,8 @@ class Splits:
         for split, name in self.named.items():
             if not isinstance(name, str):
                 raise AttnFlowError(f"data.splits.{split}: expected a folder's name, got {name!r}.")
+            if list(self.named.values()).count(name) > 1:
+                raise AttnFlowError(f"data.splits: expected a folder for each, got {name} twice.")
         return {split: self.folder / self.named[split] for split in SPLITS if split in self.named}
 
     def _usual_folders(self) -> dict[str, Path]:
@@ -181,7 +184,7 @@ class Splits:
 
     def _entries(self) -> list[Path]:
         """What lies in the folder and may be data."""
-        there = entries(self.folder) if self.folder.is_dir() else []
+        there = entries(self.folder) if os.path.isdir(self.folder) else []
         return [self.folder / entry.name for entry in there if not is_hidden(entry.name)]
 
 

@@ -1,0 +1,85 @@
+"""Checkpoints evaluated from another folder, on other images, and on test images alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import results
+from PIL import Image
+
+from attnflow.checkpoint import KEY, read_checkpoint
+
+RNG = np.random.default_rng(0)
+
+
+def write(folder: Path, number: int) -> None:
+    folder.mkdir(parents=True)
+    for row in range(number):
+        pixels = RNG.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{row}.png")
+
+
+@pytest.fixture
+def checkpoint(tmp_path, train) -> Path:
+    """Of a class model of the images of a relative path; a class is missing in the test images."""
+    for name, number in (("training/ant", 6), ("training/bee", 6), ("dev/ant", 3), ("Test/bee", 5)):
+        write(tmp_path / "photos" / name, number)
+    (tmp_path / "photos" / "Test" / "notes.txt").write_text("")
+    run_dir = train(
+        "data=class_folder",
+        "data.data_dir=photos",
+        "data.size=4",
+        "data.global_batch_size=4",
+        "conditioning=class",
+        "model.levels=1",
+        "model.steps=1",
+        "seed=5",
+    )
+    figures = results(run_dir)
+    assert [figures[f"data/{s}_images"] for s in ("train", "val", "test")] == [12, 3, 5]
+    assert figures["data/test_left_out"] == 1
+    assert "data/train_left_out" not in figures
+    return run_dir / "checkpoints" / "best.ckpt"
+
+
+def test_a_checkpoint_knows_its_data_from_anywhere(checkpoint, tmp_path, command, capsys) -> None:
+    """Cases A9 and C5, and test images alone."""
+    data = read_checkpoint(checkpoint)[KEY]["config"]["data"]
+    assert data["data_dir"] == str(tmp_path / "photos")
+    assert data["classes"] == ["ant", "bee"]
+    assert data["seed"] == 5
+    expected = results(checkpoint.parent.parent)["test/bpd"]
+
+    shutil.move(tmp_path / "photos" / "Test", tmp_path / "alone" / "test")
+    shutil.move(tmp_path / "photos", tmp_path / "moved")
+    with pytest.raises(SystemExit) as stopped:
+        command("eval", f"ckpt_path={checkpoint}")
+    assert f"the folder {tmp_path}/photos does not exist" in str(stopped.value.code)
+    assert "data.data_dir=PATH names (to eval.py too)" in str(stopped.value.code)
+
+    for option in ("data.data_dir=alone", "+data.data_dir=alone"):
+        capsys.readouterr()
+        figures = results(
+            command("eval", f"ckpt_path={checkpoint}", option, "eval.pictures=[neighbours]")
+        )
+        assert figures["test/bpd"] == pytest.approx(expected, abs=1e-5)
+        assert figures["data/test_images"] == 5
+        assert "data/train_images" not in figures
+        assert "test/bayes_accuracy" not in figures
+        assert capsys.readouterr().out.count("needs training images and is left out") == 2
+
+    with pytest.raises(SystemExit) as stopped:
+        command("eval", f"ckpt_path={checkpoint}", "data.data_dir=alone", "+data.size=8")
+    assert "the data has image_shape (3, 8, 8); (3, 4, 4), that of" in str(stopped.value.code)
+
+
+def test_class_frequencies_of_images_that_are_read_one_by_one(checkpoint, command) -> None:
+    """Such a data set has no table of labels."""
+    lazy = ["+data.in_memory=false", "eval.pictures=[]"]
+    figures = results(command("eval", f"ckpt_path={checkpoint}", *lazy))
+    assert 0 <= figures["test/bayes_accuracy"] <= 1
+    assert torch.isfinite(torch.tensor(figures["test/bpd"]))
