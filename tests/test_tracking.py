@@ -9,6 +9,7 @@ import pty
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,6 +65,7 @@ class Part:
         summary: the last value of every name, flat.
         artifacts: names of the files logged as artifacts.
         axes: which figures are drawn over which other one.
+        whole: whether the process's last word is in the file.
     """
 
     run: object = None
@@ -72,6 +74,7 @@ class Part:
     summary: dict = field(default_factory=dict)
     artifacts: list[str] = field(default_factory=list)
     axes: dict[str, str] = field(default_factory=dict)
+    whole: bool = False
 
     def values(self, name: str) -> dict[int, object]:
         """A figure by the step that it was logged at."""
@@ -102,13 +105,25 @@ def read_part(path: Path) -> Part:
             part.axes[record.metric.glob_name] = record.metric.step_metric
         elif kind == "artifact":
             part.artifacts += [entry.path for entry in record.artifact.manifest.contents]
+        part.whole |= kind == "exit"
     return part
 
 
 def parts(*run_dirs: Path) -> list[Part]:
-    """The W&B files of run directories, in the order in which they were written."""
-    found = [path for d in run_dirs for path in (d / "wandb").glob("offline-run-*/run-*.wandb")]
-    return [read_part(path) for path in sorted(found, key=lambda path: path.stat().st_mtime)]
+    """The W&B files of run directories, in this order, once they are written to their end.
+
+    A process of W&B's own writes them, which may still be at it when the run is over.
+    """
+    deadline = time.monotonic() + 60
+    while True:
+        found = [
+            [read_part(path) for path in sorted((d / "wandb").glob("offline-run-*/run-*.wandb"))]
+            for d in run_dirs
+        ]
+        if all(held and all(part.whole for part in held) for held in found):
+            return [part for held in found for part in held]
+        assert time.monotonic() < deadline, "W&B has not finished its files"
+        time.sleep(0.1)
 
 
 def column(folder: Path, name: str) -> dict[int, float]:

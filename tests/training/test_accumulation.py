@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import SGD
 
+from attnflow.checkpoint import read_checkpoint
 from attnflow.data import DigitsDataModule
 from attnflow.dequantization import UniformDequantizer
 from attnflow.flow import Flow
@@ -97,3 +99,38 @@ def test_gradients_are_those_of_the_mean_over_a_steps_batches(options, sizes) ->
     recorder = Recorder()
     fit(recorder, accumulate_grad_batches=4, **options)
     assert recorder.sizes == sizes
+
+
+class Saver(Callback):
+    """Saves when a batch is done, as a signal has it done."""
+
+    def __init__(self, path: Path, batches: int) -> None:
+        self.path, self.batches = path, batches
+        self.sizes: list[int] = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        if trainer.fit_loop.total_batch_idx + 1 == self.batches:
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize("batches", [4, 6, 9, 10, 13])
+def test_training_goes_on_from_within_a_window(tmp_path, batches) -> None:
+    """With the window's first batch: its gradients are in no checkpoint."""
+    options = {"accumulate_grad_batches": 4, "limit_train_batches": 10, "max_epochs": 2}
+    path = tmp_path / "middle.ckpt"
+    whole = fit(Saver(path, batches), **options)
+    recorder = Recorder()
+    resumed = fit(recorder, ckpt_path=str(path), **options)
+    assert recorder.sizes == [4, 4, 2, 4, 4, 2][read_checkpoint(path)["global_step"] :]
+    assert resumed.global_step == whole.global_step == 6
+    pairs = zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_training_goes_on_with_other_windows(tmp_path) -> None:
+    path = tmp_path / "middle.ckpt"
+    options = {"limit_train_batches": 10, "max_epochs": 1}
+    fit(Saver(path, 6), accumulate_grad_batches=3, **options)
+    recorder = Recorder()
+    fit(recorder, ckpt_path=str(path), accumulate_grad_batches=4, **options)
+    assert recorder.sizes == [2, 2]

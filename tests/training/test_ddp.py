@@ -131,3 +131,19 @@ def test_sigterm_stops_all_ranks_and_costs_nothing(runs, command, tmp_path) -> N
     command("train", *TRAINING, RANKS[1], "resume=auto", run_dir=alone)
     for name, weights in last(runs[1])["state_dict"].items():
         torch.testing.assert_close(last(alone)["state_dict"][name], weights, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_last_step_is_one_whatever_the_number_of_ranks(command) -> None:
+    """Validated out of turn within an epoch, after a window that an epoch's end cut short."""
+    options = ["trainer.accumulate_grad_batches=2", "trainer.max_steps=4"]
+    options += ["trainer.check_val_every_n_epoch=9", "trainer.max_epochs=9"]
+    one, two = (command("train", *TRAINING, *options, ranks) for ranks in RANKS.values())
+    assert losses(two) == pytest.approx(losses(one), rel=1e-5)
+    for run_dir in (one, two):
+        figures = results(run_dir)
+        assert figures["val/step"] == figures["test/step"] == figures["steps"] == 4
+    for name in ("val/bpd", "test/bpd"):
+        assert results(two)[name] == pytest.approx(results(one)[name], abs=1e-4)
+    for name, weights in last(one)["state_dict"].items():
+        torch.testing.assert_close(last(two)["state_dict"][name], weights, rtol=1e-3, atol=1e-5)

@@ -46,6 +46,14 @@ class LastStepValidation(Callback):
     List it last: any other callback may be what ends training.
     """
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.turns = trainer.check_val_every_n_epoch, trainer.val_check_batch
+        if trainer.is_last_batch:  # of an epoch that a resumed training had validated already
+            trainer.check_val_every_n_epoch = trainer.val_check_batch = 1
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.check_val_every_n_epoch, trainer.val_check_batch = self.turns
+
     def on_train_batch_end(
         self,
         trainer: Trainer,

@@ -39,8 +39,8 @@ def build_trainer(
     """
     check_types(Trainer.__init__, arguments, "trainer")
     check_limits(arguments)
-    added = [LoggedSteps(), *([CompiledFlow()] if compile else [])]
-    trainer = Trainer(callbacks=[*callbacks, *added], **arguments)
+    added = [CompiledFlow()] if compile else []
+    trainer = Trainer(callbacks=[LoggedSteps(), *callbacks, *added], **arguments)
     trainer.callbacks.append(LastStepValidation())  # after what Lightning has added and sorted
     check_choice("trainer.precision", trainer.precision, PRECISIONS)
     return trainer
