@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from attnflow.arguments import check_config_types, check_seed
 from attnflow.cli.folder_lock import lock_folder, release_folder
 from attnflow.cli.launch import is_first
+from attnflow.cli.run_folder import RESULTS
 from attnflow.cli.sweep_folder import failed_jobs
 from attnflow.errors import ERROR_FILE, expected_error
 from attnflow.ranks import count_ranks, run_ranks
@@ -54,12 +55,13 @@ def check_plugins(arguments: Sequence[str]) -> None:
 def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float | None:
     """Run ``task(config)``, in one process a rank; an expected error is told in one sentence.
 
-    A single run that fails exits with status 1. A sweep's job that fails leaves
-    ``error.txt`` in its folder and counts as infinitely bad; the other jobs go on, and
-    the sweep exits with status 1 at its end (:func:`exit_status`).
+    A run that fails leaves ``error.txt`` in its folder. A single one exits with status 1; a
+    sweep's job counts as infinitely bad, the other jobs go on, and the sweep exits with status 1
+    at its end (:func:`exit_status`). What is refused to resume a run leaves that as it is.
     """
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     folder = Path(HydraConfig.get().runtime.output_dir)
+    resuming = any((folder / name).exists() for name in RESULTS)
     if sweeping:
         (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier try
     try:
@@ -68,16 +70,21 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
         check_seed(config.seed)
         check_config_types(OmegaConf.to_container(config))
         ranks = count_ranks(config)
-        return run_ranks(task, config, ranks) if ranks else task(config)
+        value = run_ranks(task, config, ranks) if ranks else task(config)
     except Exception as error:
         sentence = expected_error(error)
-        if not sweeping:
-            if sentence is None:
-                raise
-            sys.exit(f"error: {sentence}")
-        (folder / ERROR_FILE).write_text(sentence or traceback.format_exc())
-        log.error("job failed: %s", sentence or traceback.format_exc())
-        return float("inf")
+        told = sentence or traceback.format_exc()
+        if sweeping or not resuming:
+            (folder / ERROR_FILE).write_text(told)
+        if sweeping:
+            log.error("job failed: %s", told)
+            return float("inf")
+        if sentence is None:
+            raise
+        sys.exit(f"error: {sentence}")
+    else:
+        (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier try
+        return value
     finally:
         release_folder(folder)
 

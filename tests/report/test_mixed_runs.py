@@ -21,6 +21,7 @@ from attnflow.report.comparable import comparable
 from attnflow.report.runs import (
     DAMAGED,
     DONE,
+    FAILED,
     NEVER_STARTED,
     RUNNING,
     SKIPPED,
@@ -484,3 +485,18 @@ def test_what_a_user_types_wrong_is_told_in_a_sentence(tmp_path, arguments, sent
     assert told.stderr.startswith("error: ")
     assert sentence in told.stderr
     assert told.stderr.count("\n") == 1
+
+
+def test_a_training_that_fails_says_so_until_it_succeeds(train, tmp_path) -> None:
+    """A single run; what a resumed one is refused for leaves the finished run as it is."""
+    run_dir = tmp_path / "runs" / "a"
+    with pytest.raises(SystemExit, match="levels=9"):
+        train("model.levels=9", run_dir=run_dir)
+    run = read_run(run_dir, tmp_path)
+    assert run.status == FAILED
+    assert "levels=9" in run.note
+    train("debug=fast", run_dir=run_dir)
+    assert read_run(run_dir, tmp_path).status == DONE
+    with pytest.raises(SystemExit):
+        train("resume=auto", "model.levels=9", run_dir=run_dir)
+    assert read_run(run_dir, tmp_path).status == DONE

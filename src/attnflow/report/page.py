@@ -73,7 +73,7 @@ tr.best td { background: var(--good); }
 .failed, .damaged { color: var(--bad); }
 figure { margin: 0; }
 svg { max-width: 100%; height: auto; display: block; }
-.charts figure:last-child { grid-column: 1 / -1; }
+figure.curves { grid-column: 1 / -1; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr));
   gap: 28px 36px; margin-top: 14px; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(520px, 1fr)); gap: 18px;
@@ -90,7 +90,7 @@ pre { overflow-x: auto; padding: 12px 14px; background: var(--card); border: 1px
 footer { margin-top: 56px; padding-top: 14px; border-top: 1px solid var(--line); }
 @media (max-width: 640px) { .cards, .charts { grid-template-columns: 1fr; }
   .charts figure { overflow-x: auto; min-width: 0; }
-  .charts figure:last-child svg { max-width: none; width: 760px; } }
+  figure.curves svg { max-width: none; width: 760px; } }
 """
 
 
@@ -265,8 +265,8 @@ def _table(
 
 def _charts(charts: Charts) -> str:
     figures = "".join(
-        f"<figure><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
-        for caption, svg in charts.values()
+        f'<figure class="{name}"><figcaption>{escape(caption)}</figcaption>{svg}</figure>'
+        for name, (caption, svg) in charts.items()
     )
     return f'<h3>At a glance</h3><div class="charts">{figures}</div>' if figures else ""
 
@@ -302,12 +302,12 @@ def _card(sweep: Sweep, run: Run, links: Mapping[str, str]) -> str:
 
 
 APART = {
-    "failed": "with their errors",
-    "damaged": "a file of theirs cannot be read; figures that can be are in the tables",
-    "running": "a process holds their folder",
-    "unfinished": "killed, or stopped by hand: no error was left behind",
-    "skipped": "they would have repeated another run of their sweep",
-    "never started": "announced by their sweep",
+    "failed": "These runs ended by an error.",
+    "damaged": "A file of these runs cannot be read; what can be is in the tables above.",
+    "running": "A process holds the folders of these runs.",
+    "unfinished": "These runs were killed, or stopped by hand.",
+    "skipped": "These jobs would have repeated another run of their sweep.",
+    "never started": "Nothing of these jobs is there.",
 }
 
 
@@ -325,7 +325,7 @@ def _apart(status: str, runs: Sequence[Run], links: Mapping[str, str]) -> str:
         return ""
     return (
         f'<h2 class="{status.replace(" ", "-")}">{status.capitalize()}</h2>'
-        f'<p class="muted">Runs that are {status}: {APART[status]}.</p><div class="scroll"><table>'
+        f'<p class="muted">{APART[status]}</p><div class="scroll"><table>'
         "<thead><tr><th>run</th><th>settings</th><th>what is known</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
