@@ -22,6 +22,7 @@ from attnflow.cli.run_folder import RESULTS
 from attnflow.cli.sweep_folder import failed_jobs
 from attnflow.errors import ERROR_FILE, expected_error
 from attnflow.ranks import count_ranks, run_ranks
+from attnflow.utils.decoration import decoration
 
 __all__ = ["FailedJobs", "check_plugins", "exit_status", "plain_config", "run"]
 
@@ -74,11 +75,13 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     except Exception as error:
         sentence = expected_error(error)
         told = sentence or traceback.format_exc()
-        if sweeping or not resuming:
-            (folder / ERROR_FILE).write_text(told)
         if sweeping:
+            (folder / ERROR_FILE).write_text(told)
             log.error("job failed: %s", told)
             return float("inf")
+        if not resuming:
+            with decoration(ERROR_FILE):
+                (folder / ERROR_FILE).write_text(told)
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")

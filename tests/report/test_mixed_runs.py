@@ -17,6 +17,7 @@ from run_folders import Outline, write_curve, write_run
 from torchvision.utils import save_image
 
 from attnflow import AttnFlowError
+from attnflow.report import charts
 from attnflow.report.comparable import comparable
 from attnflow.report.runs import (
     DAMAGED,
@@ -450,17 +451,25 @@ def test_a_report_that_cannot_be_written_leaves_the_last_one(tmp_path, monkeypat
     def full(*_) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(AttnFlowError, match="expected to write the report, got 'No space left"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(AttnFlowError, match="could not be written: No space left on device"):
         write_report(tmp_path)
-    assert path.read_bytes() == before
-    assert not list(path.parent.glob(".*"))
     monkeypatch.undo()
+    assert path.read_bytes() == before
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "report").touch()
     digits(tmp_path / "c" / "run")
-    with pytest.raises(AttnFlowError, match="expected to write the report, got 'File exists"):
+    with pytest.raises(AttnFlowError, match="could not be written: File exists"):
         write_report(tmp_path / "c")
+
+
+def test_a_chart_that_fails_is_left_out(tmp_path, monkeypatch, caplog) -> None:
+    for job in (0, 1):
+        write_curve(digits(tmp_path / str(job), 2.0 + job, attention=job), 3.0, 2.0)
+    monkeypatch.setattr(charts, "trade_off", lambda _: 1 / 0)
+    html = write_report(tmp_path).read_text()
+    assert Outline(html).tags.count("svg") == 4
+    assert caplog.messages == ["chart trade_off is left out: ZeroDivisionError: division by zero"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from attnflow.report.runs import Run
 from attnflow.report.sweep import Sweep, more_is_better
 from attnflow.report.tables import NOTHING, cell, spoken
+from attnflow.utils.decoration import decoration
 
 __all__ = ["Charts", "curves", "draw_charts", "heat_map", "trade_off"]
 
@@ -42,34 +44,36 @@ LINES = ("#3b78c4", "#d1721b", "#2f9a68", "#b9478f", "#7a63c7", "#a8892a", "#3aa
 def draw_charts(sweep: Sweep) -> Charts:
     """Heat maps of metric and cost, both against one another, and curves by step.
 
-    Heat maps are left out where their cells would be means over different settings.
+    What fails to be drawn is left out, with a warning.
     """
-    drawn = {}
+    charts = {}
     for name in dict.fromkeys((sweep.metric, *COSTS)):
         better = "" if name == "params" else " (less is better)"
         if more_is_better(name):
             better = " (more is better)"
         across = " and ".join(sweep.axes)
         rest = [key for key in sweep.varying if key not in sweep.axes]
-        over = (
-            f"; mean ± standard deviation over {', '.join(rest)}" if rest and sweep.repeated else ""
-        )
+        over = f"; mean ± standard deviation over {', '.join(rest)}" if sweep.repeated else ""
         caption = f"{spoken(name)}{better} by {across}{over}"
-        chart = heat_map(sweep, name) if sweep.crossed else None
-        drawn[f"heatmap_{name.replace('/', '_')}"] = caption, chart
-    by_step = curves(sweep)
-    caption = f"{sweep.metric} against images/s" + (", colours as below" if by_step else "")
-    drawn["trade_off"] = caption, trade_off(sweep)
-    drawn["curves"] = "val/bpd by step", by_step
-    return {name: (caption, svg) for name, (caption, svg) in drawn.items() if svg}
+        charts[f"heatmap_{name.replace('/', '_')}"] = caption, partial(heat_map, sweep, name)
+    colours = ", colours as below" if any(run.curve[0] for run in sweep.runs) else ""
+    charts["trade_off"] = f"{sweep.metric} against images/s{colours}", partial(trade_off, sweep)
+    charts["curves"] = "val/bpd by step", partial(curves, sweep)
+    drawn = {}
+    for name, (caption, draw) in charts.items():
+        with decoration(f"chart {name}"):
+            if svg := draw():
+                drawn[name] = caption, svg
+    return drawn
 
 
 def heat_map(sweep: Sweep, name: str) -> str | None:
     """A figure by the first two factors, with its spread over all else; None for no factor.
 
-    Darker is better, or more where nothing is better.
+    Darker is better, or more where nothing is better. None, too, where cells would be means over
+    different settings.
     """
-    if not sweep.axes:
+    if not sweep.axes or not sweep.crossed:
         return None
     across = sweep.axes[-1]
     down = sweep.axes[0] if len(sweep.axes) == 2 else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +17,7 @@ from attnflow.report.page import Section, page
 from attnflow.report.runs import DAMAGED, NEVER_STARTED, Run, read_runs
 from attnflow.report.sweep import Sweep
 from attnflow.report.tables import apart_rows, csv_text, markdown_table, ranking, run_rows
+from attnflow.utils.files import write_whole
 
 __all__ = ["write_report"]
 
@@ -121,32 +121,11 @@ def write_files(directory: Path, files: dict[str, str]) -> None:
     """Write texts into a folder, each as a whole or not at all.
 
     Raises:
-        AttnFlowError: it cannot be written to.
+        WriteError: it cannot be written to.
     """
-    path = directory
-    try:
-        directory.mkdir(exist_ok=True)
-        for name, text in files.items():
-            path = directory / name
-            # A file's name may hold bytes that are no UTF-8.
-            _write_whole(path, text.encode("utf-8", errors="backslashreplace"))
-    except OSError as error:
-        raise AttnFlowError(f"{path}: expected to write the report, got '{error.strerror}'.") from (
-            error
-        )
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Replace a file at once, so that it is never half-written."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
+    for name, text in files.items():
+        # A folder's name may hold bytes that are no UTF-8.
+        write_whole(directory / name, text.encode(errors="backslashreplace"))
 
 
 def _in_order(

@@ -8,8 +8,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import torch
-
 from attnflow.errors import AttnFlowError
 
 __all__ = ["WriteError", "flush_folder", "remove_leftovers", "serialized", "write_whole"]
@@ -63,6 +61,9 @@ def write_whole(path: Path, content: bytes | memoryview | str, keep: Path | None
 
 def serialized(value: object) -> memoryview:
     """Return what ``torch.save`` writes, whose own writer may end the process at a full disk."""
+    # Imported here: who writes text alone, as a report does, should not wait for it.
+    import torch
+
     content = io.BytesIO()
     torch.save(value, content)
     return content.getbuffer()
