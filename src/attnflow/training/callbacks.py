@@ -18,18 +18,40 @@ __all__ = ["GradientNorm", "ImagesPerSecond", "LoggedSteps", "gradient_norm"]
 class ImagesPerSecond(Callback):
     """Logs how many images a second training takes in, over all ranks, without validation.
 
-    One figure an epoch, of the steps that it has, however it ends.
+    One rate an epoch, so that reading the clock costs nothing.
+
+    Attributes:
+        images: of the whole run, all its legs.
+        seconds: that training took for them.
     """
 
     def __init__(self) -> None:
-        self.images, self.seconds = 0, 0.0  # of this epoch
-        self.rate = 0.0
+        self.images, self.seconds = 0, 0.0
+        self.epoch_images, self.epoch_seconds = 0, 0.0
+        self.since: float | None = None  # None while the clock stands
+
+    @property
+    def rate(self) -> float | None:
+        """Images a second of the whole run; None where nothing was trained."""
+        return self.images / self.seconds if self.images else None
+
+    def start(self) -> None:
+        """Let the clock run."""
+        self.since = time.perf_counter()
+
+    def stop(self) -> None:
+        """Halt the clock and add up what it shows."""
+        if self.since is not None:
+            passed = time.perf_counter() - self.since
+            self.seconds, self.epoch_seconds = self.seconds + passed, self.epoch_seconds + passed
+            self.since = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.on_train_epoch_start(trainer, pl_module)  # perhaps in the middle of an epoch
+        self.start()  # perhaps in the middle of an epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.images, self.seconds, self.since = 0, 0.0, time.perf_counter()
+        self.epoch_images, self.epoch_seconds = 0, 0.0
+        self.start()
 
     def on_train_batch_end(
         self,
@@ -39,17 +61,27 @@ class ImagesPerSecond(Callback):
         batch: Mapping[str, Tensor],
         batch_idx: int,
     ) -> None:
-        self.images += len(batch["image"]) * trainer.world_size
-        now = time.perf_counter()
-        self.seconds, self.since = self.seconds + now - self.since, now
+        number = len(batch["image"]) * trainer.world_size
+        self.images, self.epoch_images = self.images + number, self.epoch_images + number
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.stop()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.since = time.perf_counter()
+        self.start()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.images:
-            self.rate = self.images / self.seconds
-            pl_module.log("images_per_second", self.rate, prog_bar=True, batch_size=1)
+        self.stop()
+        if self.epoch_images:
+            rate = self.epoch_images / self.epoch_seconds
+            pl_module.log("images_per_second", rate, prog_bar=True, batch_size=1)
+
+    def state_dict(self) -> dict[str, float]:
+        running = 0.0 if self.since is None else time.perf_counter() - self.since
+        return {"images": self.images, "seconds": self.seconds + running}
+
+    def load_state_dict(self, state_dict: Mapping[str, float]) -> None:
+        self.images, self.seconds = int(state_dict["images"]), state_dict["seconds"]
 
 
 class GradientNorm(Callback):

@@ -17,6 +17,8 @@ from attnflow.errors import AttnFlowError, check_least
 from attnflow.image_model import Batch, ImageModel
 from attnflow.noise import NO_EPOCH, sample_keys, uniform_noise
 from attnflow.training.accumulation import back_to_window_start, window_size
+from attnflow.training.progress import Progress, planned_steps
+from attnflow.training.quiet import quiet_warnings
 from attnflow.training.standard_error import StandardError
 
 __all__ = ["FlowModule"]
@@ -37,6 +39,7 @@ class FlowModule(LightningModule):
             as ``test/bpd_importance``; 1 for none.
         description: plain values that make a checkpoint enough alone
             (:func:`attnflow.checkpoint.describe`).
+        progress: of the training that is gone on with; the schedule starts at its step.
     """
 
     def __init__(
@@ -47,11 +50,13 @@ class FlowModule(LightningModule):
         seed: int = 0,
         importance_samples: int = 1,
         description: Mapping | None = None,
+        progress: Progress | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.seed, self.description = seed, description
+        self.progress = progress or Progress()
         check_least("importance_samples", importance_samples, 1)
         self.importance_samples = importance_samples
         self.val_bpd, self.test_bpd, self.test_importance = (MeanMetric() for _ in range(3))
@@ -127,15 +132,19 @@ class FlowModule(LightningModule):
             raise AttnFlowError(f"the optimizer refuses its options: {error}.") from error
         if self.make_scheduler is None:
             return optimizer
-        scheduler = self.make_scheduler(
-            optimizer, total_steps=self.trainer.estimated_stepping_batches
-        )
+        total_steps = planned_steps(self.trainer, self.progress)
+        scheduler = self.make_scheduler(optimizer, total_steps=total_steps)
+        with quiet_warnings():  # of steps that the optimizer has made in an earlier leg
+            for _ in range(self.progress.step):
+                scheduler.step()
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint[KEY] = self.description
+        # An order of images is that of a number of them, which a resumed training keeps.
+        images = len(self.trainer.datamodule.dataset("train"))
+        checkpoint[KEY] = {**(self.description or {}), "train_images": images}
         if "loops" in checkpoint:
             back_to_window_start(checkpoint, self.trainer.accumulate_grad_batches)

@@ -23,6 +23,9 @@ class quiet_warnings(warnings.catch_warnings):
             ".*sampler has shuffling enabled.*",
             ".*treespec, LeafSpec.*",  # Lightning's own use of torch
             ".*dataloader is not resumable.*",  # ours asks the trainer where to go on
+            ".*Detected call of `lr_scheduler.step.*",  # a schedule is taken to a later step
+            ".*callbacks used to create the checkpoint need to be provided.*",  # told as a change
+            ".*checkpoint was not created with WeightAveraging.*",  # the same
             ".*`broadcast_buffers` is deprecated.*",  # its successor is new
         ):
             warnings.filterwarnings("ignore", message)

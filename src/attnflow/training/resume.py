@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
-from attnflow.checkpoint import check_same_architecture, model_state, read_checkpoint
+from attnflow.checkpoint import KEY, check_same_architecture, model_state, read_checkpoint
+from attnflow.data.base import DataSpec
 from attnflow.errors import AttnFlowError
 from attnflow.training.checkpoint_io import LAST, PREVIOUS
+from attnflow.training.differences import Difference, check_honoured, differences, table
+from attnflow.training.progress import Progress
 
-__all__ = ["check_resumable", "find_checkpoint"]
+__all__ = ["Resumed", "find_best", "find_checkpoint", "open_resumed"]
 
 # In a run's folder, the newest first.
 CANDIDATES = (LAST, PREVIOUS, "best.ckpt")
@@ -44,6 +49,24 @@ def find_checkpoint(resume: str | None, run_dir: Path) -> str | None:
     return str(found)
 
 
+def find_best(path: str) -> str:
+    """The checkpoint whose weights ``init_from`` means: a file, or the best one of a run.
+
+    Raises:
+        AttnFlowError: there is no such file.
+    """
+    given = Path(path)
+    if not given.is_dir():
+        return path
+    for name in ("best.ckpt", *CANDIDATES):
+        if (given / "checkpoints" / name).is_file():
+            return str(given / "checkpoints" / name)
+    raise AttnFlowError(
+        f"init_from: expected a checkpoint or a run's folder, got {path!r}, which holds no "
+        "checkpoints/best.ckpt."
+    )
+
+
 def newest_readable(folder: Path) -> str | None:
     """The newest checkpoint of a folder; an unreadable one is told and passed over."""
     damaged = []
@@ -67,11 +90,43 @@ def newest_readable(folder: Path) -> str | None:
     return None
 
 
-def check_resumable(path: str, model: nn.Module) -> dict:
-    """The checkpoint that training of ``model`` goes on from.
+@dataclass(frozen=True)
+class Resumed:
+    """A training to go on with.
+
+    Attributes:
+        path: of the checkpoint.
+        progress: how far it has come.
+        changes: in which options this run's config is another than the checkpoint's.
+        wandb_id: of the W&B run that it was logged to, or None.
+    """
+
+    path: Path
+    progress: Progress
+    changes: list[Difference]
+    wandb_id: str | None
+
+    def tell(self) -> None:
+        """Log where training goes on, and each option that changes there."""
+        done = self.progress
+        within = f", {done.batches} batches" if done.batches else ""
+        log.info("resumed from %s at step %d, epoch %d%s", self.path, done.step, done.epoch, within)
+        if self.changes:
+            log.info("changed from the next step on:\n%s", table(self.changes))
+
+
+def open_resumed(path: str, model: nn.Module, config: Mapping, spec: DataSpec) -> Resumed:
+    """The training that ``path`` holds, checked against what is to go on with it.
+
+    Args:
+        path: of a checkpoint.
+        model: which its weights must fit.
+        config: this run's, composed, in plain values.
+        spec: of this run's data.
 
     Raises:
-        AttnFlowError: it cannot be read, holds weights alone or another architecture.
+        AttnFlowError: it cannot be read, holds weights alone, or differs from this run in what a
+            resumed training keeps.
     """
     checkpoint = read_checkpoint(path)
     if "optimizer_states" not in checkpoint:
@@ -79,5 +134,31 @@ def check_resumable(path: str, model: nn.Module) -> dict:
             f"checkpoint {path} holds weights alone, no optimizer state; a checkpoint that "
             "training wrote is accepted to resume from."
         )
+    held = checkpoint[KEY]
+    if "train_images" not in held:
+        raise AttnFlowError(
+            f"checkpoint {path} was written by attnflow {held.get('version')}, which kept too "
+            "little of its config to resume from; init_from=PATH starts anew from its weights."
+        )
+    progress = Progress.of_checkpoint(checkpoint)
+    changes = differences(held["config"], config)
+    check_honoured(changes, progress, path)
+    if held["data_spec"] != spec.as_dict():
+        raise AttnFlowError(
+            f"data: expected {held['data_spec']} as in the checkpoint {path}, got "
+            f"{spec.as_dict()}; init_from=PATH starts a new training from its weights."
+        )
     check_same_architecture(model, model_state(checkpoint), path)
-    return checkpoint
+    check_length(config["trainer"], progress, path)
+    return Resumed(Path(path), progress, changes, held.get("wandb_id"))
+
+
+def check_length(trainer: Mapping, progress: Progress, path: object) -> None:
+    """Raise :class:`AttnFlowError` where training is to end before it has come so far."""
+    for name, done in (("max_epochs", progress.epoch), ("max_steps", progress.step)):
+        bound = trainer.get(name)
+        if bound is not None and 0 <= bound < done:
+            raise AttnFlowError(
+                f"trainer.{name}: expected {done} or more, which the checkpoint {path} has come "
+                f"to, got {bound}."
+            )

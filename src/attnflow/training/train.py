@@ -20,21 +20,33 @@ from omegaconf import DictConfig
 
 from attnflow.arguments import check_type
 from attnflow.assembly import build_data, build_model
-from attnflow.checkpoint import KEY, describe, model_state, read_checkpoint
+from attnflow.checkpoint import describe, model_state, read_checkpoint
 from attnflow.commands import plain_config
+from attnflow.data.base import DataSpec
 from attnflow.data.counts import image_counts
 from attnflow.errors import AttnFlowError
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.pictures import image_grid, save_picture
 from attnflow.evaluation.results import print_notes, print_table, write_results
+from attnflow.image_model import ImageModel
 from attnflow.tracking import finished_wandb, log_summary, make_loggers, wandb_id
 from attnflow.training.callbacks import ImagesPerSecond
 from attnflow.training.checkpoint_io import settle
+from attnflow.training.fine_tuning import start_from
+from attnflow.training.finished import read_finished
+from attnflow.training.history import carry_history
+from attnflow.training.legs import Legs
 from attnflow.training.module import FlowModule
 from attnflow.training.plan import PlanCheck
 from attnflow.training.provenance import write_environment
 from attnflow.training.quiet import quiet_warnings
-from attnflow.training.resume import check_resumable, find_checkpoint
+from attnflow.training.resume import (
+    Resumed,
+    find_best,
+    find_checkpoint,
+    open_resumed,
+)
+from attnflow.training.resumption import Resumption
 from attnflow.utils.decoration import decoration
 
 __all__ = ["train"]
@@ -62,8 +74,11 @@ def train(config: DictConfig) -> float:
     datamodule = build_data(config.data)
     plain["data"] |= datamodule.settled
     model = build_model(plain, datamodule.spec)
-    checkpoint = find_checkpoint(config.resume, run_dir)
-    run_id = check_resumable(checkpoint, model)[KEY].get("wandb_id") if checkpoint else None
+    resumed = begin(model, plain, datamodule.spec, run_dir)
+    if resumed and (finished := read_finished(run_dir, plain)):
+        log.info(finished.sentence)
+        return finished.score
+    run_id = resumed.wandb_id if resumed else None
     loggers = make_loggers(config.logger, plain["choices"], run_id)
     module = FlowModule(
         model,
@@ -71,17 +86,24 @@ def train(config: DictConfig) -> float:
         scheduler=instantiate(config.scheduler, _convert_="all"),
         seed=config.seed,
         description=describe(plain, datamodule.spec) | {"wandb_id": wandb_id(loggers) or run_id},
+        progress=resumed.progress if resumed else None,
     )
+    legs = Legs(started)
     with quiet_warnings():
-        trainer = make_trainer(config, loggers)
+        first = [Resumption(resumed.path), legs] if resumed else [legs]
+        trainer = make_trainer(config, loggers, first)
     keepers(trainer)  # raises before training, not after it
     if trainer.is_global_zero:
         with decoration("environment.json"):
             write_environment(run_dir)
+    if resumed:
+        carry_history(loggers, resumed.path, resumed.progress.step)
+        resumed.tell()
     for logger in loggers:
         logger.log_hyperparams(plain | {"params": count_parameters(module)})
     with quiet_warnings():
-        trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=True)
+        path = resumed.path if resumed else None
+        trainer.fit(module, datamodule, ckpt_path=path, weights_only=True)
         unwritten = settle(trainer)
         results = load_best(module, trainer)
         if config.test:
@@ -92,13 +114,7 @@ def train(config: DictConfig) -> float:
     if datamodule.entropy is not None:
         results["data/entropy_bpd"] = datamodule.entropy
     results |= image_counts(datamodule, trainer)
-    results |= {
-        "params": count_parameters(module),
-        "images_per_second": images_per_second(trainer),
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "wall_seconds": time.perf_counter() - started,
-    }
+    results |= totals(module, trainer, legs)
     if trainer.is_global_zero:
         print_table(results)
         log_summary(loggers, results)
@@ -106,6 +122,40 @@ def train(config: DictConfig) -> float:
     if unwritten:
         raise AttnFlowError(f"{unwritten}; the figures are those of step {results['val/step']}.")
     return results["val/bpd"]
+
+
+def begin(model: ImageModel, plain: Mapping, spec: DataSpec, run_dir: Path) -> Resumed | None:
+    """Find what the config goes on with (``resume``), or give the model weights (``init_from``).
+
+    Raises:
+        AttnFlowError: there is nothing to start from, or it does not fit.
+    """
+    resume, init_from = plain["resume"], plain["init_from"]
+    if init_from is not None and resume not in (None, "auto"):
+        raise AttnFlowError(
+            f"resume is {resume!r} and init_from is {init_from!r}; expected one of them, or "
+            "resume=auto with init_from, which is for the first start."
+        )
+    path = find_checkpoint(resume, run_dir)
+    if path:
+        return open_resumed(path, model, plain, spec)
+    if init_from is not None:
+        start_from(model, find_best(init_from), plain, plain["init_strict"])
+    return None
+
+
+def totals(module: FlowModule, trainer: Trainer, legs: Legs) -> dict[str, float | int]:
+    """Sizes, lengths and speed of a run, over all its legs."""
+    meters = [c for c in trainer.callbacks if isinstance(c, ImagesPerSecond)]
+    rates = {"images_per_second": meter.rate for meter in meters if meter.rate is not None}
+    return {
+        "params": count_parameters(module),
+        **rates,
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "legs": legs.number,
+        "wall_seconds": legs.wall_seconds,
+    }
 
 
 def warn_of_placed_nothing(plain: Mapping) -> None:
@@ -119,15 +169,17 @@ def warn_of_placed_nothing(plain: Mapping) -> None:
         )
 
 
-def make_trainer(config: DictConfig, loggers: Sequence[Logger]) -> Trainer:
-    """The Lightning trainer with the config's callbacks; null ones are left out.
+def make_trainer(
+    config: DictConfig, loggers: Sequence[Logger], first: Sequence[Callback]
+) -> Trainer:
+    """The Lightning trainer with the config's callbacks after ``first``; null ones are left out.
 
-    Metrics come first, before the weight averaging takes the averaged weights away again.
+    Metrics come before the weight averaging, which takes the averaged weights away again.
     """
     entries = (config.metrics, *config.callbacks.values())
     splits = ("train", "val", "test") if config.test else ("train", "val")
     made = (instantiate(c, _convert_="all") for c in entries if c)
-    callbacks: list[Callback] = [*made, PlanCheck(splits)]
+    callbacks: list[Callback] = [*first, *made, PlanCheck(splits)]
     if not loggers:  # nowhere for the rate to be written to, which its monitor calls an error
         callbacks = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
     # Else Lightning would bring its own in the place of one that was left out.
@@ -222,9 +274,3 @@ def finish(
 def count_parameters(module: FlowModule) -> int:
     """How many numbers training adjusts."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
-
-
-def images_per_second(trainer: Trainer) -> float:
-    """The last epoch's training rate; 0 where nothing was left to train."""
-    meters = [c for c in trainer.callbacks if isinstance(c, ImagesPerSecond)]
-    return meters[0].rate if meters else 0.0

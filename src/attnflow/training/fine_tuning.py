@@ -1,0 +1,79 @@
+"""Starting a training from the weights of another, with everything else fresh."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from attnflow.assembly import MODEL_GROUPS
+from attnflow.checkpoint import KEY, model_state, read_checkpoint
+from attnflow.errors import AttnFlowError
+from attnflow.image_model import ImageModel
+from attnflow.training.differences import differences, table
+
+__all__ = ["start_from"]
+
+log = logging.getLogger(__name__)
+
+
+def start_from(model: ImageModel, path: str, config: Mapping, strict: bool = True) -> None:
+    """Give a model the weights of a checkpoint, the averaged ones where it holds such.
+
+    Logs what was taken, and in which options of the architecture the two models differ. What was
+    initialised from data in the checkpoint's training is not initialised again.
+
+    Args:
+        model: whose weights are replaced.
+        path: of the checkpoint.
+        config: this run's, composed, in plain values.
+        strict: whether every weight must fit; else what fits is taken and the rest is listed.
+
+    Raises:
+        AttnFlowError: the checkpoint cannot be read, holds weights that are not finite, or does
+            not fit.
+    """
+    checkpoint = read_checkpoint(path)
+    given = model_state(checkpoint)
+    broken = [name for name, value in given.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise AttnFlowError(
+            f"init_from: the checkpoint {path} holds {broken[0]}, which is not finite."
+        )
+    misfits = _misfits(model.state_dict(), given)
+    fitting = {name: value for name, value in given.items() if name not in misfits}
+    if misfits and (strict or len(fitting) == 0):
+        name, (ours, theirs) = next(iter(misfits.items()))
+        remedy = "init_strict=false takes what fits" if fitting else "another checkpoint is needed"
+        raise AttnFlowError(
+            f"init_from: {name} is {theirs} in the checkpoint {path} and {ours} in this model, "
+            f"and so {len(misfits)} of {len(misfits) + len(fitting)} weights do not fit; {remedy}."
+        )
+    model.load_state_dict(fitting, strict=False)
+    log.info(
+        "started from %d weights of %s, step %s", len(fitting), path, checkpoint["global_step"]
+    )
+    if misfits:
+        rows = [
+            f"  {name}  {theirs} there, {ours} here" for name, (ours, theirs) in misfits.items()
+        ]
+        log.warning("%d weights do not fit and were not taken:\n%s", len(misfits), "\n".join(rows))
+    held = checkpoint[KEY]["config"]
+    changes = differences(
+        *({group: c.get(group) for group in MODEL_GROUPS} for c in (held, config))
+    )
+    if changes:
+        log.info("the architecture differs from the checkpoint's:\n%s", table(changes))
+
+
+def _misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, tuple[str, str]]:
+    """The weights that one side lacks or has in another shape: (here, there) by name."""
+
+    def shape(state: Mapping[str, Tensor], name: str) -> str:
+        return str(tuple(state[name].shape)) if name in state else "absent"
+
+    names = sorted(own.keys() | given.keys())
+    shapes = {name: (shape(own, name), shape(given, name)) for name in names}
+    return {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
