@@ -109,7 +109,6 @@ def test_a_longer_training_takes_the_schedule_of_its_own_length(resume) -> None:
     assert [found[step] for step in range(5, 20)] == pytest.approx(
         [cosine(step, 20) for step in range(5, 20)]
     )
-    # What is logged is the rate after the step.
     assert [found[step] for step in range(20, 39)] == pytest.approx(
         [cosine(step, 40) for step in range(20, 39)]
     )
@@ -124,9 +123,13 @@ def test_a_longer_training_takes_the_schedule_of_its_own_length(resume) -> None:
         (["optimizer.betas=[0.8,0.95]"], "betas", (0.8, 0.95)),
         (["+optimizer.eps=1e-5"], "eps", 1e-5),
         (["scheduler=none"], "lr", 4e-3),
-        (["scheduler=warmup_constant"], "lr", 4e-3),
+        (["scheduler=warmup_constant", WARMUP], "lr", 4e-3),
         (["scheduler.final_fraction=0.5"], "lr", 2e-3),
-        ([WARMUP[:-1] + "60", "scheduler=warmup_cosine", "trainer.max_epochs=4"], "lr", 4e-3 * (1 + 59 * 40 / 60) / 60),
+        (
+            [WARMUP[:-1] + "60", "scheduler=warmup_cosine", "trainer.max_epochs=4"],
+            "lr",
+            4e-3 * (1 + 59 * 40 / 60) / 60,
+        ),
     ],
 )
 def test_the_optimizer_and_its_schedule_are_as_the_command_says(
@@ -143,15 +146,17 @@ def test_the_rate_of_every_step_is_the_command_s(resume) -> None:
 
 
 def test_a_schedule_of_another_class_is_entered_at_the_present_step(resume) -> None:
-    another = "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, _partial_: true, max_lr: 1}"
+    another = (
+        "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, _partial_: true, max_lr: 1}"
+    )
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.AdamW([parameter], lr=4e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1, total_steps=30)
-    for _ in range(29):
+    for _ in range(25):
         optimizer.step()
         schedule.step()
     found = rates(resume("~scheduler", f"+{another}"))
-    assert found[28] == pytest.approx(optimizer.param_groups[0]["lr"], rel=0.2)
+    assert found[25] == pytest.approx(optimizer.param_groups[0]["lr"])
 
 
 def test_trainer_and_callbacks_are_as_the_command_says(resume, trainers) -> None:
@@ -184,9 +189,7 @@ def test_without_averaging_training_goes_on_from_its_own_weights(resume, base) -
     assert "averaging_state" not in ended
     for name, weight in ended["state_dict"].items():
         assert torch.equal(weight, before["current_model_state"][name])
-    assert any(
-        not torch.equal(ended["state_dict"][n], w) for n, w in before["state_dict"].items()
-    )
+    assert any(not torch.equal(ended["state_dict"][n], w) for n, w in before["state_dict"].items())
 
 
 def test_averaging_may_begin_in_the_middle(resume, trainers) -> None:
@@ -288,7 +291,12 @@ def test_the_best_of_all_legs_is_kept(resume, base, moved) -> None:
 
 
 def test_a_best_checkpoint_that_is_gone_is_told(resume, base) -> None:
-    (base / "checkpoints" / "best.ckpt").unlink()
+    path = base / "checkpoints" / "last.ckpt"
+    path.with_name("best.ckpt").unlink()
+    content = last(base)
+    (keeper,) = (s for s in content["callbacks"].values() if "best_k_models" in s)
+    keeper["best_k_models"] = {"/nowhere/best.ckpt": keeper["best_model_score"]}
+    torch.save(content, path)
     run_dir = resume("optimizer.lr=3", "scheduler=none")
     assert "the best checkpoint so far (val/bpd" in (run_dir / "train.log").read_text()
     kept = torch.load(run_dir / "checkpoints" / "best.ckpt", weights_only=True)

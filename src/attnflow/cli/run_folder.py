@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from attnflow.cli.folder_lock import lock_folder
 from attnflow.cli.launch import agree, by_slurm, by_torchrun, is_first
 from attnflow.errors import ERROR_FILE, SKIPPED_FILE, AttnFlowError
+from attnflow.training.finished import read_finished
 
 __all__ = [
     "ASIDE",
@@ -57,6 +58,8 @@ def claim_run_folder(config: DictConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lock_folder(folder, "hydra.run.dir")
     check_unused(folder, config)  # again: another process may have been here in between
+    if goes_on_in(folder, config) and read_finished(folder, config):
+        keep_quiet(config)  # the task says so, and changes nothing
     if config.overwrite:
         check_sources(folder, config)
         put_aside(folder, own_files(folder, (*RECORDS, *RESULTS)))
@@ -178,7 +181,7 @@ def put_aside(folder: Path, paths: Sequence[Path]) -> None:
 
 
 def keep_quiet(config: DictConfig) -> None:
-    """Leave Hydra's records and log to the run's first process."""
+    """Let Hydra write neither records nor a log: another process does, or they are there."""
     set_option(config, "hydra.output_subdir", None)
     set_option(config, "hydra.job_logging", {"root": None})
 

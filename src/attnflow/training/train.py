@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import (
     ProgressBar,
 )
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from attnflow.arguments import check_type
@@ -76,7 +77,7 @@ def train(config: DictConfig) -> float:
     model = build_model(plain, datamodule.spec)
     resumed = begin(model, plain, datamodule.spec, run_dir)
     if resumed and (finished := read_finished(run_dir, plain)):
-        log.info(finished.sentence)
+        rank_zero_only(print)(finished.sentence)
         return finished.score
     run_id = resumed.wandb_id if resumed else None
     loggers = make_loggers(config.logger, plain["choices"], run_id)
@@ -147,10 +148,10 @@ def begin(model: ImageModel, plain: Mapping, spec: DataSpec, run_dir: Path) -> R
 def totals(module: FlowModule, trainer: Trainer, legs: Legs) -> dict[str, float | int]:
     """Sizes, lengths and speed of a run, over all its legs."""
     meters = [c for c in trainer.callbacks if isinstance(c, ImagesPerSecond)]
-    rates = {"images_per_second": meter.rate for meter in meters if meter.rate is not None}
+    measured = meters and meters[0].rate is not None
     return {
         "params": count_parameters(module),
-        **rates,
+        **({"images_per_second": meters[0].rate} if measured else {}),
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "legs": legs.number,
