@@ -285,6 +285,18 @@ def test_labels_stay_with_other_images(tmp_path) -> None:
         ClassFolderDataModule(**settled | {"data_dir": str(tmp_path / "new")}).dataset("test")
 
 
+@pytest.mark.parametrize("classes", ["ant", [], ["ant", "ant"], ["ant", 1], 5])
+def test_class_names_are_checked(tmp_path, classes) -> None:
+    with pytest.raises(AttnFlowError, match=r"data\.classes: expected a list of different names"):
+        ClassFolderDataModule(str(tmp_path), classes=classes)
+
+
+@pytest.mark.parametrize("options", [{"splits": "train"}, {"splits": ["train"]}, {"splits": 3}])
+def test_splits_are_folders_by_name(tmp_path, options) -> None:
+    with pytest.raises(AttnFlowError, match=r"data\.splits: expected a folder for each of train"):
+        ImageFolderDataModule(str(tmp_path), **options)
+
+
 @pytest.mark.parametrize(
     ("folder", "message"),
     [

@@ -86,19 +86,18 @@ def open_image(file: Path, background: Colour = WHITE) -> Image.Image:
             opened.seek(0)
             image = Image.open(opened, formats=formats())
             check_pixels(image, header, file)
-            # Loads it too. A several-frame MPO is one photograph, with previews of itself.
-            image = ImageOps.exif_transpose(image)
+            return opaque(ImageOps.exif_transpose(image), background)  # which loads it too
         except AttnFlowError:
             raise
         except Exception as error:  # of a damaged file, its reader can raise anything
             raise unreadable(file, error) from error
-    return opaque(image, background)
 
 
 def check_pixels(image: Image.Image, header: bytes, file: Path) -> None:
     """Raise :class:`AttnFlowError` for an image whose pixels would be cut, mixed up or left out."""
     if 0 in image.size:
         raise CorruptImage(f"{shown(file)} is no readable image (it has no pixels).")
+    # An MPO is one photograph, with previews of itself.
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise AttnFlowError(
             f"{shown(file)} holds {image.n_frames} frames; files of one image each are accepted."

@@ -76,7 +76,7 @@ class ClassFolderDataModule(ImageFolderDataModule):
     ) -> None:
         super().__init__(data_dir, **options)
         self.num_classes = num_classes
-        self.named_classes = None if classes is None else list(classes)
+        self.named_classes = None if classes is None else check_class_names(classes)
 
     @property
     def spec(self) -> DataSpec:
@@ -146,3 +146,12 @@ class ClassFolderDataModule(ImageFolderDataModule):
     def sample(self, file: Path) -> dict[str, Tensor]:
         label = self.classes.index(self.class_of(file))
         return super().sample(file) | {"label": torch.tensor(label)}
+
+
+def check_class_names(classes: Sequence[str]) -> list[str]:
+    """The names; raises :class:`AttnFlowError` for what is no list of different names."""
+    if isinstance(classes, Sequence) and not isinstance(classes, str):
+        names = list(classes)
+        if names and all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
+            return names
+    raise AttnFlowError(f"data.classes: expected a list of different names, got {classes!r}.")

@@ -21,7 +21,7 @@ from torchvision.datasets.utils import check_integrity
 
 from attnflow.data.base import DataSpec, ImageDataModule
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
-from attnflow.data.finding import data_folder
+from attnflow.data.finding import data_folder, shown
 from attnflow.data.samples import TensorImages
 from attnflow.errors import AttnFlowError, check_least
 
@@ -152,9 +152,10 @@ class TorchvisionDataModule(ImageDataModule):
         found = " and ".join(f"{s} {', '.join(names)}" for s, names in states.items() if names)
         reason = str(error).strip().split("\n")[0]
         return AttnFlowError(
-            f"{type(self).__name__} cannot be read nor downloaded ({reason}): {self.data_dir} "
-            f"{found or 'holds other files than ' + ', '.join(self.files)}; these files of the "
-            "official release are accepted there."
+            f"{type(self).__name__} cannot be read nor downloaded ({reason}): "
+            f"{shown(self.data_dir)} {found or 'holds other files than ' + ', '.join(self.files)}; "
+            "these files of the official release are accepted there (data.data_dir=PATH names "
+            "another folder, to eval.py too)."
         )
 
 
