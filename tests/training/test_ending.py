@@ -86,6 +86,7 @@ def test_results_are_of_the_weights_that_were_tested(train, command) -> None:
     assert figures["val/bpd"] == pytest.approx(scores[3])
     assert scores[3] < scores[6]
     evaluated = command("eval", f"ckpt_path={run_dir}/checkpoints/best.ckpt")
+    assert results(evaluated)["test/step"] == 3
     assert results(evaluated)["test/bpd"] == pytest.approx(figures["test/bpd"], abs=1e-6)
 
 
@@ -133,6 +134,14 @@ def test_every_epoch_logs_a_row(train, logged_every) -> None:
     with (run_dir / "csv" / "version_0" / "metrics.csv").open() as file:
         rows = [row["step"] for row in csv.DictReader(file) if row["train/bpd"]]
     assert len(rows) == len(set(rows))
+
+
+def test_a_step_of_several_batches_is_one_row(train) -> None:
+    run_dir = train(*TINY, "test=false", "trainer.accumulate_grad_batches=2")
+    with (run_dir / "csv" / "version_0" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name in ("train/bpd", "train/grad_norm", "lr-AdamW"):
+        assert [row["step"] for row in rows if row[name]] == ["0", "1", "2", "3"], name
 
 
 class Validations:

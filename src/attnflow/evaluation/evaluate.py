@@ -39,6 +39,7 @@ from attnflow.models.trust import check_trust, targets_of_configs
 from attnflow.tracking import finished_wandb, make_loggers
 from attnflow.training.module import FlowModule
 from attnflow.training.pictures import log_picture
+from attnflow.training.plan import PlanCheck
 from attnflow.training.quiet import quiet_warnings
 from attnflow.training.train import count_parameters
 from attnflow.utils.decoration import decoration
@@ -78,7 +79,7 @@ def evaluate(config: DictConfig) -> float:
     datamodule = evaluated_data(held["data"], checkpoint[KEY]["data_spec"], config.data)
     module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
     rate = ScoringRate()
-    callbacks = [rate, Soundness(config.eval.num_sound, seed=config.seed)]
+    callbacks = [PlanCheck(), rate, Soundness(config.eval.num_sound, seed=config.seed)]
     callbacks += [instantiate(config.metrics, _convert_="all")] if config.metrics else []
     loggers = make_loggers(config.logger, held["choices"])
     with quiet_warnings():
@@ -95,6 +96,7 @@ def evaluate(config: DictConfig) -> float:
         trainer.test(module, datamodule, verbose=False)
     results = {
         **{name: float(value) for name, value in trainer.callback_metrics.items()},
+        "test/step": checkpoint["global_step"],
         "params": count_parameters(module),
         "images_per_second": image_counts(datamodule, trainer)["data/test_images"] / rate.seconds,
     }

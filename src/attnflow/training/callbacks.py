@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-__all__ = ["GradientNorm", "ImagesPerSecond", "LoggedSteps", "gradient_norm"]
+__all__ = ["GradientNorm", "ImagesPerSecond", "LearningRate", "LoggedSteps", "gradient_norm"]
 
 
 class ImagesPerSecond(Callback):
@@ -94,6 +95,14 @@ class GradientNorm(Callback):
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         pl_module.log("train/grad_norm", gradient_norm(pl_module))
+
+
+class LearningRate(LearningRateMonitor):
+    """Lightning's monitor of the rate, once a step also where several batches make one."""
+
+    def on_train_batch_start(self, trainer: Trainer, *arguments: Any, **options: Any) -> None:
+        if trainer.fit_loop.batch_idx % trainer.accumulate_grad_batches == 0:
+            super().on_train_batch_start(trainer, *arguments, **options)
 
 
 class LoggedSteps(Callback):

@@ -40,10 +40,10 @@ def check_limits(arguments: Mapping[str, object]) -> None:
 
 
 class PlanCheck(Callback):
-    """Raises :class:`AttnFlowError` where a plan does not fit the data, before training starts.
+    """Raises :class:`AttnFlowError` where a plan does not fit the data, before anything is made.
 
     Args:
-        splits: those that training needs.
+        splits: those that training needs, and its test.
     """
 
     def __init__(self, splits: Sequence[str] = ("train", "val")) -> None:
@@ -51,6 +51,7 @@ class PlanCheck(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
+            count_batches(trainer, "test")
             return
         check_time(trainer)
         batches = {split: count_batches(trainer, split) for split in self.splits}
