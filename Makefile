@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 ARGS ?=
 
-.PHONY: train test setup lint bench-density bench-longrange bench-attention bench-data bench-memory \
+.PHONY: train test test-lowest test-newest lowest newest setup lint bench-density bench-longrange bench-attention bench-data bench-memory \
 	bench-speed bench-kills clean
 
 train: setup
@@ -15,6 +15,37 @@ train: setup
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+# Both ends of the declared versions, each in a fresh environment: the fast tests in the one, then
+# a training, a resume and an evaluation across the two.
+test-lowest: lowest newest
+	$(call fast-tests,.venv-lowest)
+
+test-newest: lowest newest
+	$(call fast-tests,.venv-newest)
+
+lowest: setup
+	$(call fresh,.venv-lowest,lowest-direct)
+
+newest: setup
+	$(call fresh,.venv-newest,highest)
+
+FAST := tests/utils tests/test_configs.py tests/test_digits.py tests/test_flow.py \
+	tests/test_resume.py tests/test_bits.py tests/training/test_checkpoint_io.py \
+	tests/training/test_picture_callbacks.py tests/transforms/test_exactness.py \
+	tests/metrics/test_domain.py tests/data/test_public_sets.py
+
+# Runs the fast tests in the environment $(1), and what goes across both.
+define fast-tests
+	$(1)/bin/python -m pytest --numprocesses auto -m 'not slow' $(FAST) $(ARGS)
+	$(BIN)/python tests/versions.py .venv-lowest/bin/python .venv-newest/bin/python
+endef
+
+# Makes the environment $(1), of the versions that the resolution $(2) chooses.
+define fresh
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(1)
+	$(BIN)/uv pip install --quiet --python $(1) --resolution $(2) -e '.[dev]'
+endef
 
 setup: $(VENV)/.installed
 
@@ -51,4 +82,4 @@ bench-kills: setup
 	$(BIN)/python benchmarks/kills.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) build src/*.egg-info
+	rm -rf $(VENV) .venv-lowest .venv-newest build src/*.egg-info
