@@ -62,7 +62,8 @@ def cross(first: str, second: str, folder: Path) -> None:
 
 def main() -> None:
     """Cross the two environments, both ways."""
-    for number, (first, second) in enumerate((sys.argv[1:3], sys.argv[2:0:-1])):
+    pythons = [str(Path(name).absolute()) for name in sys.argv[1:3]]
+    for number, (first, second) in enumerate((pythons, pythons[::-1])):
         print(f"trained by {first}")
         with tempfile.TemporaryDirectory(prefix=f"attnflow_versions_{number}_") as folder:
             cross(first, second, Path(folder))

@@ -23,6 +23,7 @@ from attnflow.cli.sweep_folder import failed_jobs
 from attnflow.errors import ERROR_FILE, expected_error
 from attnflow.ranks import count_ranks, run_ranks
 from attnflow.utils.decoration import decoration
+from attnflow.utils.files import WriteError, write_whole
 
 __all__ = ["FailedJobs", "check_plugins", "exit_status", "plain_config", "run"]
 
@@ -60,6 +61,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     sweep's job counts as infinitely bad, the other jobs go on, and the sweep exits with status 1
     at its end (:func:`exit_status`). What is refused to resume a run leaves that as it is.
     """
+    logging.raiseExceptions = False  # a log on a full disk: not a traceback for each line
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     folder = Path(HydraConfig.get().runtime.output_dir)
     resuming = any((folder / name).exists() for name in RESULTS)
@@ -76,12 +78,15 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
         sentence = expected_error(error)
         told = sentence or traceback.format_exc()
         if sweeping:
-            (folder / ERROR_FILE).write_text(told)
             log.error("job failed: %s", told)
+            try:
+                write_whole(folder / ERROR_FILE, told)
+            except WriteError as full:  # nobody would know of the failed job
+                sys.exit(f"error: {full}")
             return float("inf")
         if not resuming:
             with decoration(ERROR_FILE):
-                (folder / ERROR_FILE).write_text(told)
+                write_whole(folder / ERROR_FILE, told)
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")

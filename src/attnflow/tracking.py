@@ -75,9 +75,11 @@ def sheltered(logger: Logger) -> Logger:
             nonlocal told
             try:
                 method(*arguments, **options)
-            except (OSError, WriteError) as error:
+            except Exception as error:
+                if (reason := storage_error(error)) is None:
+                    raise
                 if not told:
-                    log.warning("%s could not write: %s", type(logger).__name__, error)
+                    log.warning("%s could not write: %s", type(logger).__name__, reason)
                 told = True
 
         return call
@@ -85,6 +87,13 @@ def sheltered(logger: Logger) -> Logger:
     for name in WRITING:
         setattr(logger, name, guarded(getattr(logger, name)))
     return logger
+
+
+def storage_error(error: BaseException | None) -> BaseException | None:
+    """The error of the disk behind an error, which a logger may take for another; None for none."""
+    while error is not None and not isinstance(error, (OSError, WriteError)):
+        error = error.__cause__
+    return error
 
 
 def run_name(choices: Mapping[str, str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from attnflow.data.bit_depth import check_num_bits
 from attnflow.data.finding import data_folder, shown
 from attnflow.data.mapped import MappedImages, not_ours, read_npy
 from attnflow.errors import AttnFlowError, check_choice
+from attnflow.utils.files import WriteError, write_whole
 
 __all__ = ["DownsampledImageNetDataModule"]
 
@@ -102,11 +105,21 @@ class DownsampledImageNetDataModule(ImageDataModule):
         return self.data_dir / f"{name}_{self.size}_{kind}.npy"
 
     def _convert(self, name: str, files: Sequence[Path]) -> None:
-        """Batch files to two .npy files; one batch at a time, renamed when complete."""
+        """Batch files to two .npy files; one batch at a time, renamed when complete.
+
+        Raises:
+            WriteError: the disk is full, or whatever else is wrong with it.
+        """
         labels = [read_batch(file, self.size)[1] for file in files]
         shape = (sum(map(len, labels)), 3, self.size, self.size)
         temporary = self._array(name, "images.tmp")
-        images = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        try:
+            images = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+            with temporary.open("r+b") as file:  # or a full disk would kill the process later
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise WriteError(temporary, error) from error
         start = 0
         for file in files:
             batch, _ = read_batch(file, self.size)
@@ -116,8 +129,9 @@ class DownsampledImageNetDataModule(ImageDataModule):
         del images
         temporary.replace(self._array(name, "images"))
         # The labels come last: where they are, all is.
-        np.save(self._array(name, "labels.tmp"), np.concatenate(labels))
-        self._array(name, "labels.tmp").replace(self._array(name, "labels"))
+        content = io.BytesIO()
+        np.save(content, np.concatenate(labels))
+        write_whole(self._array(name, "labels"), content.getbuffer())
 
 
 def read_batch(file: Path, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from attnflow.checkpoint import read_checkpoint
 from attnflow.errors import AttnFlowError
+from attnflow.utils.files import write_whole
 
 __all__ = ["carry_best"]
 
@@ -72,10 +72,7 @@ def _carried(
                 continue
             own = target / found.name
             if trainer.is_global_zero and not (own.exists() and own.samefile(found)):
-                target.mkdir(parents=True, exist_ok=True)
-                temporary = own.with_name(f"{own.name}.tmp")
-                shutil.copyfile(found, temporary)
-                temporary.replace(own)
+                write_whole(own, found.read_bytes())
             kept[str(own)] = score
             break
     return kept

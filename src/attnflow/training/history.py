@@ -6,12 +6,15 @@ import csv
 import io
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
+
+from attnflow.utils.files import write_whole
 
 __all__ = ["CSVHistory", "carry_history"]
 
@@ -26,6 +29,28 @@ class ContinuedWriter(ExperimentWriter):
         if file.is_file():
             with file.open(newline="") as opened:
                 self.metrics_keys = next(csv.reader(opened), [])
+
+    def save(self) -> None:
+        """Write the rows that wait; where that fails, no part of one is left, and they wait on."""
+        file = Path(self.metrics_file_path)
+        before = file.read_bytes() if file.is_file() else b""
+        try:
+            super().save()
+        except OSError:
+            with suppress(OSError), file.open("r+b") as opened:
+                opened.write(before)  # into room that the file has already
+                opened.truncate()
+            raise
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        file = Path(self.metrics_file_path)
+        with file.open(newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        written = io.StringIO()
+        writer = csv.DictWriter(written, fieldnames)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(file, written.getvalue())
 
 
 class CSVHistory(CSVLogger):
@@ -70,10 +95,7 @@ def carry_history(loggers: Iterable[Logger], checkpoint: Path, step: int) -> Non
         target = Path(logger.log_dir) / ExperimentWriter.NAME_METRICS_FILE
         source = run_dir / logger.name / target.parent.name / target.name
         if source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f"{target.name}.tmp")
-            temporary.write_text(rows_before(source, step), newline="")
-            temporary.replace(target)
+            write_whole(target, rows_before(source, step))
 
 
 def rows_before(file: Path, step: int) -> str:

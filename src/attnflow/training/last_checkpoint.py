@@ -19,6 +19,7 @@ from attnflow.distributed import all_reduce_max
 from attnflow.errors import check_least
 from attnflow.training.checkpoint_io import LAST
 from attnflow.training.ending import ends_here
+from attnflow.utils.plain import plain
 
 __all__ = ["LastCheckpoint"]
 
@@ -59,6 +60,8 @@ class LastCheckpoint(Checkpoint):
             self.handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for callback in trainer.callbacks:  # now, and not hours later at the first checkpoint
+            plain(callback.state_dict(), f"the state of {type(callback).__name__}")
         # Lightning has by now installed its own handlers, which talk to the other ranks, or
         # save, in the middle of a step.
         self.saved_step = trainer.global_step
@@ -130,10 +133,10 @@ class LastCheckpoint(Checkpoint):
         name = signal.Signals(signum).name
         if trainer.is_global_zero:
             log.warning(
-                "%s: training ends after step %d; resume=auto goes on from %s.",
+                "%s: training ends after step %d; resume=auto %s.",
                 name,
                 trainer.global_step,
-                self.path,
+                f"goes on from {self.path}" if self.path.exists() else "finds no checkpoint",
             )
             if signum == signal.SIGUSR1 and "SLURM_JOB_ID" in os.environ:
                 requeue()

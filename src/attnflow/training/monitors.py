@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from lightning import LightningModule, Trainer
@@ -256,10 +257,10 @@ class RoundTripMonitor(Callback):
 
 
 def last_checkpoint(trainer: Trainer) -> str:
-    """The path of the newest checkpoint that training wrote, or 'none'."""
+    """The path of the newest checkpoint that training wrote and that is there, or 'none'."""
     callbacks = trainer.checkpoint_callbacks
     for kind in ("last_model_path", "best_model_path"):
         for path in (getattr(callback, kind, "") for callback in callbacks):
-            if path:
+            if path and Path(path).exists():
                 return path
     return "none"
