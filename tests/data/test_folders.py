@@ -442,6 +442,21 @@ def test_a_line_a_split_says_how_many_images_and_what_was_left_out(tmp_path, cap
     ]
 
 
+@pytest.mark.parametrize("to_test", [True, False])
+def test_a_bad_test_image_stops_a_run_at_its_start_if_it_is_needed(tmp_path, to_test) -> None:
+    for name in ("train", "val", "test"):
+        write_many(tmp_path / name, 2)
+    (tmp_path / "test" / "1.png").write_bytes(b"")
+    data = ImageFolderDataModule(str(tmp_path), size=4)
+    data.to_test = to_test
+    if to_test:
+        with pytest.raises(AttnFlowError, match=r"1\.png is no readable image"):
+            data.setup("fit")
+    else:
+        data.setup("fit")
+        assert list(data.datasets) == ["train", "val"]
+
+
 @pytest.mark.parametrize(
     ("limit", "number"), [(1.0, 10), (1, 4), (2, 8), (9, 10), (0.34, 4), (0, 0)]
 )
@@ -465,6 +480,20 @@ def test_odd_widths_are_no_pairs(tmp_path) -> None:
         write_image(tmp_path / split / "0.png", 8, 15, 3)
     with pytest.raises(AttnFlowError, match=r"0\.png is 15 pixels wide"):
         PairedFolderDataModule(str(tmp_path), size=8).setup()
+
+
+def test_faces_are_turned_and_laid_over_the_background(tmp_path) -> None:
+    """CelebA's files are decoded as any other's."""
+    array = np.zeros((178, 218, 4), np.uint8)  # lying on its side, all transparent
+    array[:, :109, 3] = 255  # but for its left half, which is black: the top, as it is shown
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write_twin(tmp_path / "img_align_celeba" / "0.png", array, exif=exif)
+    (tmp_path / "list_eval_partition.txt").write_text("0.png 2\n")
+    image = CelebADataModule(str(tmp_path), size=None, background=9).dataset("test")[0]["image"]
+    assert image.shape == (3, 140, 140)
+    assert image[:, :70].unique().tolist() == [0]
+    assert image[:, 70:].unique().tolist() == [9]
 
 
 def test_celeba_has_its_official_split(tmp_path) -> None:

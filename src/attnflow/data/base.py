@@ -44,7 +44,12 @@ class ImageDataModule(LightningDataModule):
         seed: of the training order and of the augmentation.
         augment: torchvision v2 transforms of the training images, and the same ones of their
             condition images; they keep the shape.
+
+    Attributes:
+        to_test: whether the model that is trained on the data will be tested on it too.
     """
+
+    to_test = True
 
     def __init__(
         self,
@@ -83,9 +88,12 @@ class ImageDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the splits that a stage needs; every split is read once.
 
-        Before training it is all of them, so that a bad test image stops a run at its start.
+        Before training it is all of them, so that a bad test image stops a run at its start, but
+        for the test images where :attr:`to_test` is False.
         """
         wanted = {"validate": ("val",), "test": ("test",)}
+        if not self.to_test:
+            wanted["fit"] = ("train", "val")
         for split in wanted.get(stage, SPLITS):
             self.dataset(split)
 

@@ -49,8 +49,11 @@ class CelebADataModule(ImageFilesDataModule):
         folder = self.data_dir / IMAGES
         return Found(folder, [folder / name for name in names])
 
-    def size_of(self, file: Path) -> tuple[int, int]:
-        return CROP, CROP
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width); of the crop where ``size`` is None."""
+        side = CROP if self.size is None else self.size
+        return side, side
 
     def sample(self, file: Path) -> dict[str, Tensor]:
         whole = decode(file, self.channels, self.convert, self.background)

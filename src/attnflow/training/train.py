@@ -74,6 +74,7 @@ def train(config: DictConfig) -> float:
     warn_of_placed_nothing(plain)
     datamodule = build_data(config.data)
     plain["data"] |= datamodule.settled
+    datamodule.to_test = config.test
     model = build_model(plain, datamodule.spec)
     resumed = begin(model, plain, datamodule.spec, run_dir)
     if resumed and (finished := read_finished(run_dir, plain)):
