@@ -100,8 +100,12 @@ def test_an_end_within_an_epoch_can_be_gone_on_from(train, file) -> None:
     resumed = train(*options, "trainer.max_steps=8", f"resume={checkpoint}")
     assert_same_training(last(whole), last(resumed))
     for name in ("train/bpd", "train/grad_norm", "lr-AdamW", "val/bpd"):
-        there = column(whole, name)
-        assert column(resumed, name) == {step: there[step] for step in there if step > 5}, name
+        expected, found = column(whole, name), column(resumed, name)
+        later = [step for step in found if step > 5]
+        assert later, name
+        assert {step: found[step] for step in later} == {
+            step: value for step, value in expected.items() if step > 5
+        }, name
 
 
 def test_the_checkpoint_of_a_validation_out_of_turn_can_be_gone_on_from(train) -> None:
@@ -109,7 +113,7 @@ def test_the_checkpoint_of_a_validation_out_of_turn_can_be_gone_on_from(train) -
     whole, part = train(*options, "trainer.max_epochs=4"), train(*options)
     resumed = train(*options, "trainer.max_epochs=4", f"resume={part}/checkpoints/best.ckpt")
     assert_same_training(last(whole), last(resumed))
-    assert list(column(resumed, "train/bpd")) == list(range(7, 13))
+    assert column(resumed, "train/bpd") == column(whole, "train/bpd")
 
 
 def test_a_trial_run_keeps_no_checkpoint_and_says_so(train) -> None:
