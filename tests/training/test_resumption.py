@@ -13,7 +13,7 @@ import torch
 from conftest import results, run_script
 from lightning import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from runs import last
+from runs import assert_same_training, last
 
 from attnflow.training import train as training
 
@@ -176,6 +176,19 @@ def test_trainer_and_callbacks_are_as_the_command_says(resume, trainers) -> None
     assert named["ModelCheckpoint"].save_top_k == 2
 
 
+@pytest.mark.parametrize("name", ["last", "last.previous"])
+def test_a_number_of_steps_ends_training_where_it_would_have_ended(resume, command, name) -> None:
+    """From an epoch's end, too, whose next epoch Lightning leaves out."""
+    open_ended = ("trainer.max_epochs=9", "scheduler=warmup_constant", WARMUP)
+    whole = command("train", *BASE, *open_ended, "trainer.max_steps=27")
+    part = command("train", *BASE, *open_ended, "trainer.max_steps=20")
+    path = part / "checkpoints" / f"{name}.ckpt"
+    ended = resume(*open_ended, "trainer.max_steps=27", path=path)
+    assert results(ended)["steps"] == 27
+    assert_same_training(last(ended), last(whole))
+    assert last(ended)["loops"] == last(whole)["loops"]
+
+
 def test_another_decay_averages_the_steps_to_come(resume) -> None:
     ended = last(resume("callbacks.ema.decay=0"))
     assert ended["averaging_state"]["n_averaged"] == 30
@@ -204,6 +217,7 @@ def test_averaging_may_begin_in_the_middle(resume, trainers) -> None:
     [
         (["optimizer=adamax"], "optimizer: expected AdamW as in the checkpoint {path}, got Adamax"),
         (["optimizer=adam"], "optimizer: expected AdamW as in the checkpoint {path}, got Adam"),
+        (["+optimizer.amsgrad=true"], "optimizer.amsgrad: expected null as in the checkpoint"),
         (["data=longrange", "data.size=8"], "data: expected DigitsDataModule"),
         (["seed=1"], "seed: expected 0 as in the checkpoint {path}, got 1"),
         (["attention.mask=channel"], "attention.mask: expected 'checkerboard'"),

@@ -33,6 +33,8 @@ HONOURED = (
     "data.in_memory",
     "data.num_workers",
 )
+# What an optimizer keeps further averages for, which the checkpoint's state has not.
+NEW_STATE = ("amsgrad", "centered", "momentum")
 # What a batch is, and how many make an epoch: the count of those done would count others.
 BETWEEN_EPOCHS = (
     "data.global_batch_size",
@@ -116,7 +118,7 @@ def _refusal(difference: Difference, progress: Progress) -> str | None:
         return _start_anew("a resumed training keeps its data")
     if group == "seed":
         return _start_anew("a resumed training keeps its order of data and its noise")
-    if key == "optimizer":
+    if key == "optimizer" or (group == "optimizer" and key.rpartition(".")[2] in NEW_STATE):
         return _start_anew("one optimizer can't go on with another's state")
     return None
 

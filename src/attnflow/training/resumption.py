@@ -49,6 +49,8 @@ class Resumption(Callback):
         self.schedules = [c.scheduler.state_dict() for c in trainer.lr_scheduler_configs]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if pl_module.progress.batches == 0:
+            begin_next_epoch(trainer)
         groups = trainer.optimizers[0].param_groups
         for group, options in zip(groups, self.options, strict=True):
             group.update(options)
@@ -64,3 +66,16 @@ class Resumption(Callback):
                 f"was trained with, got {now}; init_from=PATH starts a new training from its "
                 "weights."
             )
+
+
+def begin_next_epoch(trainer: Trainer) -> None:
+    """Let a training that was resumed between two epochs begin the next one.
+
+    With ``max_steps``, Lightning (2.6) takes an epoch's end for the middle of it, finds no batch
+    left and so leaves out a whole epoch.
+    """
+    loop = trainer.fit_loop
+    if loop.restarting:
+        loop.epoch_progress.increment_completed()
+        loop._restarting = loop.epoch_loop.restarting = False
+        loop.reset_restart_stage()
