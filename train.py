@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from attnflow.utils.signals import end_at_signals
+
+if __name__ == "__main__":
+    end_at_signals()  # first: from here on, Ctrl-C leaves no traceback
+
 import hydra
 from omegaconf import DictConfig
 
@@ -11,6 +16,7 @@ from omegaconf import DictConfig
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> float | None:
     """Train with the composed config; returns the best val/bpd."""
+    end_at_signals()  # in a launcher's worker too
     # Imported here: torch and lightning take seconds, --help and --cfg should not.
     from attnflow.commands import run
     from attnflow.training.train import train

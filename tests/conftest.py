@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from torch import nn
+
+from attnflow.utils.signals import ENDING
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,11 +69,15 @@ def run_script(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str) -> N
     """Run train.py or eval.py in this process, with these arguments."""
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
     GlobalHydra.instance().clear()
+    handlers = {signum: signal.getsignal(signum) for signum in ENDING}
     try:
         runpy.run_path(str(ROOT / f"{name}.py"), run_name="__main__")
     except SystemExit as stopped:
         if stopped.code != 0:
             raise
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
 
 
 @pytest.fixture

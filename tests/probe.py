@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import torch
@@ -22,8 +23,8 @@ class Probe(Callback):
 
     Args:
         folder: of one file a rank, ``rank_0.pt`` and so on, and of ``started``, a line a process.
-        how: what happens to ``rank`` at ``step``: it raises, is killed, or has the command told
-            to stop.
+        how: what happens to ``rank`` at ``step``: it raises, is killed, hangs, or has the command
+            told to stop.
     """
 
     def __init__(self, folder: str, how: str | None = None, rank: int = 1, step: int = 1) -> None:
@@ -50,6 +51,10 @@ class Probe(Callback):
             raise RuntimeError("this rank has had enough")
         if self.how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.how == "hang":
+            (self.folder / "hanging").touch()
+            while True:
+                time.sleep(0.1)
         os.kill(os.getppid(), signal.SIGTERM)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -6,6 +6,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from attnflow.cli.folder_lock import lock_folder, release_folder
 from attnflow.cli.launch import is_first
 from attnflow.cli.run_folder import RESULTS
 from attnflow.cli.sweep_folder import failed_jobs
+from attnflow.cli.workers import in_worker, worker
 from attnflow.errors import ERROR_FILE, expected_error
 from attnflow.ranks import count_ranks, run_ranks
 from attnflow.utils.decoration import decoration
 from attnflow.utils.files import WriteError, write_whole
+from attnflow.utils.signals import end_at_signals
 
 __all__ = ["FailedJobs", "check_plugins", "exit_status", "plain_config", "run"]
 
@@ -62,18 +65,22 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     at its end (:func:`exit_status`). What is refused to resume a run leaves that as it is.
     """
     logging.raiseExceptions = False  # a log on a full disk: not a traceback for each line
-    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    hydra = HydraConfig.get()
+    sweeping = hydra.mode == RunMode.MULTIRUN
+    folder = Path(hydra.runtime.output_dir)
+    end_at_signals()
     resuming = any((folder / name).exists() for name in RESULTS)
     if sweeping:
         (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier try
+    ended = worker(Path(hydra.sweep.dir)) if sweeping and in_worker(hydra) else nullcontext()
     try:
-        if is_first(config):
-            lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
-        check_seed(config.seed)
-        check_config_types(OmegaConf.to_container(config))
-        ranks = count_ranks(config)
-        value = run_ranks(task, config, ranks) if ranks else task(config)
+        with ended:
+            if is_first(config):
+                lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
+            check_seed(config.seed)
+            check_config_types(OmegaConf.to_container(config))
+            ranks = count_ranks(config)
+            value = run_ranks(task, config, ranks) if ranks else task(config)
     except Exception as error:
         sentence = expected_error(error)
         told = sentence or traceback.format_exc()
@@ -102,7 +109,6 @@ class FailedJobs(HydraCallback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Look for what failed jobs left in the sweep's folder."""
-        release_folder(Path(config.hydra.sweep.dir))
         _failed_jobs.extend(failed_jobs(Path(config.hydra.sweep.dir)))
 
 

@@ -30,16 +30,19 @@ from hydra.core.utils import configure_log, setup_globals
 from omegaconf import DictConfig
 
 from attnflow.errors import AttnFlowError, expected_error
+from attnflow.utils.signals import ENDING, end_at_signals, second_ends, signals_count_once
 
 __all__ = ["count_ranks", "run_ranks"]
 
 Task = Callable[[DictConfig], "float | None"]
 
-# Seconds that the other ranks get to tell their own error, once one of them has failed.
+# Seconds that the other ranks get to tell their own error, once one of them has failed,
 GRACE = 5.0
+# and to end themselves, once a signal has ended one of them.
+LINGER = 60.0
 POLL = 0.1
 # Signals that are handed on to the ranks, which save what they have (LastCheckpoint).
-FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+FORWARDED = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def count_ranks(config: DictConfig) -> int:
@@ -71,7 +74,7 @@ def count_ranks(config: DictConfig) -> int:
 def run_ranks(task: Task, config: DictConfig, ranks: int) -> float | None:
     """Run ``task(config)`` in ``ranks`` processes; returns what rank 0 returns.
 
-    Where one fails, all are ended. A SIGTERM is handed on to them.
+    Where one fails, all are ended. Signals are handed on to them; a second Ctrl-C ends them.
 
     Args:
         task: a function of a module.
@@ -156,9 +159,10 @@ def forwarded_signals(processes: Sequence[subprocess.Popen]) -> Iterator[list[in
     received: list[int] = []
 
     def forward(signum: int, frame: object) -> None:
+        at_once = bool(received) and second_ends(received[0], signum)
         received.append(signum)
         for process in processes:
-            process.send_signal(signum)
+            process.send_signal(signal.SIGKILL if at_once else signum)
 
     if threading.current_thread() is not threading.main_thread():
         yield received
@@ -180,11 +184,13 @@ def hand_back(signum: int) -> NoReturn:
 
 
 def wait(processes: Sequence[subprocess.Popen]) -> None:
-    """Until all have ended, or one has failed and the others had time to say why."""
+    """Until all have ended, or one has, not well, and the others had time to end or say why."""
     deadline = float("inf")
     while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
-        if deadline == float("inf") and any(failed(process.returncode) for process in processes):
-            deadline = time.monotonic() + GRACE
+        codes = [process.returncode for process in processes if process.returncode]
+        if codes:
+            patience = GRACE if any(failed(code) for code in codes) else LINGER
+            deadline = min(deadline, time.monotonic() + patience)
         time.sleep(POLL)
 
 
@@ -218,6 +224,8 @@ def cause_of_failure(folder: Path, codes: Sequence[int | None]) -> str:
 
 def main(folder: Path) -> None:
     """What a rank's process does."""
+    signals_count_once()
+    end_at_signals()
     threading.Thread(target=end_with_the_command, daemon=True).start()
     local_rank = int(os.environ["LOCAL_RANK"])
     setup_globals()

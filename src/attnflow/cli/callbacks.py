@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -13,15 +14,23 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from attnflow.arguments import check_type
+from attnflow.cli.folder_lock import release_folder
 from attnflow.cli.run_folder import claim_run_folder
 from attnflow.cli.sweep_folder import claim_sweep_folder
+from attnflow.cli.workers import Command, in_worker
 from attnflow.errors import AttnFlowError
 
 __all__ = ["OwnFolders"]
 
+# Not an attribute of the callback, which launchers send to their workers.
+_commands: list[Command] = []
+
 
 class OwnFolders(Callback):
-    """Gives every run and every sweep a folder of its own, before Hydra writes anything."""
+    """Gives every run and every sweep a folder of its own, before Hydra writes anything.
+
+    A sweep's jobs that run in other processes end with the command.
+    """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Claim ``hydra.run.dir``."""
@@ -30,6 +39,15 @@ class OwnFolders(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Claim ``hydra.sweep.dir``."""
         claim(claim_sweep_folder, config, "hydra.sweep.dir")
+        if in_worker(config.hydra):
+            on_cluster = config.hydra.launcher._target_.endswith("SlurmLauncher")
+            _commands.append(Command(Path(config.hydra.sweep.dir), on_cluster))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Let go of what was claimed."""
+        release_folder(Path(config.hydra.sweep.dir))
+        while _commands:
+            _commands.pop().finish()
 
 
 def claim(claim_folder: Callable[[DictConfig], None], config: DictConfig, option: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
@@ -17,6 +18,7 @@ from attnflow.data.augmentation import Augmented
 from attnflow.data.order import EpochSampler, LazyLoader, NumberedEpochSampler
 from attnflow.data.spec import DataSpec
 from attnflow.errors import AttnFlowError, check_least
+from attnflow.utils.signals import ENDING
 
 __all__ = ["SPLITS", "DataSpec", "ImageDataModule"]
 
@@ -178,6 +180,7 @@ class ImageDataModule(LightningDataModule):
             drop_last=drop_last,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=_leave_signals_to_the_parent,
             collate_fn=_as_batch,
             # Its own: starting an epoch would draw from the one that dropout draws from.
             generator=torch.Generator().manual_seed(self.seed),
@@ -191,6 +194,12 @@ class ImageDataModule(LightningDataModule):
     def _ranks(self) -> tuple[int, int]:
         """The number of ranks and this process's rank; (1, 0) outside a trainer."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Ctrl-C reaches all processes of a terminal; a loader's workers end with who reads from it."""
+    for signum in ENDING:
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def _as_batch(samples: dict[str, Tensor] | list[dict[str, Tensor]]) -> dict[str, Tensor]:

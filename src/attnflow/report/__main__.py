@@ -6,6 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from attnflow.utils.signals import end_at_signals
+
+if __name__ == "__main__":
+    end_at_signals()  # first: from here on, Ctrl-C leaves no traceback
+
 from attnflow.errors import AttnFlowError
 from attnflow.report.write import write_report
 

@@ -20,12 +20,12 @@ from attnflow.errors import check_least
 from attnflow.training.checkpoint_io import LAST
 from attnflow.training.ending import ends_here
 from attnflow.utils.plain import plain
+from attnflow.utils.signals import ENDING, end, second_ends
 
 __all__ = ["LastCheckpoint"]
 
-# SIGTERM: what schedulers and people send. SIGUSR1: SLURM's warning, with --signal=SIGUSR1@90.
-# SIGUSR2: the one that submitit has SLURM send.
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+# SIGUSR1: SLURM's warning, with --signal=SIGUSR1@90. SIGUSR2: the one that submitit has SLURM send.
+SIGNALS = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ class LastCheckpoint(Checkpoint):
     and at the end of training, after validation.
 
     At a signal, training ends after the step that it is in, once ``last.ckpt`` holds that step,
-    with exit status 128 + signal; ``resume=auto`` goes on with the next one. Validation is ended
-    first. SLURM is then told to requeue the job, at SIGUSR1; at a signal that something else
-    waits for, such as submitit, it gets its turn.
+    with exit status 128 + signal; ``resume=`` goes on with the next one. Validation is ended
+    first. A second Ctrl-C ends it at once. SLURM is told to requeue the job, at SIGUSR1; at a
+    signal that something else waits for, such as submitit, it gets its turn.
 
     List it after the checkpoints of the best weights, whose scores it holds.
 
@@ -65,11 +65,14 @@ class LastCheckpoint(Checkpoint):
         # Lightning has by now installed its own handlers, which talk to the other ranks, or
         # save, in the middle of a step.
         self.saved_step = trainer.global_step
-        for signum in self.handlers:
-            signal.signal(signum, self._note)
+        for signum, before in self.handlers.items():
+            if before != signal.SIG_IGN:  # as nohup has SIGHUP
+                signal.signal(signum, self._note)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        self.received = signum
+        if second_ends(self.received, signum):
+            end(signum, frame)
+        self.received = self.received or signum
 
     def on_train_batch_end(
         self,
@@ -103,6 +106,8 @@ class LastCheckpoint(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         self._restore_handlers()
+        if isinstance(exception, SystemExit) and trainer.testing and trainer.is_global_zero:
+            log.warning("the test was ended by a signal; resume=%s makes it again.", self.path)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._restore_handlers()
@@ -133,10 +138,10 @@ class LastCheckpoint(Checkpoint):
         name = signal.Signals(signum).name
         if trainer.is_global_zero:
             log.warning(
-                "%s: training ends after step %d; resume=auto %s.",
+                "%s: training ends after step %d; %s.",
                 name,
                 trainer.global_step,
-                f"goes on from {self.path}" if self.path.exists() else "finds no checkpoint",
+                f"resume={self.path} goes on from there" if self.path.exists() else "nothing is saved",
             )
             if signum == signal.SIGUSR1 and "SLURM_JOB_ID" in os.environ:
                 requeue()
