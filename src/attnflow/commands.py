@@ -19,10 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 from attnflow.arguments import check_config_types, check_seed
 from attnflow.cli.folder_lock import lock_folder, release_folder
 from attnflow.cli.launch import is_first
+from attnflow.cli.repeats import original_of, skip
 from attnflow.cli.run_folder import RESULTS
 from attnflow.cli.sweep_folder import failed_jobs
 from attnflow.cli.workers import in_worker, worker
-from attnflow.errors import ERROR_FILE, expected_error
+from attnflow.errors import ERROR_FILE, SKIPPED_FILE, expected_error
 from attnflow.ranks import count_ranks, run_ranks
 from attnflow.utils.decoration import decoration
 from attnflow.utils.files import WriteError, write_whole
@@ -62,7 +63,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
 
     A run that fails leaves ``error.txt`` in its folder. A single one exits with status 1; a
     sweep's job counts as infinitely bad, the other jobs go on, and the sweep exits with status 1
-    at its end (:func:`exit_status`). What is refused to resume a run leaves that as it is.
+    at its end (:func:`exit_status`); one that would repeat another is left out. What is refused to
+    resume a run leaves that as it is.
     """
     logging.raiseExceptions = False  # a log on a full disk: not a traceback for each line
     hydra = HydraConfig.get()
@@ -71,7 +73,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     end_at_signals()
     resuming = any((folder / name).exists() for name in RESULTS)
     if sweeping:
-        (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier try
+        for name in (ERROR_FILE, SKIPPED_FILE):  # of an earlier try
+            (folder / name).unlink(missing_ok=True)
     ended = worker(Path(hydra.sweep.dir)) if sweeping and in_worker(hydra) else nullcontext()
     try:
         with ended:
@@ -79,8 +82,13 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
                 lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
             check_seed(config.seed)
             check_config_types(OmegaConf.to_container(config))
-            ranks = count_ranks(config)
-            value = run_ranks(task, config, ranks) if ranks else task(config)
+            original = original_of(config, folder, Path(hydra.sweep.dir)) if sweeping else None
+            if original:
+                value = skip(folder, original)
+            elif ranks := count_ranks(config):
+                value = run_ranks(task, config, ranks)
+            else:
+                value = task(config)
     except Exception as error:
         sentence = expected_error(error)
         told = sentence or traceback.format_exc()

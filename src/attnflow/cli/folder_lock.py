@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["LOCK", "lock_folder", "open_lock", "release_folder"]
+__all__ = ["LOCK", "lock_folder", "release_folder", "wait_for_folder"]
 
 LOCK = ".lock"
 # What a file system answers that knows no locks: there, folders go unguarded.
@@ -35,7 +35,7 @@ def lock_folder(folder: Path, option: str) -> None:
     folder = folder.resolve()
     if folder in _held:
         return
-    descriptor = open_lock(folder)
+    descriptor = _open(folder)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -52,7 +52,7 @@ def lock_folder(folder: Path, option: str) -> None:
     _held[folder] = descriptor
 
 
-def open_lock(folder: Path) -> int:
+def _open(folder: Path) -> int:
     """The descriptor of a folder's lock file, which is made where it is missing."""
     return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
@@ -63,3 +63,13 @@ def release_folder(folder: Path) -> None:
     if descriptor is not None:
         with suppress(OSError):
             os.close(descriptor)
+
+
+def wait_for_folder(folder: Path) -> None:
+    """Until no other process holds ``folder``."""
+    descriptor = _open(folder)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.lockf(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
