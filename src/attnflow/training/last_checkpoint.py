@@ -141,7 +141,7 @@ class LastCheckpoint(Checkpoint):
                 "%s: training ends after step %d; %s.",
                 name,
                 trainer.global_step,
-                f"resume={self.path} goes on from there" if self.path.exists() else "nothing is saved",
+                f"resume={self.path} goes on from there" if self.path.exists() else "it is lost",
             )
             if signum == signal.SIGUSR1 and "SLURM_JOB_ID" in os.environ:
                 requeue()
