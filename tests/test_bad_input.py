@@ -52,6 +52,7 @@ def refused(command, name: str, *arguments: str) -> str:
         (["trainer.limit_test_batches=0"], "limit_test_batches: expected one or more of the 5"),
         (["callbacks.checkpoint=null"], "callbacks.checkpoint"),
         (["callbacks.checkpoint.monitor=val/loss"], "callbacks.checkpoint"),
+        (["callbacks.checkpoint.mode=max"], "callbacks.checkpoint"),
         (["trainer.limit_train_batches=0"], "limit_train_batches: expected one or more of"),
         (["seed=abc"], "seed is 'abc'"),
         (["seed=-1"], "seed is -1"),

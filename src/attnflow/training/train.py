@@ -199,12 +199,14 @@ def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
     found = [
         callback
         for callback in trainer.checkpoint_callbacks
-        if isinstance(callback, ModelCheckpoint) and callback.monitor == "val/bpd"
+        if isinstance(callback, ModelCheckpoint)
+        and (callback.monitor, callback.mode) == ("val/bpd", "min")
     ]
     if not found:
         raise AttnFlowError(
             "no checkpoint would be kept for its val/bpd, so there would be nothing to test or to "
-            "report; a ModelCheckpoint that monitors val/bpd (callbacks.checkpoint) is needed."
+            "report; a ModelCheckpoint that monitors val/bpd, mode min (callbacks.checkpoint), is "
+            "needed."
         )
     return found
 
