@@ -1,12 +1,13 @@
 """Kill a short training again and again: does it end with the weights of one that nobody kills?
 
-    python benchmarks/kills.py
+    python benchmarks/kills.py --signal SIGTERM
 
-A training on the digits is ended by SIGKILL at random moments, whatever it is doing, and started
+A training on the digits is ended by a signal at random moments, whatever it is doing, and started
 again with resume=auto; when it has come to its end, another one begins, until all kills are spent.
 Every end is compared, bit for bit, with that of a training that ran through: weights, their
-average, optimizer and schedule. Writes a table to benchmarks/results/; the exit status is 1 where
-anything differs or a resumed training fails.
+average, optimizer and schedule. A signal that saves must lose no step, and have its exit status.
+Writes a table to benchmarks/results/; the exit status is 1 where anything differs, is lost, or a
+resumed training fails.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import argparse
 import multiprocessing
 import os
 import random
+import re
 import runpy
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +33,7 @@ from training_state import TRAINING_STATE, difference
 # Imported before the trainings are forked off, so that they start at once.
 import attnflow.evaluation.evaluate
 import attnflow.training.train  # noqa: F401
+from attnflow.utils.signals import end_at_signals
 
 ROOT = Path(__file__).parents[1]
 TRAINING = (
@@ -43,17 +47,33 @@ TRAINING = (
     "callbacks.progress=null",
     "callbacks.summary=null",
 )
-COLUMNS = ("ranks", "kills", "while writing", "trainings", "same weights", "failed")
+COLUMNS = (
+    "ranks",
+    "signal",
+    "kills",
+    "while writing",
+    "trainings",
+    "same weights",
+    "lost",
+    "failed",
+)
+# What is said once a signal's step is saved.
+SAVED = re.compile(r"training ends after step (\d+)")
 
 
 @dataclass
 class Tally:
-    """What happened."""
+    """What happened.
+
+    Attributes:
+        lost: signals after which ``last.ckpt`` does not hold the step that it should.
+    """
 
     kills: int = 0
     while_writing: int = 0
     trainings: int = 0
     same: int = 0
+    lost: int = 0
     failed: list[str] = field(default_factory=list)
 
 
@@ -80,7 +100,9 @@ def last(folder: Path) -> dict | None:
     return torch.load(path, weights_only=True) if path.exists() else None
 
 
-def kill_again_and_again(folder: Path, kills: int, ranks: int, dice: random.Random) -> Tally:
+def kill_again_and_again(
+    folder: Path, kills: int, ranks: int, signum: signal.Signals, dice: random.Random
+) -> Tally:
     """Run ``kills`` kills; returns what came of it."""
     started = time.perf_counter()
     process = start(folder / "whole", ranks)
@@ -92,7 +114,7 @@ def kill_again_and_again(folder: Path, kills: int, ranks: int, dice: random.Rand
     tally = Tally()
     while tally.kills < kills:
         tally.trainings += 1
-        survive(folder / str(tally.trainings), whole, tally, kills, ranks, seconds, dice)
+        survive(folder / str(tally.trainings), whole, tally, kills, ranks, signum, seconds, dice)
     return tally
 
 
@@ -102,23 +124,32 @@ def survive(
     tally: Tally,
     kills: int,
     ranks: int,
+    signum: signal.Signals,
     seconds: float,
     dice: random.Random,
 ) -> None:
     """One training to its end, killed at random moments while there are kills left."""
+    log = folder.parent / f"{folder.name}.log"
     while True:
         process = start(folder, ranks)
         process.join(dice.uniform(0, seconds / 2) if tally.kills < kills else None)
         if process.exitcode is not None:
             break
-        process.kill()
+        os.kill(process.pid, signum)
         process.join()
         tally.kills += 1
         tally.while_writing += bool(list(folder.glob("checkpoints/*.tmp")))
         step = (last(folder) or {}).get("global_step", 0)
-        print(f"kill {tally.kills} of training {tally.trainings}: last.ckpt holds step {step}")
+        print(f"{signum.name} {tally.kills} of training {tally.trainings}: at step {step}")
+        if process.exitcode == 0:  # it had come to its end
+            break
+        if process.exitcode != (-9 if signum == signal.SIGKILL else 128 + signum):
+            tally.failed.append(log.read_text())
+            return
+        said = SAVED.findall(log.read_text())
+        tally.lost += bool(said) and step < int(said[-1])
     if process.exitcode:
-        tally.failed.append((folder.parent / f"{folder.name}.log").read_text())
+        tally.failed.append(log.read_text())
         return
     end = last(folder)
     tally.same += all(difference(end[part], whole[part]) is None for part in TRAINING_STATE)
@@ -128,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--signal", choices=("SIGKILL", "SIGTERM", "SIGINT"), default="SIGKILL")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--out", type=Path, default=tables.RESULTS, help="folder of the table")
     options = parser.parse_args(arguments)
@@ -135,12 +167,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if getattr(options, name) < 1:
             parser.error(f"{name} is {getattr(options, name)}; 1 or more is accepted")
     torch.set_num_threads(1)
+    signum = signal.Signals[options.signal]
+    end_at_signals()  # in the trainings too, from their first moment on
     with tempfile.TemporaryDirectory() as folder:
         dice = random.Random(options.seed)
-        tally = kill_again_and_again(Path(folder), options.kills, options.ranks, dice)
+        tally = kill_again_and_again(Path(folder), options.kills, options.ranks, signum, dice)
     tables.RESULTS = options.out
     tables.save_table(
-        f"kills_{options.ranks}",
+        f"kills_{options.signal.lower()}_{options.ranks}",
         "Trainings killed at random moments, against one that ran through",
         COLUMNS,
         [
@@ -148,10 +182,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 str(value)
                 for value in (
                     options.ranks,
+                    options.signal,
                     tally.kills,
                     tally.while_writing,
                     tally.trainings,
                     tally.same,
+                    tally.lost,
                     len(tally.failed),
                 )
             ]
@@ -159,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     for log in tally.failed:
         print(log, file=sys.stderr)
-    sys.exit(int(tally.same < tally.trainings))
+    sys.exit(int(tally.same < tally.trainings or tally.lost > 0))
 
 
 if __name__ == "__main__":

@@ -10,16 +10,19 @@ from conftest import ROOT
 
 
 @pytest.mark.slow
-def test_killed_trainings_end_the_same(tmp_path) -> None:
+@pytest.mark.parametrize("signal", ["SIGKILL", "SIGINT"])
+def test_killed_trainings_end_the_same(tmp_path, signal) -> None:
     """In a process that has computed no gradient: it forks its trainings."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "kills.py"), "--kills", "3"]
     run = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "kills.py"), "--kills", "3", "--out", tmp_path],
+        [*command, "--signal", signal, "--out", tmp_path],
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    row = (tmp_path / "kills_1.md").read_text().splitlines()[-1].split("|")
-    ranks, kills, _, trainings, same, failed = (int(cell) for cell in row[1:-1])
-    assert (ranks, kills, failed) == (1, 3, 0)
-    assert same == trainings >= 1
+    table = (tmp_path / f"kills_{signal.lower()}_1.md").read_text()
+    row = [cell.strip() for cell in table.splitlines()[-1].split("|")[1:-1]]
+    ranks, told, kills, _, trainings, same, lost, failed = row
+    assert (ranks, told, kills, lost, failed) == ("1", signal, "3", "0", "0")
+    assert int(same) == int(trainings) >= 1
