@@ -77,6 +77,33 @@ def refused(command, name: str, *arguments: str) -> str:
         (["scheduler.warmup_steps=-1"], "warmup_steps is -1"),
         (["scheduler.final_fraction=2"], "final_fraction is 2"),
         (["callbacks.pictures.every_n_epochs=0"], "every_n_epochs is 0"),
+        # What other libraries say themselves.
+        (["logger=wandb", "logger.wandb.project='a/b:c?'"], "wandb: UsageError: Invalid project"),
+        (["optimizer.lr=${nothing}"], "optimizer.lr: InterpolationKeyError: Interpolation key"),
+        (["data.global_batch_size=${oc.env:NO_SUCH}"], "Environment variable 'NO_SUCH' not found"),
+        (["coupling_net.hidden_channels=20000000"], "out of memory (RuntimeError: "),
+        (["+trainer.gradient_clip_algorithm=half"], "`gradient_clip_algorithm` half is invalid"),
+        (["+trainer.profiler=fast"], "MisconfigurationException"),
+        (["+scheduler.colour=red"], "scheduler: expected what can be called with (AdamW"),
+        (["scheduler._target_=torch.optim.lr_scheduler.StepLR"], "scheduler: expected what can"),
+        # What no name leads to.
+        (["attention._target_=nowhere.Mine"], "there is no module 'nowhere': expected one that"),
+        (["attention._target_=attnflow.transforms.IMapp"], "did you mean 'IMap'?"),
+        (["attention._target_=attnflow.transforms.IMap.x"], "but IMap has no 'x'"),
+        (["attention._target_=attnflow.version.__version__"], "a class or a function, got str"),
+        (["attention._target_=3"], "attention._target_: expected the full name of a class, got 3"),
+        (["+data.augment=[{_target_:nowhere.Flip}]"], "data.augment.0._target_ is 'nowhere.Flip'"),
+        # What is no part of a model, or of data.
+        (
+            ["~attention", "+attention={_target_:torch.nn.Identity,_partial_:true}"],
+            "base.Transform or of a subclass",
+        ),
+        (["~prior", "+prior={_target_:torch.nn.Linear,_partial_:true}"], "prior: expected what"),
+        (
+            ["~data", "+data={_target_:torch.nn.Identity}"],
+            "data: expected an object of attnflow.data.base",
+        ),
+        (["~attention", "+attention={kernel_size:1}"], "attention: expected a class or a function"),
     ],
 )
 def test_bad_configs_are_named(command, arguments, named) -> None:

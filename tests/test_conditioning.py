@@ -96,7 +96,7 @@ def test_wrong_conditions_are_named() -> None:
         model.sample(2, {"label": torch.tensor([0, 3])})
     with pytest.raises(AttnFlowError, match="conditioned on 'label'"):
         model.sample(2, {"index": torch.tensor([0, 3])})
-    with pytest.raises(AttnFlowError, match="2 samples were asked for, with a context of 3 rows"):
+    with pytest.raises(AttnFlowError, match="context: expected 2 rows, one for each sample, got 3"):
         model.sample(2, {"label": torch.tensor([0, 1, 2])})
     with pytest.raises(AttnFlowError, match="context is None"):
         model.sample(2)

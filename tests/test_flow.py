@@ -202,3 +202,80 @@ def test_bad_sampling_is_named() -> None:
         flow.sample(1, temperature=-1)
     with pytest.raises(AttnFlowError, match="context is a Context"):
         flow.log_prob(torch.rand(1, 1, 4, 4).double(), Context(torch.zeros(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda f, x: f.log_prob((255 * x).to(torch.uint8)), "expected continuous values of"),
+        (lambda f, x: f.log_prob(x.float()), "expected torch.float64 as the flow's weights"),
+        (lambda f, x: f.log_prob(torch.rand(2, 1, 8, 8)), "(B, 1, 4, 4), got (2, 1, 8, 8)."),
+        (lambda f, x: f.encode(x.expand(-1, 3, -1, -1)), "(B, 1, 4, 4), got (2, 3, 4, 4)."),
+        (lambda f, x: f.encode(x[0]), "got (1, 4, 4); a single one has a batch axis of 1"),
+        (lambda f, x: f.log_prob(x[:0]), "got an empty batch."),
+        (lambda f, x: f.log_prob([x]), "x: expected a tensor (B, 1, 4, 4), got a list."),
+        (lambda f, x: f.log_prob(x.to("meta")), "expected values on cpu, where the flow is, got"),
+        (lambda f, x: f.log_prob(x.bool()), "got torch.bool"),
+        (lambda f, x: f.decode([]), "latents: expected"),
+        (lambda f, x: f.decode(f.encode(x)[0]), "latents: expected"),
+        (lambda f, x: f.decode([x, *f.encode(x)[1:]]), "the latent of level 0: expected the shape"),
+        (lambda f, x: f.sample(-1), "expected a whole number of 1 or more, got -1."),
+        (lambda f, x: f.sample("3"), "expected a whole number of 1 or more, got '3'."),
+        (lambda f, x: f.sample(2, batch_size=0), "batch_size: expected a whole number"),
+        (lambda f, x: f.sample(2, temperature="0.5"), "temperature: expected a number of 0 or"),
+        (lambda f, x: f.sample(2, temperature=float("nan")), "got nan."),
+    ],
+)
+def test_what_a_flow_does_not_take_is_told_in_one_sentence(call, sentence) -> None:
+    flow = small_flow()
+    with pytest.raises(AttnFlowError) as told:
+        call(flow, torch.rand(2, 1, 4, 4).double())
+    assert sentence in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("context", "sentence"),
+    [
+        (None, "the flow's context is None"),
+        (torch.zeros(2, 3), "context: expected an attnflow.Context, got a Tensor."),
+        (Context(torch.zeros(5, 3)), "context: expected 2 rows"),
+        (Context(torch.zeros(2, 4)), "context: expected 3 channels, got 4."),
+        (Context(maps=(torch.zeros(2, 3, 4, 4),) * 3), "expected maps of 1 levels, got 3."),
+    ],
+)
+def test_a_context_that_does_not_fit_is_told(context, sentence) -> None:
+    flow = Flow((1, 4, 4), levels=1, steps=1, context_channels=3)
+    with pytest.raises(AttnFlowError) as told:
+        flow.log_prob(torch.rand(2, 1, 4, 4), context)
+    assert sentence in str(told.value)
+
+
+class NoTransform(torch.nn.Module):
+    """An attention from elsewhere."""
+
+    def __init__(self, channels: int, parity: int, image_size: tuple, context_channels: int):
+        super().__init__()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"attention": NoTransform}, "attention: expected an object of attnflow.transforms.base."),
+        (
+            {"attention": torch.nn.Identity()},
+            "that makes one, got a Identity.",
+        ),
+        ({"attention": "imap"}, "attention: expected a class or a function, got 'imap'."),
+        ({"attention": IMap(4)}, "that makes one, got a IMap."),
+        (
+            {"coupling": torch.nn.BatchNorm2d},
+            "coupling: expected what can be called with (int,",
+        ),
+        ({"prior": lambda n, **_: torch.nn.Identity()}, "prior: expected an object of attnflow.tr"),
+        ({"actnorm": lambda n, **_: None}, "got one of builtins.NoneType."),
+    ],
+)
+def test_what_is_no_transform_is_told_by_its_part(arguments, sentence) -> None:
+    with pytest.raises(AttnFlowError) as told:
+        Flow((1, 4, 4), levels=1, steps=1, **arguments)
+    assert sentence in str(told.value)

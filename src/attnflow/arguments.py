@@ -144,15 +144,18 @@ def call(name: str, called: object, *args: object, **kwargs: object) -> Any:
     """
     if not callable(called):
         raise AttnFlowError(f"{name}: expected a class or a function, got {called!r}.")
+    function, given, named = called, args, kwargs
+    while isinstance(function, partial):
+        given, named = (*function.args, *given), {**function.keywords, **named}
+        function = function.func
     try:
-        inspect.signature(called).bind(*args, **kwargs)
+        inspect.signature(function).bind(*given, **named)
     except ValueError:  # built-in code without a signature
         pass
     except TypeError as error:
-        function = called.func if isinstance(called, partial) else called
-        given = [*(type(each).__name__ for each in args), *(f"{key}=" for key in kwargs)]
+        passed = [*(type(each).__name__ for each in args), *(f"{key}=" for key in kwargs)]
         raise AttnFlowError(
-            f"{name}: expected what can be called with ({', '.join(given)}), got "
+            f"{name}: expected what can be called with ({', '.join(passed)}), got "
             f"{getattr(function, '__qualname__', function)}: {error}."
         ) from error
     return called(*args, **kwargs)
@@ -162,8 +165,8 @@ def check_kind(name: str, value: object, kind: type) -> None:
     """Raise :class:`AttnFlowError` unless ``value`` is an instance of ``kind`` (or a subclass)."""
     if not isinstance(value, kind):
         raise AttnFlowError(
-            f"{name}: expected a {kind.__name__} ({kind.__module__}.{kind.__qualname__}, or a "
-            f"subclass), got {type(value).__name__} of {type(value).__module__}."
+            f"{name}: expected an object of {kind.__module__}.{kind.__qualname__} or of a "
+            f"subclass, got one of {type(value).__module__}.{type(value).__qualname__}."
         )
 
 

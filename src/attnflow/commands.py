@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -104,6 +105,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
                 write_whole(folder / ERROR_FILE, told)
         if sentence is None:
             raise
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            traceback.print_exc()
         sys.exit(f"error: {sentence}")
     else:
         (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier try

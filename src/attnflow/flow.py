@@ -373,6 +373,9 @@ def make(part: str, factory: TransformFactory, *args: object, **kwargs: object) 
     Raises:
         AttnFlowError: it cannot be called with the numbers of the place, or makes no Transform.
     """
+    if isinstance(factory, nn.Module):
+        kind = type(factory).__name__
+        raise AttnFlowError(f"{part}: expected a class or a function that makes one, got a {kind}.")
     made = call(part, factory, *args, **kwargs)
     check_kind(part, made, Transform)
     return made

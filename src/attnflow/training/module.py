@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
+from attnflow.arguments import call, check_kind
 from attnflow.checkpoint import KEY
 from attnflow.distributed import all_reduce_sum, world_size
 from attnflow.errors import AttnFlowError, check_least
@@ -127,13 +128,17 @@ class FlowModule(LightningModule):
 
     def configure_optimizers(self) -> Optimizer | dict:
         try:
-            optimizer = self.make_optimizer(self.parameters())
+            optimizer = call("optimizer", self.make_optimizer, self.parameters())
+            check_kind("optimizer", optimizer, Optimizer)
+        except AttnFlowError:
+            raise
         except (TypeError, ValueError) as error:  # options that torch refuses
             raise AttnFlowError(f"the optimizer refuses its options: {error}.") from error
         if self.make_scheduler is None:
             return optimizer
         total_steps = planned_steps(self.trainer, self.progress)
-        scheduler = self.make_scheduler(optimizer, total_steps=total_steps)
+        scheduler = call("scheduler", self.make_scheduler, optimizer, total_steps=total_steps)
+        check_kind("scheduler", scheduler, LRScheduler)
         with quiet_warnings():  # of steps that the optimizer has made in an earlier leg
             for _ in range(self.progress.step):
                 scheduler.step()

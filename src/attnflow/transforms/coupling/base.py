@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from attnflow.arguments import call, check_kind
 from attnflow.context import Context
 from attnflow.transforms.base import Transform, halves, sum_per_sample
 from attnflow.transforms.coupling.nets import ConvNet
@@ -38,7 +39,9 @@ class Coupling(Transform):
     ) -> None:
         super().__init__()
         half = halves(num_channels, type(self).__name__)
-        self.net = net(half, half * self.parameters_per_value, context_channels=context_channels)
+        width = half * self.parameters_per_value
+        self.net = call("coupling_net", net, half, width, context_channels=context_channels)
+        check_kind("coupling_net", self.net, nn.Module)
 
     def transform(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """z and log|dz/dx| of every value, from parameters (B, k C / 2, H, W)."""
