@@ -16,6 +16,7 @@ from torch import Tensor
 from attnflow.checkpoint import read_checkpoint
 from attnflow.errors import AttnFlowError
 from attnflow.utils.files import write_whole
+from attnflow.utils.files import write_whole
 
 __all__ = ["carry_best"]
 
@@ -95,7 +96,8 @@ def _going_on(
 ) -> dict[str, Any]:
     """The keeper's state, as if it had kept these files itself."""
     sign = 1 if keeper.mode == "min" else -1
-    ranked = sorted(kept, key=lambda path: sign * float(kept[path]))[: max(keeper.save_top_k, 0)]
+    most = len(kept) if keeper.save_top_k == -1 else keeper.save_top_k
+    ranked = sorted(kept, key=lambda path: sign * float(kept[path]))[:most]
     full = ranked and len(ranked) == keeper.save_top_k
     return dict(before) | {
         "dirpath": keeper.dirpath,
