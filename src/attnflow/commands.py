@@ -82,7 +82,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
             if is_first(config):
                 lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
             check_seed(config.seed)
-            check_config_types(OmegaConf.to_container(config))
+            check_config_types(given(config))
             original = original_of(config, folder, Path(hydra.sweep.dir)) if sweeping else None
             if original:
                 value = skip(folder, original)
@@ -126,6 +126,17 @@ class FailedJobs(HydraCallback):
 def exit_status() -> int:
     """1 if a job of this command's sweep failed, else 0."""
     return int(bool(_failed_jobs))
+
+
+def given(config: DictConfig) -> dict[str, Any]:
+    """The options that a command is given, in plain containers, interpolations as they are.
+
+    Those of an evaluation's data that are null are not: they are what the checkpoint holds.
+    """
+    plain = OmegaConf.to_container(config)
+    if "ckpt_path" in plain:
+        plain["data"] = {name: value for name, value in plain["data"].items() if value is not None}
+    return plain
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:

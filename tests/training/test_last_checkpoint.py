@@ -99,7 +99,9 @@ def test_who_waits_for_a_signal_gets_it_after_the_checkpoint(train, tmp_path, si
 
 
 def save(path: Path, step: int) -> None:
-    content = {"attnflow": {}, "state_dict": {"weight": torch.full((1000,), step)}}
+    config = {"data": {}, "choices": {}, "seed": 0}
+    described = {"config": config, "data_spec": {}}
+    content = {"attnflow": described, "state_dict": {"weight": torch.full((1000,), step)}}
     SafeCheckpointIO().save_checkpoint(content | {"global_step": step}, path)
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from attnflow.checkpoint import read_checkpoint
 from attnflow.errors import AttnFlowError
 from attnflow.utils.files import write_whole
-from attnflow.utils.files import write_whole
 
 __all__ = ["carry_best"]
 
