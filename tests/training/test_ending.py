@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from lightning.pytorch.callbacks import Timer
 from runs import assert_same_training, last
 
 from attnflow.training.ending import falls_due
+from attnflow.training.module import FlowModule
 
 # Three batches an epoch, a schedule that does not depend on where training stops.
 TINY = [
@@ -124,6 +126,38 @@ def test_a_trial_run_keeps_no_checkpoint_and_says_so(train) -> None:
     assert 3 < figures["test/bpd"] < 6
     assert "as trainer.fast_dev_run keeps none" in (run_dir / "train.log").read_text()
     assert not (run_dir / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("how", ["deleted", "damaged", "folder"])
+def test_a_best_checkpoint_that_is_gone_costs_no_figures(train, tmp_path, monkeypatch, how) -> None:
+    """Training goes uphill, so that the best step is not the last one."""
+    take = FlowModule.on_train_batch_start
+
+    def on_train_batch_start(self: FlowModule, batch: dict, batch_idx: int) -> None:
+        best = Path(self.trainer.checkpoint_callbacks[0].best_model_path)
+        if self.global_step == 5 and how == "folder":
+            shutil.rmtree(best.parent)
+            best.parent.write_text("")
+        elif self.global_step == 5:
+            best.unlink() if how == "deleted" else best.write_text("")
+        take(self, batch, batch_idx)
+
+    monkeypatch.setattr(FlowModule, "on_train_batch_start", on_train_batch_start)
+    options = [*TINY, "trainer.check_val_every_n_epoch=1", "+optimizer.maximize=true"]
+    run_dir = tmp_path / "gone"
+    if how == "folder":  # last.ckpt is lost too, and that is an error
+        with pytest.raises(SystemExit, match="could not be written"):
+            train(*options, run_dir=run_dir)
+    else:
+        train(*options, run_dir=run_dir)
+    figures = results(run_dir)
+    assert figures["val/step"] == figures["test/step"] == figures["steps"] == 6
+    assert figures["val/bpd"] == pytest.approx(column(run_dir, "val/bpd")[6])
+    assert figures["test/bpd"] > 0
+    log = (run_dir / "train.log").read_text()
+    assert log.count("figures are those of the weights that training ended with, at step 6") == 1
+    if how != "folder":
+        assert f"{run_dir}/checkpoints/best.ckpt" in log
 
 
 @pytest.mark.parametrize("logged_every", [2, 1000])

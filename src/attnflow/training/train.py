@@ -221,7 +221,8 @@ def load_best(module: FlowModule, trainer: Trainer) -> dict[str, float | int]:
     """Put the best checkpoint's averaged weights, those that eval.py reads, into the module.
 
     Lightning's own loading would bring back the weights that training goes on from. Where no
-    checkpoint was kept, the module has the averaged weights of the last step.
+    checkpoint was kept, or the one that was kept is gone, the module has the averaged weights of
+    the last step.
 
     Returns:
         ``val/bpd`` and ``val/step`` of these very weights.
@@ -229,19 +230,25 @@ def load_best(module: FlowModule, trainer: Trainer) -> dict[str, float | int]:
     Raises:
         AttnFlowError: no checkpoint was kept, and nothing was validated.
     """
+    reason = "no checkpoint was kept"
+    if trainer.fast_dev_run:
+        reason += ", as trainer.fast_dev_run keeps none"
     if path := best_checkpoint(trainer):
-        checkpoint = read_checkpoint(path)
-        module.model.load_state_dict(model_state(checkpoint))
-        return {"val/bpd": validation_score(checkpoint), "val/step": checkpoint["global_step"]}
+        try:
+            checkpoint = read_checkpoint(path)
+        except AttnFlowError as error:  # deleted or damaged while training
+            reason = str(error).rstrip(".")
+        else:
+            module.model.load_state_dict(model_state(checkpoint))
+            return {"val/bpd": validation_score(checkpoint), "val/step": checkpoint["global_step"]}
     if "val/bpd" not in trainer.callback_metrics:
         raise AttnFlowError(
             "nothing was validated, so there is nothing to test or to report; a training of at "
             "least one step is needed."
         )
     log.warning(
-        "no checkpoint was kept%s; figures are those of the weights that training ended with, at "
-        "step %d.",
-        ", as trainer.fast_dev_run keeps none" if trainer.fast_dev_run else "",
+        "%s; figures are those of the weights that training ended with, at step %d.",
+        reason,
         trainer.global_step,
     )
     return {
@@ -265,7 +272,8 @@ def finish(
 ) -> None:
     """Write results.json, draw the final samples and print where they lie."""
     path = write_results(run_dir, {**results, "seed": plain["seed"], **plain["choices"]})
-    notes = {"results": path, "best checkpoint": best_checkpoint(trainer) or "none"}
+    best = best_checkpoint(trainer)
+    notes = {"results": path, "best checkpoint": best if Path(best).is_file() else "none"}
     picture = run_dir / "samples" / "final.png"
     with decoration(f"picture {picture.name}"):
         model = module.model.eval()
