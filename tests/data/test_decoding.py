@@ -240,3 +240,18 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path) -> None:
     (tmp_path / "folder.png").mkdir()  # what root may not open either
     with pytest.raises(AttnFlowError, match=r"folder\.png cannot be opened \(Is a directory\)"):
         decode(tmp_path / "folder.png", 3)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "shape"), [("ppm", (5, 7, 3)), ("pgm", (5, 7)), ("pbm", (5, 9))]
+)
+def test_two_images_in_one_netpbm_file_are_refused(tmp_path, suffix, shape) -> None:
+    file = tmp_path / f"x.{suffix}"
+    image = Image.fromarray(pixels(*shape))
+    (image.convert("1") if suffix == "pbm" else image).save(file)
+    one = file.read_bytes()
+    file.write_bytes(one + b"\n")
+    assert decode(file, 3 if suffix == "ppm" else 1).shape[1:] == shape[:2]
+    file.write_bytes(one + one)
+    with pytest.raises(AttnFlowError, match="holds several images"):
+        decode(file, 3)

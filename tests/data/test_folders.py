@@ -571,3 +571,66 @@ def test_cityscapes_says_what_is_missing(cityscapes, tmp_path) -> None:
         CityscapesDataModule(str(cityscapes), direction="photo2label")
     with pytest.raises(AttnFlowError, match=r"data\.size is \[128\]"):
         CityscapesDataModule(str(cityscapes), size=[128])
+
+
+@pytest.mark.parametrize("form", ["the same", "in other words", "linked", "hard links", "one file"])
+def test_a_condition_that_is_the_image_is_refused(tmp_path, form) -> None:
+    write_many(tmp_path / "img", 20)
+    dirs = {"image_dir": "img", "condition_dir": "cond"}
+    if form == "the same":
+        dirs["condition_dir"] = "img"
+    elif form == "in other words":
+        dirs["condition_dir"] = f"../{tmp_path.name}/img/../img"
+    elif form == "linked":
+        (tmp_path / "cond").symlink_to("img")
+    else:
+        write_many(tmp_path / "cond", 20)
+        for number in range(20 if form == "hard links" else 1):
+            (tmp_path / "cond" / f"{number}.png").unlink()
+            (tmp_path / "cond" / f"{number}.png").hardlink_to(tmp_path / "img" / f"{number}.png")
+    with pytest.raises(AttnFlowError, match=r"expected other files for .*img/0\.png in both"):
+        PairedFolderDataModule(str(tmp_path), size=4, **dirs).setup()
+
+
+def test_copies_of_images_may_be_conditions(tmp_path) -> None:
+    write_many(tmp_path / "img", 20)
+    write_many(tmp_path / "cond", 20)
+    data = PairedFolderDataModule(str(tmp_path), image_dir="img", condition_dir="cond", size=4)
+    assert len(data.dataset("train")) == 16
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"convert": "false"},
+        {"skip_corrupt": "no"},
+        {"in_memory": 1},
+        {"size": "abc"},
+        {"size": 8.0},
+        {"num_workers": 1.5},
+        {"global_batch_size": True},
+        {"seed": "0"},
+    ],
+)
+@pytest.mark.parametrize("make", [ImageFolderDataModule, PairedFolderDataModule])
+def test_options_of_another_type_are_refused(tmp_path, make, option) -> None:
+    ((name, value),) = option.items()
+    with pytest.raises(AttnFlowError, match=f"^data.{name} is {value!r}; .* is accepted"):
+        make(str(tmp_path), **option)
+
+
+def test_classes_whose_names_differ_by_their_unicode_form_are_refused(tmp_path) -> None:
+    write_many(tmp_path / "caf\u00e9", 10)
+    write_many(tmp_path / "cafe\u0301", 10)
+    with pytest.raises(AttnFlowError, match=r"differ by Unicode form \(NFC, NFD\) alone"):
+        ClassFolderDataModule(str(tmp_path), size=4).setup()
+
+
+@pytest.mark.parametrize("shape", [(2001, 1), (1, 5000)])
+def test_images_that_would_be_scaled_beyond_measure_are_refused(tmp_path, shape) -> None:
+    write_image(tmp_path / "0.png", *shape, 3)
+    data = ImageFolderDataModule(str(tmp_path), size=8)
+    with pytest.raises(AttnFlowError, match=r"0\.png has size .* less than a thousandth"):
+        data.sample(tmp_path / "0.png")
+    write_image(tmp_path / "1.png", 900, 1, 3)
+    assert data.sample(tmp_path / "1.png")["image"].shape == (3, 8, 8)

@@ -228,3 +228,30 @@ def test_digits_inpaint_is_one_digit_in_two_halves() -> None:
     assert fields["image"].shape[1:] == data.spec.image_shape == (1, 8, 4)
     assert fields["condition"].shape[1:] == data.spec.condition_shape
     assert data.spec.condition_bins == 17
+
+
+@pytest.mark.parametrize("augment", ["abc", None, 3, {"flip": 1}])
+def test_an_augmentation_that_is_no_list_is_named(augment) -> None:
+    with pytest.raises(AttnFlowError, match=r"data\.augment: expected a list of torchvision"):
+        PhotosColorizeDataModule(augment=augment)
+
+
+@pytest.mark.parametrize("element", ["abc", None, v2.RandomHorizontalFlip])
+def test_what_is_no_transform_is_named(element) -> None:
+    with pytest.raises(AttnFlowError, match=r"data\.augment\[1\]: expected a torchvision v2"):
+        PhotosColorizeDataModule(augment=[v2.RandomHorizontalFlip(), element])
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        v2.RandomCrop(99),
+        v2.Normalize([0.5], [0.5]),
+        v2.MixUp(num_classes=3),
+        lambda pictures: list(pictures.values()),
+    ],
+)
+def test_transforms_that_fail_are_told_by_their_number(transform) -> None:
+    data = PhotosColorizeDataModule(size=32, augment=[v2.RandomHorizontalFlip(), transform])
+    with pytest.raises(AttnFlowError, match=r"^data\.augment\[1\]: expected a transform "):
+        next(iter(data.train_dataloader()))

@@ -226,3 +226,12 @@ def test_folders_are_absolute_and_may_be_in_the_home(tmp_path, monkeypatch) -> N
     for path in ("", 5, None, True):
         with pytest.raises(AttnFlowError, match=r"data\.data_dir: expected the path of a folder"):
             data_folder(path)
+
+
+def test_splits_that_share_an_image_by_a_hard_link_are_refused(tmp_path) -> None:
+    write_many(tmp_path / "train", 10)
+    write_many(tmp_path / "test", 3)
+    (tmp_path / "test" / "leak.png").hardlink_to(tmp_path / "train" / "4.png")
+    splits = Splits(tmp_path)
+    with pytest.raises(AttnFlowError, match=r"share 1 images, .*/train/4\.png the first"):
+        [splits.found(split) for split in ("train", "test")]

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import results
+from hydra.errors import InstantiationException
 from PIL import Image
 
+from attnflow import AttnFlowError
 from attnflow.checkpoint import KEY, read_checkpoint
+from attnflow.evaluation.data import evaluated_data
 
 RNG = np.random.default_rng(0)
 
@@ -83,3 +86,35 @@ def test_class_frequencies_of_images_that_are_read_one_by_one(checkpoint, comman
     figures = results(command("eval", f"ckpt_path={checkpoint}", *lazy))
     assert 0 <= figures["test/bayes_accuracy"] <= 1
     assert torch.isfinite(torch.tensor(figures["test/bpd"]))
+
+
+@pytest.mark.parametrize("classes", ["[bee,ant]", "[ant]", "[ant,wasp]", "ant"])
+def test_classes_keep_the_order_of_the_labels(checkpoint, command, classes) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command("eval", f"ckpt_path={checkpoint}", f"+data.classes={classes}")
+    assert "data.classes: expected ['ant', 'bee'], in the order of" in str(stopped.value)
+
+
+@pytest.mark.parametrize("option", ["convert=maybe", "size=abc", "num_workers=1.5", "augment=abc"])
+def test_options_of_the_data_are_checked_by_their_types(held_data, option) -> None:
+    name, value = option.split("=")
+    changes = {name: float(value) if value == "1.5" else value}
+    with pytest.raises(
+        (AttnFlowError, InstantiationException), match=rf"data\.{name}( is |: expected)"
+    ):
+        evaluated_data(held_data, {}, changes)
+
+
+def test_what_a_data_class_alone_hints_at_is_checked_as_training_checks_it(held_data) -> None:
+    with pytest.raises(AttnFlowError, match=r"data\.num_classes is 'two'"):
+        evaluated_data(held_data, {}, {"num_classes": "two"})
+
+
+@pytest.fixture
+def held_data(tmp_path) -> dict[str, object]:
+    """``data`` of a checkpoint's config."""
+    return {
+        "_target_": "attnflow.data.ClassFolderDataModule",
+        "data_dir": str(tmp_path),
+        "classes": ["ant", "bee"],
+    }

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from attnflow.errors import AttnFlowError
 from attnflow.noise import sample_keys
 
-__all__ = ["Augmented"]
+__all__ = ["Augmented", "check_augment"]
 
 # What a transform changes, the same way in all of them; labels and indices stay.
 PICTURES = ("image", "condition")
@@ -34,7 +33,7 @@ class Augmented(Dataset):
 
     def __init__(self, dataset: Dataset, transforms: Sequence[Callable], seed: int = 0) -> None:
         self.dataset, self.seed = dataset, seed
-        self.transform = v2.Compose(list(transforms))
+        self.transforms = tuple(transforms)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -51,7 +50,9 @@ class Augmented(Dataset):
         # torch.manual_seed would seed the accelerators too, whose noise is none of our business.
         torch.default_generator.manual_seed(int(sample_keys(self.seed, epoch, torch.tensor(index))))
         pictures = {n: tv_tensors.Image(sample[n]) for n in PICTURES if n in sample}
-        changed = {n: p.as_subclass(Tensor) for n, p in self.transform(pictures).items()}
+        for number, transform in enumerate(self.transforms):
+            pictures = transformed(f"data.augment[{number}]", transform, pictures)
+        changed = {n: p.as_subclass(Tensor) for n, p in pictures.items()}
         for name, picture in changed.items():
             if picture.shape != sample[name].shape:
                 raise AttnFlowError(
@@ -64,3 +65,42 @@ class Augmented(Dataset):
                     "whole numbers are accepted."
                 )
         return sample | changed
+
+
+def check_augment(augment: object) -> tuple[Callable, ...]:
+    """The transforms; raises :class:`AttnFlowError` for what is no list of such."""
+    if not isinstance(augment, Sequence) or isinstance(augment, str):
+        raise AttnFlowError(
+            f"data.augment: expected a list of torchvision v2 transforms, [] for none, got "
+            f"{augment!r}."
+        )
+    for number, transform in enumerate(augment):
+        if not callable(transform) or isinstance(transform, type):
+            raise AttnFlowError(
+                f"data.augment[{number}]: expected a torchvision v2 transform, got {transform!r}."
+            )
+    return tuple(augment)
+
+
+def transformed(name: str, transform: Callable, pictures: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a transform makes of pictures.
+
+    Raises:
+        AttnFlowError: it fails, or makes something else.
+    """
+    kind = getattr(transform, "__name__", type(transform).__name__)
+    try:
+        made = transform(pictures)
+    except Exception as error:  # a user's own, which may raise anything
+        shapes = " and ".join(f"an {n} of {tuple(p.shape)}" for n, p in pictures.items())
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise AttnFlowError(
+            f"{name}: expected a transform of single images of whole numbers, got {kind}, which "
+            f"fails at {shapes}: {reason}."
+        ) from error
+    if not isinstance(made, dict) or not all(isinstance(p, Tensor) for p in made.values()):
+        raise AttnFlowError(
+            f"{name}: expected a transform that takes a dict of images to one, got {kind}, which "
+            f"makes a {type(made).__name__}."
+        )
+    return made

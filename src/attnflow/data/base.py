@@ -14,7 +14,8 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from attnflow.data.augmentation import Augmented
+from attnflow.arguments import check_types
+from attnflow.data.augmentation import Augmented, check_augment
 from attnflow.data.order import EpochSampler, LazyLoader, NumberedEpochSampler
 from attnflow.data.spec import DataSpec
 from attnflow.errors import AttnFlowError, check_least
@@ -61,10 +62,12 @@ class ImageDataModule(LightningDataModule):
         augment: Sequence[Callable] = (),
     ) -> None:
         super().__init__()
+        numbers = {"global_batch_size": global_batch_size, "num_workers": num_workers, "seed": seed}
+        check_types(ImageDataModule.__init__, numbers, "data")
         check_least("data.global_batch_size", global_batch_size, 1)
         check_least("data.num_workers", num_workers, 0)
         self.global_batch_size, self.num_workers, self.seed = global_batch_size, num_workers, seed
-        self.augment = tuple(augment)
+        self.augment = check_augment(augment)
         self.datasets: dict[str, Dataset] = {}
 
     @property

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -86,6 +89,7 @@ def open_image(file: Path, background: Colour = WHITE) -> Image.Image:
             opened.seek(0)
             image = Image.open(opened, formats=formats())
             check_pixels(image, header, file)
+            check_no_second(image, opened, file)
             return opaque(ImageOps.exif_transpose(image), background)  # which loads it too
         except AttnFlowError:
             raise
@@ -112,6 +116,21 @@ def check_pixels(image: Image.Image, header: bytes, file: Path) -> None:
         raise AttnFlowError(
             f"{shown(file)} has colours of mode {image.mode}; grey, RGB and palette images are "
             "accepted."
+        )
+
+
+def check_no_second(image: Image.Image, opened: BinaryIO, file: Path) -> None:
+    """Raise :class:`AttnFlowError` where another image follows in a binary PPM, PGM or PBM file.
+
+    Pillow knows of the first alone. An image that is opened, not loaded, tells where it begins.
+    """
+    if image.format != "PPM" or image.tile[0][0] == "ppm_plain":
+        return
+    bits = 1 if image.mode == "1" else 8 * len(image.getbands())
+    opened.seek(image.tile[0][2] + image.height * math.ceil(image.width * bits / 8))
+    if re.match(rb"\s*P[1-7]\s", opened.read(16)):
+        raise AttnFlowError(
+            f"{shown(file)} holds several images; files of one image each are accepted."
         )
 
 

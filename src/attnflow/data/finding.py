@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,13 +31,13 @@ class Found:
     Attributes:
         folder: that was looked through.
         files: in the order of their paths.
-        real: where they really lie, behind all links; as many.
+        real: each by what it is behind all links, symbolic and hard ones.
         left_out: how many entries were left out, by the reason.
     """
 
     folder: Path
     files: list[Path] = field(default_factory=list)
-    real: set[str] = field(default_factory=set)
+    real: dict[Hashable, Path] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -74,7 +74,7 @@ def find_files(folder: Path, suffixes: Collection[str]) -> Found:
                 folders.append((parent / entry.name, real))
             else:
                 found.files.append(parent / entry.name)
-                found.real.add(real)
+                found.real[_hard_linked(entry) or real] = parent / entry.name
     found.files.sort()
     return found
 
@@ -105,6 +105,12 @@ def data_folder(data_dir: str) -> Path:
 def shown(path: Path) -> str:
     """A path as a message tells it: on one line, whatever characters its name has."""
     return str(path) if str(path).isprintable() else repr(str(path))
+
+
+def _hard_linked(entry: os.DirEntry) -> tuple[int, int] | None:
+    """What all hard links to a file have in common; None for one that has a single name."""
+    state = entry.stat()
+    return (state.st_dev, state.st_ino) if state.st_nlink > 1 else None
 
 
 def _why_not(entry: os.DirEntry, seen: bool, suffixes: Collection[str]) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from unicodedata import normalize
 
 import torch
 from torch import Tensor
@@ -92,17 +93,21 @@ class ClassFolderDataModule(ImageFolderDataModule):
         """The names of the class folders, in the order of their labels.
 
         Raises:
-            AttnFlowError: a class without images, or two whose names differ by case alone.
+            AttnFlowError: a class without images, or two whose names differ by case alone, or by
+                how their accents are encoded (NFC or NFD).
         """
         if self.named_classes is not None:
             return self.named_classes
         names = sorted({self.class_of(file) for file in self.splits.all_files})
-        by_case: dict[str, str] = {}
+        alike: dict[str, str] = {}
         for name in names:
-            if by_case.setdefault(name.casefold(), name) != name:
+            other = alike.setdefault(normalize("NFC", normalize("NFC", name).casefold()), name)
+            if other != name:
+                by_case = normalize("NFC", other) != normalize("NFC", name)
+                differ = "case" if by_case else "Unicode form (NFC, NFD)"
                 raise AttnFlowError(
-                    f"{shown(self.data_dir)} has class folders {by_case[name.casefold()]} and "
-                    f"{name}, which differ by case alone; one of them is accepted."
+                    f"{shown(self.data_dir)} has class folders {other} and {name}, which differ by "
+                    f"{differ} alone; one of them is accepted."
                 )
         for root in self.splits.roots:
             for entry in entries(root):

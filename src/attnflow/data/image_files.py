@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from attnflow.arguments import check_types
 from attnflow.data.base import DataSpec, ImageDataModule
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.decoding import CorruptImage, decode, fit, size_of
@@ -19,6 +20,9 @@ from attnflow.data.transparency import parse_background
 from attnflow.errors import AttnFlowError, check_choice
 
 __all__ = ["ImageFilesDataModule"]
+
+# How many times the pixels that are kept an image may have, once it is scaled: they need memory.
+MOST_LEFT_OUT = 1000
 
 
 class ImageFilesDataModule(ImageDataModule):
@@ -54,6 +58,8 @@ class ImageFilesDataModule(ImageDataModule):
         augment: Sequence[Callable] = (),
     ) -> None:
         super().__init__(global_batch_size, num_workers, seed, augment)
+        flags = {"convert": convert, "in_memory": in_memory, "skip_corrupt": skip_corrupt}
+        check_types(ImageFilesDataModule.__init__, {"size": size, **flags}, "data")
         check_choice("data.channels", channels, (1, 3))
         if size is not None and size < 2:
             raise AttnFlowError(f"data.size is {size}; 2 or more, or null, is accepted.")
@@ -124,6 +130,14 @@ class ImageFilesDataModule(ImageDataModule):
             raise AttnFlowError(
                 f"{shown(file)} has size {tuple(image.shape[1:])} (height, width), unlike the "
                 f"{self.image_size} of the first file; equal sizes, or a data.size to scale to, "
+                "are accepted."
+            )
+        sides = zip(image.shape[1:], self.image_size, strict=True)
+        scales = [found / wanted for found, wanted in sides]
+        if max(scales) > MOST_LEFT_OUT * min(scales):
+            raise AttnFlowError(
+                f"{shown(file)} has size {tuple(image.shape[1:])} (height, width), of which "
+                f"{self.image_size} would keep less than a thousandth; images nearer to that form "
                 "are accepted."
             )
         return reduce_bits(fit(image, self.image_size), num_bits)

@@ -81,8 +81,16 @@ class PairedFolderDataModule(ImageFolderDataModule):
         return super().found(split)
 
     def check_partners(self) -> None:
-        """Raise :class:`AttnFlowError` where a file of two folders is no pair."""
+        """Raise :class:`AttnFlowError` where a file of two folders is no pair, or its own."""
         folder = self.splits.folder
+        images, conditions = self.splits.real_files, self.condition_files.real
+        both = [images[file] for file in images.keys() & conditions.keys()]
+        if both:
+            raise AttnFlowError(
+                f"data.image_dir={self.image_dir} and data.condition_dir={self.condition_dir}: "
+                f"expected other files for the conditions than for the images, got "
+                f"{shown(min(both))} in both, a folder twice or a link."
+            )
         alone = sorted(by_name(self.splits.all_files, folder).keys() ^ self.conditions.keys())
         if alone:
             held, lacking = self.image_dir, self.condition_dir
@@ -97,8 +105,12 @@ class PairedFolderDataModule(ImageFolderDataModule):
     @cached_property
     def conditions(self) -> dict[str, Path]:
         """The files of ``condition_dir`` by their paths without suffix."""
-        folder = self.data_dir / self.condition_dir
-        return by_name(find_images(folder).files, folder)
+        return by_name(self.condition_files.files, self.condition_files.folder)
+
+    @cached_property
+    def condition_files(self) -> Found:
+        """What lies in ``condition_dir``."""
+        return find_images(self.data_dir / self.condition_dir)
 
     def sample(self, file: Path) -> dict[str, Tensor]:
         image, condition = self.pair(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +93,11 @@ class Splits:
         return [file for root in self.roots for file in self._images(root).files]
 
     @property
+    def real_files(self) -> dict[Hashable, Path]:
+        """The files of all splits, each by what it is behind all links."""
+        return {real: file for root in self.roots for real, file in self._images(root).real.items()}
+
+    @property
     def only_evaluate(self) -> bool:
         """Whether there is a folder to validate or test on, but none to train on."""
         return bool(self.folders) and "train" not in self.folders
@@ -117,11 +122,11 @@ class Splits:
         if folder not in self._looked_through:
             found = find_images(folder)
             for other in self._looked_through.values():
-                common = sorted(found.real & other.real)
+                common = [other.real[file] for file in found.real.keys() & other.real.keys()]
                 if common:
                     raise AttnFlowError(
                         f"{shown(folder)} and {shown(other.folder)} share {len(common)} images, "
-                        f"{shown(Path(common[0]))} the first; splits without a common image are "
+                        f"{shown(min(common))} the first; splits without a common image are "
                         "accepted."
                     )
             self._looked_through[folder] = found

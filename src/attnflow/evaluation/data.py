@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from attnflow.arguments import check_config_types
 from attnflow.assembly import build_data
 from attnflow.data import DataSpec, ImageDataModule
 from attnflow.errors import AttnFlowError
 from attnflow.metrics.images import batches, fetch
 
-__all__ = ["class_frequencies", "evaluated_data", "training_images"]
+__all__ = ["check_classes", "class_frequencies", "evaluated_data", "training_images"]
 
 log = logging.getLogger(__name__)
 # Options of ``data`` in conf/eval.yaml, where null keeps what the checkpoint holds.
@@ -31,9 +32,11 @@ def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataM
         changes: ``data`` of conf/eval.yaml.
 
     Raises:
-        AttnFlowError: the images are of another shape, depth or kind than those of the training.
+        AttnFlowError: an option of another type; images of another shape, depth or kind than
+            those of the training.
     """
     changed = {n: v for n, v in changes.items() if not (v is None and n in KEPT)}
+    check_config_types({"data": {**held, **changed}})
     datamodule = build_data({**held, **changed})
     trained, found = DataSpec.from_dict(spec), datamodule.spec
     for name in (field.name for field in fields(DataSpec)):
@@ -43,6 +46,20 @@ def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataM
                 "the checkpoint's training, is accepted."
             )
     return datamodule
+
+
+def check_classes(held: Mapping, changes: Mapping) -> None:
+    """Raise :class:`AttnFlowError` for classes in another order than a checkpoint learnt them in.
+
+    Args:
+        held, changes: as for :func:`evaluated_data`.
+    """
+    classes = changes.get("classes")
+    if held.get("classes") is not None and classes not in (None, held["classes"]):
+        raise AttnFlowError(
+            f"data.classes: expected {list(held['classes'])}, in the order of the checkpoint's "
+            f"labels, got {classes}."
+        )
 
 
 def training_images(datamodule: ImageDataModule, purpose: str) -> Dataset | None:

@@ -29,7 +29,12 @@ from attnflow.evaluation.conditions import (
     fidelity_to_truth,
     shuffled_bits_per_dim,
 )
-from attnflow.evaluation.data import class_frequencies, evaluated_data, training_images
+from attnflow.evaluation.data import (
+    check_classes,
+    class_frequencies,
+    evaluated_data,
+    training_images,
+)
 from attnflow.evaluation.gallery import Evaluated, check_options, draw
 from attnflow.evaluation.results import print_notes, print_table, write_results
 from attnflow.evaluation.soundness import Soundness
@@ -66,6 +71,7 @@ def evaluate(config: DictConfig) -> float:
     ckpt_path = find_best(config.ckpt_path)
     checkpoint = read_checkpoint(ckpt_path)
     held, run_id = checkpoint[KEY]["config"], checkpoint[KEY].get("wandb_id")
+    check_classes(held["data"], config.data)
     # What the command says in its place is the user's own, and called as any config is.
     own = [key for key, value in config.data.items() if value is not None]
     held["data"] = {key: value for key, value in held["data"].items() if key not in own}
