@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from attnflow.arguments import check_seed
 from attnflow.assembly import build_model
 from attnflow.data.base import DataSpec
 from attnflow.errors import AttnFlowError
 from attnflow.image_model import ImageModel
 from attnflow.models.allowance import Allowance
+from attnflow.models.contents import check_description, check_state
 from attnflow.models.trust import check_trusted
 
 __all__ = [
@@ -172,30 +172,13 @@ def name_of_code(path: Path) -> str | None:
 
 def check_contents(checkpoint: Mapping, path: Path) -> None:
     """Raise :class:`AttnFlowError` where what a model is rebuilt from is of another kind."""
-    held, state = checkpoint[KEY], checkpoint["state_dict"]
-    if not isinstance(held, Mapping) or not isinstance(state, Mapping):
-        raise AttnFlowError(f"checkpoint {path} is damaged: expected its {KEY!r} to be a mapping.")
-    config = held.get("config")
-    for name, value in (
-        ("config", config),
-        ("data_spec", held.get("data_spec")),
-        ("config.data", isinstance(config, Mapping) and config.get("data")),
-        ("config.choices", isinstance(config, Mapping) and config.get("choices")),
-    ):
-        if not isinstance(value, Mapping):
-            raise AttnFlowError(
-                f"checkpoint {path}: expected a mapping as {name}, got {type(value).__name__}."
-            )
-    check_seed(config.get("seed"))
-    for name, value in state.items():
-        if not isinstance(value, Tensor) or value.layout != torch.strided:
-            raise AttnFlowError(
-                f"checkpoint {path}: expected a dense tensor as {name}, got {type(value).__name__}."
-            )
-        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise AttnFlowError(
-                f"checkpoint {path}: expected {value.numel()} values of {name}, got fewer."
-            )
+    check_description(checkpoint[KEY], KEY, path)
+    check_state(checkpoint["state_dict"], path)
+    step = checkpoint.get("global_step")
+    if type(step) is not int or not 0 <= step < 2**63:
+        raise AttnFlowError(
+            f"checkpoint {path}: expected a number of steps as global_step, got {step!r:.60}."
+        )
 
 
 def describe(config: Mapping, spec: DataSpec) -> dict[str, object]:

@@ -98,9 +98,9 @@ def storage_error(error: BaseException | None) -> BaseException | None:
 
 def run_name(choices: Mapping[str, str]) -> str:
     """What a run is called: ``imap-after_coupling``, in a sweep with the job's number."""
-    parts = [choices["attention"]]
-    if choices["attention"] != "none":
-        parts.append(choices["placement"])
+    parts = [choices.get("attention") or "none"]
+    if parts != ["none"]:
+        parts.append(choices.get("placement") or "none")
     if sweep_name():
         parts.append(str(HydraConfig.get().job.num))
     return "-".join(parts)

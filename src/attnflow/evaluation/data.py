@@ -19,7 +19,8 @@ from attnflow.metrics.images import batches, fetch
 __all__ = ["check_classes", "class_frequencies", "evaluated_data", "training_images"]
 
 log = logging.getLogger(__name__)
-# Options of ``data`` in conf/eval.yaml, where null keeps what the checkpoint holds.
+# Options of ``data`` in conf/eval.yaml, where null keeps what the checkpoint holds; of processes,
+# which a file does not start, the data's own default.
 KEPT = ("data_dir", "global_batch_size", "num_workers")
 
 
@@ -36,8 +37,9 @@ def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataM
             those of the training.
     """
     changed = {n: v for n, v in changes.items() if not (v is None and n in KEPT)}
-    check_config_types({"data": {**held, **changed}})
-    datamodule = build_data({**held, **changed})
+    kept = {name: value for name, value in held.items() if name != "num_workers"}
+    check_config_types({"data": {**kept, **changed}})
+    datamodule = build_data({**kept, **changed})
     trained, found = DataSpec.from_dict(spec), datamodule.spec
     for name in (field.name for field in fields(DataSpec)):
         if getattr(found, name) != getattr(trained, name):

@@ -97,7 +97,7 @@ def evaluate(config: DictConfig) -> float:
         )
         for logger in loggers:
             # Found by the model and the choices of the training, and by its W&B run.
-            trained = {key: held[key] for key in (*MODEL_GROUPS, "data", "seed", "choices")}
+            trained = {key: held.get(key) for key in (*MODEL_GROUPS, "data", "seed", "choices")}
             logger.log_hyperparams(plain_config(config) | trained | {"trained_as": run_id})
         trainer.test(module, datamodule, verbose=False)
     results = {
@@ -120,7 +120,7 @@ def evaluate(config: DictConfig) -> float:
             "wall_seconds": time.perf_counter() - started
         }
         print_table(results)
-        path = write_results(output_dir, {**results, **held["choices"]})
+        path = write_results(output_dir, {**held["choices"], **results})
         pictures = draw(subject, output_dir / "samples")
         log_evaluation(loggers, results, pictures, trainer)
         print_notes({"results": path} | {p.stem: p for p in pictures})

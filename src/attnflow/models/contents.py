@@ -1,0 +1,118 @@
+"""What the entries of a checkpoint must be, before any of them is used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from attnflow.arguments import check_seed
+from attnflow.data.spec import DataSpec
+from attnflow.errors import AttnFlowError
+from attnflow.models.trust import MOST_VALUES, values_of
+
+__all__ = ["check_bounded", "check_description", "check_state"]
+
+# Deeper than any config; Python's own functions fail at some hundreds.
+MOST_DEPTH = 50
+# A config group, as in Hydra: its folder, its subfolder, and the part that it is put into.
+GROUP = re.compile(r"[A-Za-z]\w*(/\w+)*(@[\w.]+)?")
+# Names of figures in results.json, which no choice of a config group may take.
+FIGURES = re.compile(
+    r"(train|val|test)/.*|params|images_per_second|wall_seconds|epochs|steps|seed|legs"
+)
+
+
+def check_description(held: object, name: str, path: object) -> None:
+    """Raise :class:`AttnFlowError` unless the entry ``name`` can describe a run."""
+    check_mapping(held, path, name)
+    check_plain_values(held, f"checkpoint {path}: {name}")
+    config = held.get("config")
+    check_mapping(config, path, "config")
+    check_mapping(held.get("data_spec"), path, "data_spec")
+    check_mapping(config.get("data"), path, "config.data")
+    check_choices(config.get("choices"), path)
+    check_seed(config.get("seed"))
+    if not isinstance(held.get("wandb_id"), str | type(None)):
+        raise AttnFlowError(
+            f"checkpoint {path}: expected a text as wandb_id, got {held['wandb_id']!r:.60}."
+        )
+    try:
+        DataSpec.from_dict(held["data_spec"])
+    except AttnFlowError as error:
+        raise AttnFlowError(f"checkpoint {path}: {error}") from error
+
+
+def check_mapping(value: object, path: object, name: str) -> None:
+    """Raise :class:`AttnFlowError` for what is no mapping."""
+    if not isinstance(value, Mapping):
+        raise AttnFlowError(
+            f"checkpoint {path}: expected a mapping as {name}, got {type(value).__name__}."
+        )
+
+
+def check_choices(choices: object, path: object) -> None:
+    """Raise :class:`AttnFlowError` unless these are names of configs, by config group."""
+    check_mapping(choices, path, "config.choices")
+    for group, choice in choices.items():
+        place = f"checkpoint {path}: config.choices"
+        if not isinstance(group, str) or not GROUP.fullmatch(group) or FIGURES.fullmatch(group):
+            raise AttnFlowError(f"{place}: expected the name of a config group, got {group!r:.60}.")
+        if choice is not None and not isinstance(choice, str):
+            raise AttnFlowError(
+                f"{place}.{group}: expected the name of a config, got {choice!r:.60}."
+            )
+
+
+def check_bounded(held: Mapping | list, place: str) -> None:
+    """Raise :class:`AttnFlowError` for more values, or deeper ones, than any training writes.
+
+    Lists that hold themselves, or one another many times over, are such.
+    """
+    for count, (key, _, _) in enumerate(values_of(held)):
+        if count == MOST_VALUES or key.count(".") > MOST_DEPTH:
+            raise AttnFlowError(
+                f"{place}: expected at most {MOST_VALUES} values in {MOST_DEPTH} levels, got more."
+            )
+
+
+def check_plain_values(held: Mapping, place: str) -> None:
+    """Raise :class:`AttnFlowError` unless all is made of texts, numbers, lists and mappings."""
+    check_bounded(held, place)
+    for key, name, value in values_of(held):
+        if not isinstance(name, str | int):
+            raise AttnFlowError(f"{place}: expected a text as name, got {type(name).__name__}.")
+        if not isinstance(value, str | int | float | Mapping | list | type(None)):
+            raise AttnFlowError(
+                f"{place}.{key}: expected a plain value, got {type(value).__name__}."
+            )
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise AttnFlowError(f"{place}.{key}: expected a number below 2**63, got more.")
+
+
+def check_state(state: object, path: object) -> None:
+    """Raise :class:`AttnFlowError` unless ``state`` is made of whole, dense tensors by name."""
+    check_mapping(state, path, "state_dict")
+    for name, value in state.items():
+        if not isinstance(name, str):
+            raise AttnFlowError(f"checkpoint {path}: expected a text as name, got {name!r:.60}.")
+        if not is_dense(value):
+            raise AttnFlowError(
+                f"checkpoint {path}: expected a dense tensor as {name}, got {type(value).__name__}."
+            )
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise AttnFlowError(
+                f"checkpoint {path}: expected {value.numel()} values of {name}, got fewer."
+            )
+
+
+def is_dense(value: object) -> bool:
+    """Whether it is a tensor of values that are there, each by itself."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
