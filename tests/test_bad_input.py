@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, SHORT
+from conftest import ROOT, SHORT, results
 
 
 def refused(command, name: str, *arguments: str) -> str:
@@ -53,6 +53,7 @@ def refused(command, name: str, *arguments: str) -> str:
         (["callbacks.checkpoint=null"], "callbacks.checkpoint"),
         (["callbacks.checkpoint.monitor=val/loss"], "callbacks.checkpoint"),
         (["callbacks.checkpoint.mode=max"], "callbacks.checkpoint"),
+        (["+callbacks.checkpoint.save_weights_only=true"], "save_weights_only: expected false"),
         (["trainer.limit_train_batches=0"], "limit_train_batches: expected one or more of"),
         (["seed=abc"], "seed is 'abc'"),
         (["seed=-1"], "seed is -1"),
@@ -185,6 +186,19 @@ def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(command, train, monkey
     assert "at step" in message
     assert "last good checkpoint" in message
     assert checkpoint.read_bytes() == before
+
+
+def test_figures_that_are_not_finite_are_no_result(command, tmp_path) -> None:
+    """Neither of a training, nor of one that is finished, nor of an evaluation."""
+    options = ["optimizer.lr=1e9", "callbacks.non_finite=null", "trainer.max_epochs=1"]
+    run_dir = tmp_path / "wild"
+    for more, found in ([], "(inf|nan)"), (["resume=auto"], "null"):
+        with pytest.raises(SystemExit, match=f"val/bpd: expected a finite number, got {found};"):
+            command("train", *SHORT, *options, *more, run_dir=run_dir)
+        assert results(run_dir)["val/bpd"] is None
+        assert results(run_dir)["steps"] == 3
+    message = refused(command, "eval", f"ckpt_path={run_dir}", "eval.pictures=[]", "trainer=cpu")
+    assert "test/bpd: expected a finite number, got " in message
 
 
 def test_the_process_exits_with_one_sentence(tmp_path) -> None:

@@ -36,7 +36,7 @@ from attnflow.evaluation.data import (
     training_images,
 )
 from attnflow.evaluation.gallery import Evaluated, check_options, draw
-from attnflow.evaluation.results import print_notes, print_table, write_results
+from attnflow.evaluation.results import check_finite, print_notes, print_table, write_results
 from attnflow.evaluation.soundness import Soundness
 from attnflow.image_model import Batch
 from attnflow.metrics.images import batches, fetch, spread
@@ -62,7 +62,8 @@ def evaluate(config: DictConfig) -> float:
         ``test/bpd``.
 
     Raises:
-        AttnFlowError: no checkpoint, one that cannot be read, or an unknown picture.
+        AttnFlowError: no checkpoint, one that cannot be read, an unknown picture, or bits/dim
+            that are not finite.
     """
     started = time.perf_counter()
     if config.ckpt_path is None:
@@ -124,6 +125,7 @@ def evaluate(config: DictConfig) -> float:
         pictures = draw(subject, output_dir / "samples")
         log_evaluation(loggers, results, pictures, trainer)
         print_notes({"results": path} | {p.stem: p for p in pictures})
+    check_finite(results)
     return results["test/bpd"]
 
 

@@ -17,7 +17,14 @@ from attnflow.evaluation.records import read_csv, read_json
 from attnflow.utils.decoration import decoration
 from attnflow.utils.files import write_whole
 
-__all__ = ["print_notes", "print_table", "read_curve", "read_results", "write_results"]
+__all__ = [
+    "check_finite",
+    "print_notes",
+    "print_table",
+    "read_curve",
+    "read_results",
+    "write_results",
+]
 
 FILE_NAME = "results.json"
 # What is a number, or null, in results.json; any other entry is a choice, and may be words.
@@ -38,6 +45,16 @@ def write_results(directory: Path, results: Mapping[str, float | int | str]) -> 
         for name, value in results.items()
     }
     return write_whole(directory / FILE_NAME, json.dumps(clean, indent=2) + "\n")
+
+
+def check_finite(results: Mapping[str, float | int | None]) -> None:
+    """Raise :class:`AttnFlowError` where the bits/dim of a split are no number, or not finite."""
+    for name, value in results.items():
+        if name in ("val/bpd", "test/bpd") and (value is None or not math.isfinite(value)):
+            raise AttnFlowError(
+                f"{name}: expected a finite number, got {'null' if value is None else value}; the "
+                "weights that it is of model nothing."
+            )
 
 
 def read_results(directory: Path) -> dict[str, float | int | str | None]:

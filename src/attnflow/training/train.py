@@ -28,7 +28,7 @@ from attnflow.data.counts import image_counts
 from attnflow.errors import AttnFlowError
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.pictures import image_grid, save_picture
-from attnflow.evaluation.results import print_notes, print_table, write_results
+from attnflow.evaluation.results import check_finite, print_notes, print_table, write_results
 from attnflow.image_model import ImageModel
 from attnflow.tracking import finished_wandb, log_summary, make_loggers, wandb_id
 from attnflow.training.callbacks import ImagesPerSecond
@@ -64,7 +64,7 @@ def train(config: DictConfig) -> float:
         The best ``val/bpd``, which sweeps optimise.
 
     Raises:
-        AttnFlowError: bad input, or a loss that went non-finite.
+        AttnFlowError: bad input, or a loss or bits/dim that are not finite.
     """
     started = time.perf_counter()
     check_type("test", config.test, bool)
@@ -78,6 +78,7 @@ def train(config: DictConfig) -> float:
     model = build_model(plain, datamodule.spec)
     resumed = begin(model, plain, datamodule.spec, run_dir)
     if resumed and (finished := read_finished(run_dir, plain)):
+        check_finite({"val/bpd": finished.score})
         rank_zero_only(print)(finished.sentence)
         return finished.score
     run_id = resumed.wandb_id if resumed else None
@@ -121,6 +122,7 @@ def train(config: DictConfig) -> float:
         print_table(results)
         log_summary(loggers, results)
         finish(module, run_dir, results, plain, trainer)
+    check_finite(results)
     if unwritten:
         raise AttnFlowError(f"{unwritten}; the figures are those of step {results['val/step']}.")
     return results["val/bpd"]
@@ -194,7 +196,8 @@ def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
     """The callbacks that keep the checkpoint of the best ``val/bpd``; at least one.
 
     Raises:
-        AttnFlowError: there is none, so training would end with nothing to test or to report.
+        AttnFlowError: there is none, so training would end with nothing to test or to report; or
+            one keeps the weights alone, without the val/bpd that they are reported with.
     """
     found = [
         callback
@@ -207,6 +210,11 @@ def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
             "no checkpoint would be kept for its val/bpd, so there would be nothing to test or to "
             "report; a ModelCheckpoint that monitors val/bpd, mode min (callbacks.checkpoint), is "
             "needed."
+        )
+    if any(callback.save_weights_only for callback in found):
+        raise AttnFlowError(
+            "callbacks.checkpoint.save_weights_only: expected false, as the checkpoint of the best "
+            "val/bpd holds that figure beside its weights, got true."
         )
     return found
 
