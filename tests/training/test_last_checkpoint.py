@@ -69,6 +69,28 @@ def test_sigterm_costs_nothing(train, tmp_path, signal_at_step, step, saved, opt
     assert_same_training(last(whole), last(run_dir))
 
 
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("hook", ["on_train_end", "teardown"])
+def test_a_signal_after_the_last_save_ends_before_the_test(
+    train, tmp_path, monkeypatch, hook, signum
+) -> None:
+    """It is the module's hooks that are called last."""
+    pending = [signum]
+
+    def receive(self: FlowModule, stage: str = "") -> None:
+        if pending:
+            os.kill(os.getpid(), pending.pop())
+
+    monkeypatch.setattr(FlowModule, hook, receive)
+    arguments = [*OPEN_ENDED, "trainer.max_epochs=1"]
+    run_dir = tmp_path / "stopped"
+    assert stopped(train, *arguments, run_dir=run_dir) == 128 + signum
+    assert last(run_dir)["global_step"] == 3
+    if signum == signal.SIGTERM:
+        train(*arguments, "resume=auto", run_dir=run_dir)
+        assert results(run_dir)["test/step"] == 3
+
+
 def test_slurm_is_told_to_requeue(train, tmp_path, monkeypatch, signal_at_step) -> None:
     told = tmp_path / "told"
     scontrol = tmp_path / "bin" / "scontrol"

@@ -111,6 +111,9 @@ class LastCheckpoint(Checkpoint):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._restore_handlers()
+        # Received after the last step was saved, while training was wound up.
+        if stage == "fit" and (received := self._received_by_any_rank(trainer)):
+            self._end(trainer, received)
 
     def _restore_handlers(self) -> None:
         for signum, handler in self.handlers.items():
