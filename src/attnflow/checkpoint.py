@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from attnflow.assembly import build_model
 from attnflow.data.base import DataSpec
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, named
 from attnflow.image_model import ImageModel
 from attnflow.models.allowance import Allowance
-from attnflow.models.contents import check_description, check_state
+from attnflow.models.contents import check_description, check_state, check_weights
 from attnflow.models.trust import check_trusted
 
 __all__ = [
@@ -65,17 +65,21 @@ def load_model(checkpoint: Mapping, path: str | Path, trust: Sequence[str] = ())
             (:func:`attnflow.models.trust.check_trusted`).
 
     Raises:
-        AttnFlowError: a config that names what is not trusted, or that does not fit the weights.
+        AttnFlowError: a config that names what is not trusted, makes no model, or does not fit the
+            weights; weights that are of another type, not finite, or of no flow.
     """
     held = checkpoint[KEY]
     check_trusted(held["config"], f"checkpoint {path}", trust)
     state = model_state(checkpoint)
     values = VALUES_A_VALUE * sum(value.numel() for value in state.values()) + SPARE_VALUES
     tensors = TENSORS_A_TENSOR * len(state) + SPARE_TENSORS
-    with Allowance(values, tensors, f"checkpoint {path}"):
+    source = f"checkpoint {path}"
+    with named(source), Allowance(values, tensors, source):
         model = build_model(held["config"], DataSpec.from_dict(held["data_spec"]))
     check_same_architecture(model, state, path)
-    model.load_state_dict(state)
+    check_weights(model.state_dict(), state, path)
+    with named(source):
+        model.load_state_dict(state)
     return model.eval()
 
 

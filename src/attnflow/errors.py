@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Real
 from traceback import walk_tb
 
@@ -15,6 +16,7 @@ __all__ = [
     "check_choice",
     "check_least",
     "expected_error",
+    "named",
 ]
 
 # What a sweep's job that failed leaves in its folder,
@@ -88,6 +90,22 @@ def expected_error(error: BaseException) -> str | None:
             key = getattr(each, "full_key", None) or type(each).__module__.split(".")[0]
             return f"{key}: {words(each)}"
     return None
+
+
+@contextmanager
+def named(source: object) -> Iterator[None]:
+    """Tell whatever is raised within in one sentence that names ``source``, as its user's input.
+
+    For what a file says: no error that it leads to is a bug.
+
+    Raises:
+        AttnFlowError: in the place of every other exception.
+    """
+    try:
+        yield
+    except Exception as error:
+        said = expected_error(error) or words(list(causes(error))[-1])
+        raise AttnFlowError(said if str(source) in said else f"{source}: {said}") from error
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

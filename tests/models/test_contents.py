@@ -133,6 +133,93 @@ def test_no_file_decides_how_many_processes_are_started(tmp_path, command, monke
     assert started == []
 
 
+def in_weights(ending: str, make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[dict], None]:
+    """A change of the first weight whose name ends so."""
+
+    def change(held: dict) -> None:
+        state = held["state_dict"]
+        name = next(name for name in state if name.endswith(ending))
+        state[name] = make(state[name])
+
+    return change
+
+
+WEIGHTS = {
+    "nan": (in_weights("log_s", lambda w: w * torch.nan), "log_s, which is not finite."),
+    "inf": (in_weights("shift", lambda w: w + torch.inf), "shift, which is not finite."),
+    "too large": (in_weights("log_s", lambda w: w.double() + 1e300), "which is not finite."),
+    "complex": (in_weights("log_s", lambda w: w + 1j), "log_s, got torch.complex64."),
+    "integers": (in_weights("log_s", lambda w: w.int()), "log_s, got torch.int32."),
+    "a float for a flag": (in_weights("initialized", lambda w: w.float()), "got torch.float32."),
+    "bytes": (in_weights("permutation", lambda w: w.byte()), "permutation, got torch.uint8."),
+    "zeros": (in_weights("permutation", lambda w: w * 0), "once, got [0, 0, 0, 0]."),
+    "beyond": (in_weights("permutation", lambda w: w + 99), "expected each of 0 to 3 once"),
+    "below none": (in_weights("permutation", lambda w: w - 1), "expected each of 0 to 3 once"),
+    "no signs": (in_weights("sign", lambda w: w * 0), "sign: expected 1 or -1, got [0.0"),
+    "double signs": (in_weights("sign", lambda w: w * 2), "sign: expected 1 or -1"),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_of_no_flow_are_told(tmp_path, name) -> None:
+    change, words = WEIGHTS[name]
+    assert words in refusal(checkpoint(tmp_path / "x.ckpt", change=change))
+
+
+def test_double_weights_are_the_same_model(tmp_path) -> None:
+    torch.manual_seed(0)
+    path = checkpoint(tmp_path / "x.ckpt", change=in_weights("log_s", torch.Tensor.double))
+    same = torch.load(path, weights_only=True)["state_dict"]
+    for name, value in attnflow.load(path).model.state_dict().items():
+        assert torch.equal(value, same[f"model.{name}"].to(value.dtype))
+
+
+def put(key: str, value: object) -> Callable[[dict], None]:
+    """A change of one option of the config, by its dotted key."""
+
+    def change(held: dict) -> None:
+        *parents, last = key.split(".")
+        config = held[KEY]["config"]
+        for parent in parents:
+            config = config[parent]
+        config[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model.steps", "1"),
+        ("model.steps", float("nan")),
+        ("model.levels", None),
+        ("model.levels", [1]),
+        ("model", None),
+        ("prior", {}),
+        ("attention", "os.system"),
+        ("attention", ["a"]),
+        ("placement", {"a": 1}),
+        ("placement", 7),
+        ("dequantization", None),
+        ("coupling", 3),
+        ("coupling.net.hidden_channels", 2**62),
+        ("coupling.net.hidden_channels", float("inf")),
+        ("coupling.net.num_blocks", "x"),
+        ("attention.kernel_size", {}),
+    ],
+)
+def test_configs_of_no_model_are_told(tmp_path, key, value) -> None:
+    refusal(checkpoint(tmp_path / "x.ckpt", change=put(key, value)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("data.seed", "x"), ("data.augment", 3), ("data.global_batch_size", [1])]
+)
+def test_data_of_another_kind_is_told_by_eval(tmp_path, command, key, value) -> None:
+    path = checkpoint(tmp_path / "x.ckpt", change=put(key, value))
+    assert str(path) in refused(command, "eval", f"ckpt_path={path}", *EVAL)
+
+
 SPECS = {
     "larger": ({"unpadded_shape": [1, 9, 8]}, "expected a part of (1, 8, 8)"),
     "other channels": ({"unpadded_shape": [3, 8, 8]}, "with all of its channels, got (3, 8, 8)"),

@@ -22,7 +22,7 @@ from attnflow.commands import plain_config
 from attnflow.conditioning import ClassConditioning
 from attnflow.data.base import ImageDataModule
 from attnflow.data.counts import image_counts
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, named
 from attnflow.evaluation.conditions import (
     agreement_with_labels,
     bayes_rule,
@@ -83,7 +83,8 @@ def evaluate(config: DictConfig) -> float:
             ckpt_path,
         )
     seed_everything(config.seed, workers=True, verbose=False)
-    datamodule = evaluated_data(held["data"], checkpoint[KEY]["data_spec"], config.data)
+    with named(f"the data of checkpoint {ckpt_path}"):
+        datamodule = evaluated_data(held["data"], checkpoint[KEY]["data_spec"], config.data)
     module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
     rate = ScoringRate()
     callbacks = [PlanCheck(), rate, Soundness(config.eval.num_sound, seed=config.seed)]

@@ -13,7 +13,10 @@ from attnflow.data.spec import DataSpec
 from attnflow.errors import AttnFlowError
 from attnflow.models.trust import MOST_VALUES, values_of
 
-__all__ = ["check_bounded", "check_description", "check_state"]
+__all__ = ["check_bounded", "check_description", "check_mapping", "check_state", "check_weights"]
+
+# Of weights, between which loading converts.
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 # Deeper than any config; Python's own functions fail at some hundreds.
 MOST_DEPTH = 50
@@ -116,3 +119,21 @@ def is_dense(value: object) -> bool:
         and value.device.type == "cpu"
         and not value.is_quantized
     )
+
+
+def check_weights(own: Mapping[str, Tensor], given: Mapping[str, Tensor], path: object) -> None:
+    """Raise :class:`AttnFlowError` for weights of another type than a model's, or not finite.
+
+    Args:
+        own: the model's.
+        given: by the same names, and of the same shapes.
+        path: of their file, for the message.
+    """
+    for name, value in given.items():
+        expected = own[name].dtype
+        if value.dtype != expected and not {value.dtype, expected} <= set(FLOATS):
+            raise AttnFlowError(
+                f"checkpoint {path}: expected {expected} as {name}, got {value.dtype}."
+            )
+        if not value.to(expected).isfinite().all():
+            raise AttnFlowError(f"checkpoint {path} holds {name}, which is not finite.")

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from attnflow.assembly import MODEL_GROUPS
 from attnflow.checkpoint import KEY, model_state, read_checkpoint
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, named
 from attnflow.image_model import ImageModel
+from attnflow.models.contents import check_weights
 from attnflow.training.differences import differences, table
 
 __all__ = ["start_from"]
@@ -51,7 +52,9 @@ def start_from(model: ImageModel, path: str, config: Mapping, strict: bool = Tru
             f"init_from: {name} is {theirs} in the checkpoint {path} and {ours} in this model, "
             f"and so {len(misfits)} of {len(misfits) + len(fitting)} weights do not fit; {remedy}."
         )
-    model.load_state_dict(fitting, strict=False)
+    check_weights(model.state_dict(), fitting, path)
+    with named(f"init_from: the checkpoint {path}"):
+        model.load_state_dict(fitting, strict=False)
     log.info(
         "started from %d weights of %s, step %s", len(fitting), path, checkpoint["global_step"]
     )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.errors import check_choice
+from attnflow.errors import AttnFlowError, check_choice
 from attnflow.transforms.base import Transform, full_precision, log_det_dtype
 from attnflow.transforms.pointwise import pointwise
 
@@ -24,6 +24,17 @@ def random_permutation(num_channels: int) -> Tensor:
 
 
 STARTS = {"rotation": random_rotation, "permutation": random_permutation}
+
+
+def check_loaded(module: InvertibleConv1x1, keys: object = None) -> None:
+    """Raise :class:`AttnFlowError` where what was loaded is no P, or no signs."""
+    found, channels = module.permutation, len(module.sign)
+    if sorted(found.tolist()) != list(range(channels)):
+        raise AttnFlowError(
+            f"permutation: expected each of 0 to {channels - 1} once, got {found.tolist()!s:.60}."
+        )
+    if not (module.sign.abs() == 1).all():
+        raise AttnFlowError(f"sign: expected 1 or -1, got {module.sign.tolist()!s:.60}.")
 
 
 class InvertibleConv1x1(Transform):
@@ -55,6 +66,7 @@ class InvertibleConv1x1(Transform):
         diagonal = upper.diagonal()
         self.register_buffer("permutation", permutation.argmax(1))
         self.register_buffer("sign", diagonal.sign().float())
+        self.register_load_state_dict_post_hook(check_loaded)
         self.log_s = nn.Parameter(diagonal.abs().log().float())
         # One square matrix holds both: L below its diagonal and U above it.
         self.triangles = nn.Parameter((lower.tril(-1) + upper.triu(1)).float())
