@@ -196,6 +196,28 @@ def test_the_lock_is_not_inherited(tmp_path) -> None:
         release_folder(tmp_path)
 
 
+def test_a_link_to_a_runs_folder_is_that_folder(train, tmp_path) -> None:
+    run_dir = train(*TINY, "test=false")
+    link = tmp_path / "link"
+    link.symlink_to(run_dir)
+    more = ["test=false", "trainer.max_epochs=2"]
+    train(*TINY, *more, f"resume={run_dir}", run_dir=link)
+    train(*TINY, "test=false", "trainer.max_epochs=3", f"resume={link}", run_dir=run_dir)
+    assert results(run_dir)["epochs"] == 3
+    told = refusal(train, *TINY, "overwrite=true", f"resume={link}", run_dir=run_dir)
+    assert "starts from what lies in" in told
+    assert "outside of other runs" in refusal(train, *TINY, run_dir=link / "samples" / "new")
+
+
+def test_a_sweep_inside_a_run_is_refused(train, command) -> None:
+    run_dir = train(*TINY, "test=false")
+    before = content(run_dir)
+    for folder in (run_dir / "sweep", run_dir / "checkpoints" / "sweep"):
+        told = refusal(command, "train", "-m", *TINY, "seed=1,2", run_dir=folder)
+        assert "hydra.sweep.dir: expected a folder outside of other runs" in told
+    assert content(run_dir) == before
+
+
 @pytest.fixture
 def two_ranks(monkeypatch):
     """A config of two ranks, and no trace of a launcher around."""

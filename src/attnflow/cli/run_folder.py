@@ -19,6 +19,7 @@ __all__ = [
     "ASIDE",
     "RESULTS",
     "SWEEP",
+    "check_not_inside_a_run",
     "check_sources",
     "claim_run_folder",
     "named_folder",
@@ -53,7 +54,7 @@ def claim_run_folder(config: DictConfig) -> None:
     if not is_first(config):
         keep_quiet(config)
         return
-    check_not_inside_a_run(folder)
+    check_not_inside_a_run(folder, "hydra.run.dir")
     check_unused(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
     lock_folder(folder, "hydra.run.dir")
@@ -128,7 +129,9 @@ def goes_on_in(folder: Path, config: DictConfig) -> bool:
     resume = config.get("resume")
     if resume is None or task_of(folder) not in (None, "train"):
         return False
-    return resume == "auto" or folder in (path := absolute(resume), *path.parents[:2])
+    path = absolute(resume)
+    places = (place.resolve() for place in (path, *path.parents[:2]))  # by whatever link
+    return resume == "auto" or folder.resolve() in places
 
 
 def task_of(folder: Path) -> str | None:
@@ -140,12 +143,12 @@ def task_of(folder: Path) -> str | None:
         return None
 
 
-def check_not_inside_a_run(folder: Path) -> None:
+def check_not_inside_a_run(folder: Path, option: str) -> None:
     """Raise :class:`AttnFlowError` for a folder below one that a run wrote."""
-    for parent in folder.parents:
+    for parent in folder.resolve().parents:
         if task_of(parent) and own_files(parent, RESULTS):
             raise AttnFlowError(
-                f"hydra.run.dir: expected a folder outside of other runs, got {folder}, which lies "
+                f"{option}: expected a folder outside of other runs, got {folder}, which lies "
                 f"in that of the run {parent}."
             )
 
@@ -154,11 +157,16 @@ def check_sources(folder: Path, config: DictConfig) -> None:
     """Raise :class:`AttnFlowError` where what is to be overwritten is also to be started from."""
     for option in SOURCES:
         given = config.get(option)
-        if given == "auto" or (given and folder in (absolute(given), *absolute(given).parents)):
+        if given == "auto" or (given and lies_in(absolute(given), folder)):
             raise AttnFlowError(
                 f"overwrite: expected false, as {option}={given} starts from what lies in the "
                 f"run's folder {folder}, got true."
             )
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path is, or is below, a folder, by whatever link it is named."""
+    return folder.resolve() in (place.resolve() for place in (path, *path.parents))
 
 
 def absolute(path: object) -> Path:

@@ -13,6 +13,7 @@ from attnflow.cli.run_folder import (
     ASIDE,
     RESULTS,
     SWEEP,
+    check_not_inside_a_run,
     check_sources,
     named_folder,
     own_files,
@@ -47,6 +48,7 @@ def claim_sweep_folder(config: DictConfig) -> None:
     with read_write(config.hydra), open_dict(config.hydra):
         # What jobs are composed from.
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+    check_not_inside_a_run(folder, "hydra.sweep.dir")
     check_unused(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
     lock_folder(folder, "hydra.sweep.dir")
