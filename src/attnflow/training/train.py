@@ -35,11 +35,10 @@ from attnflow.training.callbacks import ImagesPerSecond
 from attnflow.training.checkpoint_io import settle
 from attnflow.training.fine_tuning import start_from
 from attnflow.training.finished import read_finished
-from attnflow.training.history import carry_history
 from attnflow.training.legs import Legs
 from attnflow.training.module import FlowModule
+from attnflow.training.opening import Opening
 from attnflow.training.plan import PlanCheck
-from attnflow.training.provenance import write_environment
 from attnflow.training.quiet import quiet_warnings
 from attnflow.training.resume import (
     Resumed,
@@ -92,18 +91,12 @@ def train(config: DictConfig) -> float:
         progress=resumed.progress if resumed else None,
     )
     legs = Legs(started)
+    opening = Opening(run_dir, plain | {"params": count_parameters(module)}, resumed)
     with quiet_warnings():
-        first = [Resumption(resumed.path), legs] if resumed else [legs]
-        trainer = make_trainer(config, loggers, first)
+        first = [Resumption(resumed.path)] if resumed else []
+        trainer = make_trainer(config, loggers, [*first, legs, opening])
     keepers(trainer)  # raises before training, not after it
-    if trainer.is_global_zero:
-        with decoration("environment.json"):
-            write_environment(run_dir)
-    if resumed:
-        carry_history(loggers, resumed.path, resumed.progress.step)
-        resumed.tell()
-    for logger in loggers:
-        logger.log_hyperparams(plain | {"params": count_parameters(module)})
+    opening.hold_loggers(trainer)
     with quiet_warnings():
         path = resumed.path if resumed else None
         trainer.fit(module, datamodule, ckpt_path=path, weights_only=True)
