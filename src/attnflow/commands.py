@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from attnflow.arguments import check_config_types, check_seed
 from attnflow.cli.folder_lock import lock_folder, release_folder
 from attnflow.cli.launch import is_first
+from attnflow.cli.records import HYDRA, adopt_records, drop_records
 from attnflow.cli.repeats import original_of, skip
 from attnflow.cli.run_folder import RESULTS
 from attnflow.cli.sweep_folder import failed_jobs
@@ -73,6 +74,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     folder = Path(hydra.runtime.output_dir)
     end_at_signals()
     resuming = any((folder / name).exists() for name in RESULTS)
+    if is_first(config) and not (folder / HYDRA).exists():
+        adopt_records(folder)  # a sweep's job that has none
     if sweeping:
         for name in (ERROR_FILE, SKIPPED_FILE):  # of an earlier try
             (folder / name).unlink(missing_ok=True)
@@ -112,6 +115,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
         (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier try
         return value
     finally:
+        if is_first(config):
+            drop_records(folder)
         release_folder(folder)
 
 

@@ -26,7 +26,7 @@ def held(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in LOGS and path.parent.name != ".hydra"
+        if path.is_file() and path.name not in LOGS
     }
 
 
@@ -44,6 +44,33 @@ def test_a_late_refusal_changes_nothing_of_a_run(train) -> None:
         options = [*TINY, "logger=tensorboard", "trainer.max_epochs=2", "resume=auto", option]
         assert refused(train, *options, run_dir=run_dir).startswith("error: ")
         assert held(run_dir) == before, option
+
+
+def test_a_run_tells_the_options_of_its_last_leg_that_trained(train) -> None:
+    run_dir = train(*TINY, "test=false")
+    before = held(run_dir)
+    for option in ("coupling=affine", "model.steps=3", "seed=-1", "test=7"):
+        options = [*TINY, "trainer.max_epochs=2", "resume=auto", option]
+        assert refused(train, *options, run_dir=run_dir).startswith("error: ")
+        assert held(run_dir) == before, option
+    assert not (run_dir / ".hydra.next").exists()
+    options = [*TINY, "test=false", "trainer.max_epochs=2", "resume=auto", "optimizer.lr=0.003"]
+    train(*options, run_dir=run_dir)
+    assert "lr: 0.003\n" in (run_dir / ".hydra" / "config.yaml").read_text()
+    assert "- optimizer.lr=0.003\n" in (run_dir / ".hydra" / "overrides.yaml").read_text()
+    assert not (run_dir / ".hydra.next").exists()
+
+
+def test_a_sweeps_job_tells_the_options_of_its_last_leg_that_trained(command) -> None:
+    sweep = ["train", "-m", *TINY, "test=false", "seed=1,2"]
+    folder = command(*sweep)
+    before = held(folder / "1" / ".hydra")
+    (folder / "0").rename(folder / ".lost")  # a job that the resumed sweep begins anew
+    again = [*sweep, "resume=auto", "trainer.max_epochs=2", "optimizer.lr=-1"]
+    assert refused(command, *again, run_dir=folder) == "1"
+    assert held(folder / "1" / ".hydra") == before
+    assert "lr: -1\n" in (folder / "0" / ".hydra" / "config.yaml").read_text()
+    assert not list(folder.rglob(".hydra.next"))
 
 
 def test_a_refused_start_leaves_a_folder_for_the_right_command(train, tmp_path) -> None:

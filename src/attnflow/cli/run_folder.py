@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from attnflow.cli.folder_lock import lock_folder
 from attnflow.cli.launch import agree, by_slurm, by_torchrun, is_first
+from attnflow.cli.records import CANDIDATE, HYDRA, drop_records, records_are_ours
 from attnflow.errors import ERROR_FILE, SKIPPED_FILE, AttnFlowError
 from attnflow.training.finished import read_finished
 
@@ -31,7 +32,7 @@ __all__ = [
 # What a run writes that it would be a loss to mix with another's ...
 RESULTS = ("results.json", "samples", "csv", "tensorboard", "wandb", "checkpoints")
 # ... and what it writes besides. The checkpoints are last: while they stay, so does the run.
-RECORDS = (".hydra", "train.log", "eval.log", "environment.json", ERROR_FILE, SKIPPED_FILE)
+RECORDS = (HYDRA, "train.log", "eval.log", "environment.json", ERROR_FILE, SKIPPED_FILE)
 # What Hydra writes into a sweep's folder.
 SWEEP = "multirun.yaml"
 # Where overwrite=true puts what was there.
@@ -59,8 +60,12 @@ def claim_run_folder(config: DictConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lock_folder(folder, "hydra.run.dir")
     check_unused(folder, config)  # again: another process may have been here in between
-    if goes_on_in(folder, config) and read_finished(folder, config):
-        keep_quiet(config)  # the task says so, and changes nothing
+    drop_records(folder)  # of a start that was killed
+    if goes_on_in(folder, config):
+        if read_finished(folder, config):
+            keep_quiet(config)  # the task says so, and changes nothing
+        elif records_are_ours(config) and (folder / HYDRA).is_dir():
+            set_option(config, "hydra.output_subdir", CANDIDATE)
     if config.overwrite:
         check_sources(folder, config)
         put_aside(folder, own_files(folder, (*RECORDS, *RESULTS)))
@@ -137,7 +142,7 @@ def goes_on_in(folder: Path, config: DictConfig) -> bool:
 def task_of(folder: Path) -> str | None:
     """What wrote a folder, a training or an evaluation; None where no record says."""
     try:
-        record = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
+        record = yaml.safe_load((folder / HYDRA / "config.yaml").read_text())
         return record.get("task_name")
     except (OSError, yaml.YAMLError, AttributeError):
         return None

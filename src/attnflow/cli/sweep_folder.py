@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from attnflow.cli.folder_lock import lock_folder
+from attnflow.cli.records import CANDIDATE, records_are_ours
 from attnflow.cli.run_folder import (
     ASIDE,
     RESULTS,
@@ -48,6 +49,8 @@ def claim_sweep_folder(config: DictConfig) -> None:
     with read_write(config.hydra), open_dict(config.hydra):
         # What jobs are composed from.
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+        if config.get("resume") == "auto" and records_are_ours(config):
+            config.hydra.overrides.hydra.append(f"hydra.output_subdir={CANDIDATE}")
     check_not_inside_a_run(folder, "hydra.sweep.dir")
     check_unused(folder, config)
     folder.mkdir(parents=True, exist_ok=True)

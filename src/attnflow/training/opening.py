@@ -10,6 +10,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, WandbLogger
 
+from attnflow.cli.records import adopt_records
 from attnflow.training.history import carry_history
 from attnflow.training.provenance import write_environment
 from attnflow.training.resume import Resumed
@@ -25,7 +26,7 @@ class Opening(Callback):
     have changed the files of the run that it was to go on with. List it before other callbacks.
 
     Args:
-        run_dir: where ``environment.json`` goes.
+        run_dir: the run's folder.
         hyperparameters: what loggers are told of the run.
         resumed: what training goes on with, or None.
     """
@@ -53,6 +54,8 @@ class Opening(Callback):
             return
         self.opened = True
         if trainer.is_global_zero:
+            with decoration("the run's options"):
+                adopt_records(self.run_dir)
             with decoration("environment.json"):
                 write_environment(self.run_dir)
         if self.resumed:
