@@ -63,6 +63,8 @@ def refused(command, name: str, *arguments: str) -> str:
         (["trainer.max_epochs=many"], "trainer.max_epochs is 'many'; a whole number or null"),
         (["trainer.compile=maybe"], "trainer.compile is 'maybe'; true or false"),
         (["optimizer.lr=fast"], "optimizer.lr is 'fast'"),
+        (["optimizer.lr=inf"], "optimizer.lr: expected a finite number, got inf"),
+        (["optimizer.betas=[0.9,nan]"], "optimizer.betas.1: expected a finite number, got nan"),
         (["optimizer.lr=-1"], "Invalid learning rate: -1"),
         (["+optimizer.momentum=1"], "momentum"),
         (["trainer.max_epochs=-5"], "trainer: MisconfigurationException: `max_epochs`"),

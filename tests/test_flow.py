@@ -182,8 +182,14 @@ def test_repr_shows_the_architecture() -> None:
     ("arguments", "message"),
     [
         ({"image_shape": (1, 6, 8), "levels": 2}, "6 x 8"),
-        ({"image_shape": (1, 8, 8), "levels": 0}, "levels are 0"),
-        ({"image_shape": (1, 8, 8), "steps": 0}, "steps are 0"),
+        (
+            {"image_shape": (1, 8, 8), "levels": 0},
+            "levels: expected a whole number of 1 or more, got 0",
+        ),
+        (
+            {"image_shape": (1, 8, 8), "steps": 0},
+            "steps: expected a whole number of 1 or more, got 0",
+        ),
         ({"image_shape": (1, 8, 8), "placement": "nowhere"}, "'nowhere'"),
         ({"image_shape": (1, 8, 8), "placement": Placement(levels=[2])}, r"\[2\]"),
         ({"image_shape": (1, 8, 8), "attention": partial(ITrans, patch_size=4)}, "patch_size is 4"),
@@ -279,3 +285,37 @@ def test_what_is_no_transform_is_told_by_its_part(arguments, sentence) -> None:
     with pytest.raises(AttnFlowError) as told:
         Flow((1, 4, 4), levels=1, steps=1, **arguments)
     assert sentence in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"image_shape": (3, 8)}, r"image_shape: expected \(channels, height, width\)"),
+        ({"image_shape": None}, "image_shape: .* got None"),
+        ({"image_shape": "388"}, "image_shape: .* got '388'"),
+        ({"image_shape": (1, 8.0, 8)}, "image_shape's height: expected a whole number of 1"),
+        ({"image_shape": (1, 8, -8)}, "image_shape's width: .* got -8"),
+        ({"image_shape": (0, 8, 8)}, "image_shape's channels: .* got 0"),
+        ({"levels": 2.0}, "levels: .* got 2.0"),
+        ({"steps": "4"}, "steps: .* got '4'"),
+        ({"steps": True}, "steps: .* got True"),
+        (
+            {"context_channels": -1},
+            "context_channels: expected a whole number of 0 or more, got -1",
+        ),
+        ({"placement": 3}, "placement: expected a Placement, .* got 3"),
+        ({"placement": None}, "placement: expected a Placement, .* got None"),
+        ({"placement": ["after_coupling", 3]}, "placement positions: expected one of .* got 3"),
+        ({"attention": partial(ITrans, num_heads="4")}, "ITrans's num_heads is '4'"),
+        ({"attention": partial(ITrans, patch_size=2.0)}, "ITrans's patch_size is 2.0"),
+        ({"attention": partial(ITrans, key_channels="8")}, "ITrans's key_channels is '8'"),
+    ],
+)
+def test_arguments_of_another_type_are_named(options, sentence) -> None:
+    with pytest.raises(AttnFlowError, match=sentence):
+        Flow(**{"image_shape": (1, 8, 8), **options})
+
+
+def test_a_generator_of_another_type_is_named() -> None:
+    with pytest.raises(AttnFlowError, match=r"generator: expected a torch\.Generator or None"):
+        Flow((1, 8, 8)).sample(2, None, 1.0, 3)

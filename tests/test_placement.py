@@ -58,3 +58,20 @@ def test_several_placements_add_up() -> None:
 def test_bad_placements_are_named(arguments, message) -> None:
     with pytest.raises(AttnFlowError, match=message):
         Placement(**arguments)
+
+
+def test_a_list_of_positions_is_a_placement_of_them() -> None:
+    names = ["after_actnorm", "after_coupling"]
+    listed, placed = (
+        Flow((1, 8, 8), levels=1, attention=IMap, placement=placement)
+        for placement in (names, Placement(names))
+    )
+    found = [name for name, module in listed.named_modules() if isinstance(module, IMap)]
+    assert found == [name for name, module in placed.named_modules() if isinstance(module, IMap)]
+    assert len(found) == 8
+
+
+@pytest.mark.parametrize("options", [{"positions": 3}, {"levels": 1}, {"levels": [True]}])
+def test_placements_of_another_type_are_named(options) -> None:
+    with pytest.raises(AttnFlowError, match=r"placement (positions|levels)"):
+        Placement(**options)

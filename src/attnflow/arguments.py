@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import types
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -43,8 +44,8 @@ def check_config_types(config: Mapping | list, name: str = "") -> None:
         name: the dotted key of ``config``, for the message.
 
     Raises:
-        AttnFlowError: nothing of a target's name can be called, or a value's type is none that
-            the hint names.
+        AttnFlowError: nothing of a target's name can be called, a value's type is none that the
+            hint names, or a number is infinite or none.
     """
     if isinstance(config, Mapping) and "_target_" in config:
         called = locate(config["_target_"], name)
@@ -52,8 +53,11 @@ def check_config_types(config: Mapping | list, name: str = "") -> None:
             hinted = called.__init__ if isinstance(called, type) else called
             check_types(hinted, config, name)
     for key, value in config.items() if isinstance(config, Mapping) else enumerate(config):
+        place = f"{name}.{key}" if name else str(key)
         if isinstance(value, Mapping | list):
-            check_config_types(value, f"{name}.{key}" if name else str(key))
+            check_config_types(value, place)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise AttnFlowError(f"{place}: expected a finite number, got {value}.")
 
 
 def locate(target: object, name: str) -> Callable | None:

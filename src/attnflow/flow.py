@@ -15,6 +15,8 @@ from attnflow.inputs import (
     check_context,
     check_continuous,
     check_count,
+    check_generator,
+    check_image_shape,
     check_latents,
     check_temperature,
 )
@@ -128,7 +130,7 @@ class Flow(nn.Module):
         steps: K, steps in each level.
         attention: makes an attention, or None for a flow without.
         placement: where attention stands: a :class:`~attnflow.placement.Placement`, the name
-            of a position, or several placements.
+            of a position, or a list of these.
         coupling, prior, actnorm, conv1x1: make the other transforms.
         context_channels: width of the condition; 0 for an unconditional flow.
         conditions: which transforms read the condition, of :data:`CONDITIONABLE`.
@@ -146,7 +148,7 @@ class Flow(nn.Module):
         levels: int = 2,
         steps: int = 4,
         attention: TransformFactory | None = None,
-        placement: str | Placement | Sequence[Placement] = "after_coupling",
+        placement: str | Placement | Sequence[str | Placement] = "after_coupling",
         coupling: TransformFactory = AffineCoupling,
         prior: TransformFactory = SplitGaussianPrior,
         actnorm: TransformFactory = ActNorm,
@@ -159,7 +161,8 @@ class Flow(nn.Module):
         check_choice("memory", memory, MEMORY)
         for name in conditions:
             check_choice("a transform of conditions", name, CONDITIONABLE)
-        self.image_shape = tuple(image_shape)
+        self.image_shape = check_image_shape(image_shape)
+        check_count("context_channels", context_channels, least=0)
         self.context_channels = context_channels
         self._check_sizes(levels, steps)
         placements = _as_placements(placement)
@@ -220,9 +223,8 @@ class Flow(nn.Module):
         self.register_buffer("initialized", torch.tensor(False))
 
     def _check_sizes(self, levels: int, steps: int) -> None:
-        for name, value in (("levels", levels), ("steps", steps)):
-            if value < 1:
-                raise AttnFlowError(f"the flow's {name} are {value}; 1 or more is accepted.")
+        check_count("levels", levels)
+        check_count("steps", steps)
         _, height, width = self.image_shape
         if levels > halvings(height, width):
             raise AttnFlowError(
@@ -303,6 +305,7 @@ class Flow(nn.Module):
         check_count("the number of samples", n)
         check_count("batch_size", batch_size)
         check_temperature(temperature)
+        check_generator(generator)
         check_context(context, self.context_channels, n, len(self.levels))
         latents = self.base_sample(n, temperature, generator, numbers)
         images = []
@@ -395,10 +398,15 @@ def _outline(transform: Transform) -> str:
     return type(transform).__name__ + (f"({details})" if details else "")
 
 
-def _as_placements(placement: str | Placement | Sequence[Placement]) -> tuple[Placement, ...]:
-    if isinstance(placement, str):
-        return (Placement(placement),)
-    return (placement,) if isinstance(placement, Placement) else tuple(placement)
+def _as_placements(placement: str | Placement | Sequence[str | Placement]) -> tuple[Placement, ...]:
+    """The placements of a flow's argument; raises :class:`AttnFlowError` for what is none."""
+    several = [placement] if isinstance(placement, str | Placement) else placement
+    if not isinstance(several, Sequence):
+        raise AttnFlowError(
+            "placement: expected a Placement, the name of a position, or a list of these, got "
+            f"{placement!r}."
+        )
+    return tuple(each if isinstance(each, Placement) else Placement(each) for each in several)
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:

@@ -21,16 +21,42 @@ __all__ = [
     "check_context",
     "check_continuous",
     "check_count",
+    "check_generator",
+    "check_image_shape",
     "check_integers",
     "check_latents",
     "check_temperature",
 ]
 
+# What arithmetic of int64 leaves room for.
+MOST = 2**62
+# Those that torch takes a minimum of, as it does of no uint16, uint32 and uint64.
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
-def check_count(name: str, value: object) -> None:
-    """Raise :class:`AttnFlowError` unless ``value`` is a whole number of 1 or more."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise AttnFlowError(f"{name}: expected a whole number of 1 or more, got {value!r}.")
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Raise :class:`AttnFlowError` unless ``value`` is a whole number of ``least`` or more."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise AttnFlowError(f"{name}: expected a whole number of {least} or more, got {value!r}.")
+    if value > MOST:
+        raise AttnFlowError(f"{name}: expected a whole number of {MOST} or less, got {value!r}.")
+
+
+def check_image_shape(shape: object) -> tuple[int, int, int]:
+    """The shape of an image as a tuple; raises :class:`AttnFlowError` for what is none."""
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 3:
+        raise AttnFlowError(
+            f"image_shape: expected (channels, height, width), three whole numbers, got {shape!r}."
+        )
+    for name, value in zip(("channels", "height", "width"), shape, strict=True):
+        check_count(f"image_shape's {name}", value)
+    return tuple(shape)
+
+
+def check_generator(value: object) -> None:
+    """Raise :class:`AttnFlowError` unless ``value`` is a generator of random numbers, or None."""
+    if not isinstance(value, torch.Generator | None):
+        raise AttnFlowError(f"generator: expected a torch.Generator or None, got {value!r}.")
 
 
 def check_temperature(value: object) -> None:
@@ -151,6 +177,7 @@ def as_labels(labels: object, rows: int, num_classes: int) -> Tensor:
         found = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError) as error:
         raise AttnFlowError(f"label: expected {expected}, got {labels!r}.") from error
+    _check_values("label", found)
     if not _is_integer(found):
         raise AttnFlowError(f"label: expected {expected}, got {_kind(labels)} of {found.dtype}.")
     if found.shape not in ((), (1,), (rows,)):
@@ -163,6 +190,7 @@ def _check_batch(name: str, values: object, shape: tuple[int, ...]) -> None:
     """Raise unless ``values`` is a tensor (B, *shape) with a sample or more."""
     if not isinstance(values, Tensor):
         raise AttnFlowError(f"{name}: expected a tensor (B, {_words(shape)}), got {_kind(values)}.")
+    _check_values(name, values)
     if tuple(values.shape[1:]) != tuple(shape):
         batch = "; a single one has a batch axis of 1 (x[None])" if values.shape == shape else ""
         raise AttnFlowError(
@@ -172,8 +200,18 @@ def _check_batch(name: str, values: object, shape: tuple[int, ...]) -> None:
         raise AttnFlowError(f"{name}: expected one sample or more, got an empty batch.")
 
 
+def _check_values(name: str, values: Tensor) -> None:
+    """Raise for a tensor that does not hold all of its values one by one."""
+    if values.layout != torch.strided or values.is_nested or values.is_quantized:
+        raise AttnFlowError(
+            f"{name}: expected a dense tensor of values, got a sparse, nested or quantized one."
+        )
+
+
 def _check_range(name: str, values: Tensor, number: int) -> None:
     """Raise unless all values are in 0 .. number - 1."""
+    if values.is_meta:
+        raise AttnFlowError(f"{name}: expected a dense tensor of values, got a meta one.")
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= number:
         raise AttnFlowError(
@@ -182,7 +220,7 @@ def _check_range(name: str, values: Tensor, number: int) -> None:
 
 
 def _is_integer(values: Tensor) -> bool:
-    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
+    return values.dtype in INTEGERS
 
 
 def _words(shape: Sequence[int]) -> str:

@@ -31,12 +31,18 @@ class Placement:
     steps: str = "all"
 
     def __post_init__(self) -> None:
-        names = [self.positions] if isinstance(self.positions, str) else list(self.positions)
+        names = [self.positions] if isinstance(self.positions, str) else self.positions
+        if not isinstance(names, Sequence):
+            raise AttnFlowError(
+                f"placement positions: expected one of {', '.join(POSITIONS)} or a list of these, "
+                f"got {self.positions!r}."
+            )
         for name in names:
             check_choice("placement position", name, POSITIONS)
         object.__setattr__(self, "positions", tuple(names))
         if self.levels != "all":
-            if isinstance(self.levels, str) or not all(isinstance(i, int) for i in self.levels):
+            listed = isinstance(self.levels, Sequence) and not isinstance(self.levels, str)
+            if not listed or not all(type(level) is int for level in self.levels):
                 raise AttnFlowError(
                     f"placement levels are {self.levels!r}; 'all' or a list of level numbers, "
                     "from 0, is accepted."

@@ -71,11 +71,29 @@ def test_every_option_is_a_picture_and_only_those_asked_for_are_drawn(tmp_path) 
         ({"pictures": ["sample"]}, "a picture of eval.pictures is 'sample'; accepted are samples"),
         ({"num_searched": 0}, "eval.num_searched is 0; 1 or more is accepted"),
         ({"samples_per_condition": 1}, "samples_per_condition is 1; 2 or more is accepted"),
+        ({"importance_samples": 1.5}, "eval.importance_samples is 1.5; a whole number"),
+        ({"num_interpolations": "few"}, "eval.num_interpolations is 'few'; a whole number"),
+        ({"num_samples": None}, "eval.num_samples is None; a whole number"),
+        ({"temperatures": [True]}, "a temperature of eval.temperatures is True; a number"),
     ],
 )
 def test_wrong_options_are_named(option, sentence) -> None:
     with pytest.raises(AttnFlowError, match=sentence):
         check_options(OmegaConf.merge(OPTIONS, option))
+
+
+@pytest.mark.parametrize("name", ["pictures", "temperatures"])
+@pytest.mark.parametrize("value", [None, "samples", 0.5])
+def test_lists_of_options_are_lists(name, value) -> None:
+    options = OmegaConf.create(OmegaConf.to_container(OPTIONS) | {name: value})
+    with pytest.raises(AttnFlowError, match=rf"eval\.{name}: expected a list, \[\] for none"):
+        check_options(options)
+
+
+@pytest.mark.parametrize("options", [None, "samples", 3])
+def test_options_are_those_of_the_config(options) -> None:
+    with pytest.raises(AttnFlowError, match=r"eval: expected the options of conf/eval\.yaml"):
+        check_options(options)
 
 
 def test_a_level_drawn_anew_leaves_the_other_latents() -> None:

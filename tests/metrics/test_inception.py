@@ -208,3 +208,10 @@ def test_images_of_two_channels_are_refused(tmp_path, weights) -> None:
     data = SimpleNamespace(spec=DataSpec(image_shape=(2, 8, 8), num_bins=16))
     with pytest.raises(AttnFlowError, match="2 channels"):
         Inception(str(weights)).prepare(data, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"root:x:0:0:root:/root:/bin/sh\n", b"", b"\x80\x04]"])
+def test_any_other_file_is_named(tmp_path, content) -> None:
+    (tmp_path / "passwd").write_bytes(content)
+    with pytest.raises(AttnFlowError, match="passwd cannot be read"):
+        read_network(tmp_path / "passwd")

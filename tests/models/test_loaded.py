@@ -120,7 +120,7 @@ def images(*shape: int, value: int = 0, dtype: torch.dtype = torch.uint8) -> Ten
     return torch.full(shape, value, dtype=dtype)
 
 
-IMAGE = images(2, 1, 8, 8)
+IMAGE, HALF, LABEL = images(2, 1, 8, 8), images(1, 1, 8, 4), images(1)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +173,20 @@ IMAGE = images(2, 1, 8, 8)
         ("plain", lambda m: m.decode(IMAGE), "latents: expected 1 tensors"),
         ("plain", lambda m: m.decode([IMAGE.float()]), "(B, 4, 4, 4), got (2, 1, 8, 8)."),
         ("plain", lambda m: m.decode([torch.full((1, 4, 4, 4), torch.nan)]), "finite values"),
+        ("plain", lambda m: m.encode(IMAGE.to(torch.uint16)), "(torch.uint8), got torch.uint16."),
+        ("plain", lambda m: m.encode(IMAGE.to(torch.uint64)), "(torch.uint8), got torch.uint64."),
+        ("plain", lambda m: m.encode(IMAGE.to_sparse()), "images: expected a dense tensor"),
+        ("plain", lambda m: m.encode(IMAGE.to("meta")), "of values, got a meta one."),
+        ("class", lambda m: m.sample(1, label=LABEL.to(torch.uint32)), "of torch.uint32."),
+        ("class", lambda m: m.sample(1, label=LABEL.to_sparse()), "label: expected a dense"),
+        ("class", lambda m: m.sample(1, label=LABEL.to("meta")), "of values, got a meta one."),
+        ("image", lambda m: m.sample(1, condition=HALF.to(torch.uint16)), "got torch.uint16."),
+        ("image", lambda m: m.sample(1, condition=HALF.to("meta")), "condition: expected a dense"),
+        ("plain", lambda m: m.bits_per_dim(IMAGE, first=0.5), "whole number of 0 or more, got 0.5"),
+        ("plain", lambda m: m.bits_per_dim(IMAGE, first=True), "of 0 or more, got True."),
+        ("plain", lambda m: m.bits_per_dim(IMAGE, first=float("nan")), "of 0 or more, got nan."),
+        ("plain", lambda m: m.bits_per_dim(IMAGE, first=-1), "of 0 or more, got -1."),
+        ("plain", lambda m: m.bits_per_dim(IMAGE, first=2**70), "or less, got 1180591620717411303"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_sentence(models, kind, call, sentence) -> None:
@@ -180,3 +194,34 @@ def test_what_does_not_fit_is_told_in_one_sentence(models, kind, call, sentence)
         call(models[kind])
     assert sentence in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"model.ckpt"])
+def test_what_is_no_path_is_named(path) -> None:
+    with pytest.raises(AttnFlowError, match="path: expected the path of a checkpoint or of a run"):
+        attnflow.load(path)
+
+
+def test_trust_is_a_list(tmp_path) -> None:
+    with pytest.raises(AttnFlowError, match=r"trust: expected a list of packages .* got 3"):
+        attnflow.load(checkpoint(tmp_path / "model.ckpt"), trust=3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_that_are_too_coarse_are_refused(tmp_path, dtype) -> None:
+    model = attnflow.load(checkpoint(tmp_path / "model.ckpt")).to(dtype)
+    calls = [
+        model.encode,
+        model.bits_per_dim,
+        lambda _: model.sample(2),
+        lambda _: model.decode([]),
+    ]
+    for call in calls:
+        with pytest.raises(AttnFlowError, match=f"weights: expected torch.float32 .* got {dtype}"):
+            call(IMAGE)
+
+
+def test_weights_of_double_precision_give_the_same_bits(tmp_path, digits) -> None:
+    model = attnflow.load(checkpoint(tmp_path / "model.ckpt"))
+    bits = model.bits_per_dim(digits["image"])
+    torch.testing.assert_close(model.double().bits_per_dim(digits["image"]).float(), bits)

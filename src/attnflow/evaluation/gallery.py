@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from attnflow.arguments import check_type
 from attnflow.conditioning import ImageConditioning
 from attnflow.data.base import ImageDataModule
-from attnflow.errors import check_choice, check_least
+from attnflow.errors import AttnFlowError, check_choice, check_least
 from attnflow.evaluation.attention import MOST_COLUMNS, attention_picture
 from attnflow.evaluation.conditions import chosen_conditions
 from attnflow.evaluation.curves import curves_picture
@@ -43,6 +44,7 @@ LEAST = {
     "num_samples": 1,
     "num_conditions": 1,
     "samples_per_condition": 2,
+    "num_interpolations": 0,
 }
 
 
@@ -178,11 +180,20 @@ PICTURES: dict[str, Callable[[Evaluated], Tensor | None]] = {
 
 def check_options(options: DictConfig) -> None:
     """Raise :class:`AttnFlowError` for unknown pictures and for numbers that draw nothing."""
+    if not isinstance(options, DictConfig):
+        raise AttnFlowError(f"eval: expected the options of conf/eval.yaml, got {options!r}.")
+    for name in ("pictures", "temperatures"):
+        if not isinstance(options[name], ListConfig):
+            raise AttnFlowError(
+                f"eval.{name}: expected a list, [] for none, got {options[name]!r}."
+            )
     for name in options.pictures:
         check_choice("a picture of eval.pictures", name, PICTURES)
     for name, least in LEAST.items():
+        check_type(f"eval.{name}", options[name], int)
         check_least(f"eval.{name}", options[name], least)
     for temperature in options.temperatures:
+        check_type("a temperature of eval.temperatures", temperature, float)
         check_least("a temperature of eval.temperatures", temperature, 0)
 
 

@@ -26,7 +26,7 @@ UNREADABLE = (
     OSError,
     BadZipFile,
     pickle.UnpicklingError,
-    KeyError,
+    LookupError,
     ValueError,
     AttributeError,
 )

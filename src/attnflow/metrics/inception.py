@@ -18,7 +18,6 @@ from torch_fidelity.feature_extractor_inceptionv3 import (
 
 from attnflow.errors import AttnFlowError
 from attnflow.metrics.extractor import FeatureExtractor
-from attnflow.metrics.files import UNREADABLE
 
 __all__ = ["Inception"]
 
@@ -131,7 +130,7 @@ def read_network(path: Path) -> FeatureExtractorInceptionV3:
             return FeatureExtractorInceptionV3(
                 "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
             )
-    except (*UNREADABLE, TypeError) as error:
+    except Exception as error:  # of a damaged file, its reader can raise anything
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise AttnFlowError(
             f"the Inception weights {path} cannot be read ({reason}); the file is truncated, "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from attnflow.arguments import check_seed
 from attnflow.checkpoint import KEY, find_best, load_model, read_checkpoint
 from attnflow.conditioning import ClassConditioning
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError, check_least
+from attnflow.errors import AttnFlowError
 from attnflow.flow import Flow
 from attnflow.image_model import Batch, ImageModel
 from attnflow.inputs import as_labels, check_count, check_integers, check_latents, check_temperature
@@ -38,6 +39,12 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> LoadedModel:
         AttnFlowError: the file is missing, damaged or not one of ours, or names what is not
             trusted.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise AttnFlowError(
+            f"path: expected the path of a checkpoint or of a run's folder, got {path!r}."
+        )
+    if not isinstance(trust, Collection):
+        raise AttnFlowError(f"trust: expected a list of packages or full names, got {trust!r}.")
     found = find_best(path)
     checkpoint = read_checkpoint(found)
     model = load_model(checkpoint, found, trust)
@@ -109,6 +116,7 @@ class LoadedModel(nn.Module):
         Raises:
             AttnFlowError: an argument of another type, shape or range.
         """
+        self._check_weights()
         check_count("n", n)
         check_count("batch_size", batch_size)
         check_temperature(temperature)
@@ -149,7 +157,7 @@ class LoadedModel(nn.Module):
             AttnFlowError: an argument of another type, shape or range.
         """
         check_count("importance_samples", importance_samples)
-        check_least("first", first, 0)
+        check_count("first", first, least=0)
         found = []
         for rows, batch in self._batches(images, label, condition, batch_size):
             index = first + torch.arange(rows.start, rows.stop, device=self.device)
@@ -157,6 +165,7 @@ class LoadedModel(nn.Module):
                 uniform_noise(sample_keys(self.seed, NO_EPOCH - k, index), self.image_shape)
                 for k in range(importance_samples)
             ]
+            noises = [noise.to(next(self.parameters()).dtype) for noise in noises]
             found.append(self.model.importance_bits_per_dim(batch, noises))
         return torch.cat(found)
 
@@ -198,6 +207,7 @@ class LoadedModel(nn.Module):
         Raises:
             AttnFlowError: an argument of another number, type, shape or range.
         """
+        self._check_weights()
         check_latents(latents, self.flow.latent_shapes, next(self.parameters()))
         for level, latent in enumerate(latents):
             if not latent.isfinite().all():
@@ -220,11 +230,21 @@ class LoadedModel(nn.Module):
         batch_size: int,
     ) -> Iterator[tuple[slice, Batch]]:
         """The images with their conditions, where the model is, some at a time."""
+        self._check_weights()
         check_integers("images", images, self.image_shape, self.num_bins)
         check_count("batch_size", batch_size)
         conditions = self._conditions(len(images), label, condition) or {}
         for rows in slices(len(images), batch_size):
             yield rows, self._part({"image": images} | conditions, rows)
+
+    def _check_weights(self) -> None:
+        """Raise where the weights have become too coarse for an exact density and inverse."""
+        found = next(self.parameters()).dtype
+        if found not in (torch.float32, torch.float64):
+            raise AttnFlowError(
+                f"the model's weights: expected torch.float32 or torch.float64, got {found}; load "
+                "the model anew for those of its training."
+            )
 
     def _part(self, fields: Batch, rows: slice) -> Batch:
         """Some rows of a batch, where the model is."""

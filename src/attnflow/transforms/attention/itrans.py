@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attnflow.arguments import check_type
 from attnflow.context import Context, with_condition
 from attnflow.errors import AttnFlowError, check_choice, check_least
 from attnflow.transforms.attention.layout import TokenLayout, token_layout
@@ -99,12 +100,14 @@ class ITrans(Transform):
         check_mask(mask, parity)
         check_choice("variant", variant, MIXINGS)
         check_choice("position_embedding", position_embedding, POSITIONS)
-        key_channels = (
-            max(4, num_channels // max(1, num_heads)) if key_channels is None else key_channels
-        )
-        sizes = {"patch_size": patch_size, "num_heads": num_heads}
-        for name, value in {**sizes, "key_channels": key_channels, "rank": rank}.items():
+        check_type("ITrans's key_channels", key_channels, int, type(None))
+        sizes = {"patch_size": patch_size, "num_heads": num_heads, "rank": rank}
+        for name, value in sizes.items():
+            check_type(f"ITrans's {name}", value, int)
             check_least(f"ITrans's {name}", value, 1)
+        if key_channels is None:
+            key_channels = max(4, num_channels // num_heads)
+        check_least("ITrans's key_channels", key_channels, 1)
         # The layout of this size of feature map; those of others are computed when they come.
         self.layout, self.shape = None, (num_channels, *(image_size or ()))
         if image_size is not None:
