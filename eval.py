@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from attnflow.utils.signals import end_at_signals
 
@@ -25,6 +26,9 @@ def main(config: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    from attnflow.cli.slips import check_slips
+
+    check_slips(sys.argv[1:], Path(__file__).parent / "conf")
     main()
     from attnflow.commands import exit_status
 

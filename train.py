@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from attnflow.utils.signals import end_at_signals
 
@@ -25,8 +26,10 @@ def main(config: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    from attnflow.cli.slips import check_slips
     from attnflow.commands import check_plugins, exit_status
 
+    check_slips(sys.argv[1:], Path(__file__).parent / "conf")
     check_plugins(sys.argv[1:])
     main()
     sys.exit(exit_status())

@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from attnflow.arguments import check_type
@@ -59,8 +59,9 @@ def claim(claim_folder: Callable[[DictConfig], None], config: DictConfig, option
     except AttnFlowError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
+        place = error.filename or OmegaConf.select(config, option)
         sys.exit(
-            f"error: {option}: expected a folder that can be written to, got {error.filename} "
+            f"error: {option}: expected a folder that can be written to, got {place} "
             f"({error.strerror})."
         )
     except OmegaConfBaseException as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-__all__ = ["CANDIDATE", "HYDRA", "adopt_records", "drop_records", "records_are_ours"]
+from attnflow.utils.files import write_whole
+
+__all__ = ["CANDIDATE", "HYDRA", "adopt_records", "check_room", "drop_records", "records_are_ours"]
 
 # Where Hydra writes its records, before the task runs,
 HYDRA = ".hydra"
@@ -28,6 +30,17 @@ def adopt_records(folder: Path) -> None:
     for path in sorted((folder / CANDIDATE).iterdir(), reverse=True):  # config.yaml is the last
         path.replace(folder / HYDRA / path.name)
     drop_records(folder)
+
+
+def check_room(folder: Path, config: DictConfig) -> None:
+    """Raise :class:`WriteError` where a folder's disk has no room for what Hydra is to write.
+
+    Hydra itself would end with a traceback.
+    """
+    try:
+        write_whole(folder / CANDIDATE / "config.yaml", OmegaConf.to_yaml(config))
+    finally:
+        drop_records(folder)
 
 
 def drop_records(folder: Path) -> None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from attnflow.cli.folder_lock import lock_folder
 from attnflow.cli.launch import agree, by_slurm, by_torchrun, is_first
-from attnflow.cli.records import CANDIDATE, HYDRA, drop_records, records_are_ours
+from attnflow.cli.records import CANDIDATE, HYDRA, check_room, drop_records, records_are_ours
 from attnflow.errors import ERROR_FILE, SKIPPED_FILE, AttnFlowError
 from attnflow.training.finished import read_finished
 
@@ -61,6 +61,7 @@ def claim_run_folder(config: DictConfig) -> None:
     lock_folder(folder, "hydra.run.dir")
     check_unused(folder, config)  # again: another process may have been here in between
     drop_records(folder)  # of a start that was killed
+    check_room(folder, config)
     if goes_on_in(folder, config):
         if read_finished(folder, config):
             keep_quiet(config)  # the task says so, and changes nothing
