@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import shutil
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from runs import assert_same_training, last
 
 from attnflow.training import train as training
+from attnflow.training.differences import differences
 
 # Two epochs of ten steps, and the checkpoint of a step within the second one.
 BASE = (
@@ -224,6 +226,8 @@ def test_averaging_may_begin_in_the_middle(resume, trainers) -> None:
         (["placement=level_end"], "placement.positions: expected 'after_coupling'"),
         (["coupling=affine"], "coupling: expected MixLogCDFCoupling"),
         (["dequantization=variational"], "dequantization: expected UniformDequantizer"),
+        (["trainer.limit_val_batches=2"], "trainer.limit_val_batches: expected 1.0"),
+        (["+trainer.fast_dev_run=2"], "trainer.fast_dev_run: expected null"),
         (["trainer.max_epochs=1"], "trainer.max_epochs: expected 2 or more"),
         (["trainer.max_steps=7"], "trainer.max_steps: expected 20 or more"),
     ],
@@ -304,6 +308,77 @@ def test_the_best_of_all_legs_is_kept(resume, base, moved) -> None:
     assert kept["global_step"] == 20
 
 
+def test_a_foreign_best_checkpoint_is_not_taken(resume, base, command, tmp_path) -> None:
+    """That of another run, which lies beside a copy of the last checkpoint."""
+    better = command("train", *BASE, WARMUP, "trainer.max_epochs=6", "model.steps=2")
+    gathered = tmp_path / "gathered"
+    gathered.mkdir()
+    shutil.copy(base / "checkpoints" / "last.ckpt", gathered / "a.ckpt")
+    shutil.copy(better / "checkpoints" / "best.ckpt", gathered / "best.ckpt")
+    found = results(resume("optimizer.lr=3", "scheduler=none", path=gathered / "a.ckpt"))
+    assert (found["val/step"], found["val/bpd"]) == (20, results(base)["val/bpd"])
+
+
+def test_the_best_of_steps_that_are_made_again_is_put_aside(resume, base) -> None:
+    within = base / "checkpoints" / "last.previous.ckpt"
+    options = ("optimizer.lr=1e-6", "trainer.max_epochs=2")
+    before = results(base)["val/bpd"]
+    found = results(resume(*options, path=within, run_dir=base))
+    assert found["val/bpd"] > before
+    aside = torch.load(base / "checkpoints" / "best.later.ckpt", weights_only=True)
+    assert (aside["global_step"], found["val/step"]) == (20, 20)
+
+
+def test_no_path_of_a_file_is_removed(resume, base, tmp_path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    path, run_dir = base / "checkpoints" / "last.ckpt", tmp_path / "mine"
+    content = last(base)
+    (key,) = (k for k in content["callbacks"] if k.startswith("ModelCheckpoint"))
+    victim, score = str(run_dir / "checkpoints" / ".." / ".." / "precious"), torch.tensor(99.0)
+    state = {
+        "monitor": "zzz",
+        "best_k_models": {victim: score},
+        "kth_best_model_path": victim,
+        "kth_value": score,
+        "best_model_path": victim,
+        "best_model_score": score,
+        "current_score": score,
+    }
+    content["callbacks"][key] = state
+    torch.save(content, path)
+    resume(run_dir=run_dir)
+    assert precious.is_dir()
+
+
+def test_a_share_is_no_number_of_batches() -> None:
+    before, now = {"trainer": {"limit": 1.0, "on": 1}}, {"trainer": {"limit": 1, "on": True}}
+    assert [d.key for d in differences(before, now)] == ["trainer.limit", "trainer.on"]
+    assert differences({"a": [1, {"b": 2}]}, {"a": [1, {"b": 2}]}) == []
+
+
+def test_an_epoch_that_has_begun_is_not_done(command, tmp_path) -> None:
+    run_dir = command("train", *BASE, WARMUP, "trainer.max_steps=25", "trainer.max_epochs=9")
+    assert (results(run_dir)["epochs"], results(run_dir)["steps"]) == (2, 25)
+    options = (*BASE, WARMUP, "resume=auto", "trainer.max_epochs=3")
+    command("train", *options, run_dir=run_dir)
+    assert (results(run_dir)["epochs"], results(run_dir)["steps"]) == (3, 30)
+
+
+def test_what_a_run_has_not_saved_is_made_again(base, command) -> None:
+    """Its results say that a checkpoint could not be written."""
+    path = base / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"unwritten_checkpoints": 1}))
+    command("train", *BASE, WARMUP, "resume=auto", run_dir=base)
+    assert results(base)["legs"] == 2
+
+
+def test_the_checkpoint_that_has_come_furthest_is_gone_on_from(base, resume) -> None:
+    resume("callbacks.last=null", "resume=auto", run_dir=base)
+    assert results(resume("trainer.max_epochs=4", "resume=auto", run_dir=base))["steps"] == 40
+    assert f"{base}/checkpoints/best.ckpt at step 30" in (base / "train.log").read_text()
+
+
 def test_a_best_checkpoint_that_is_gone_is_told(resume, base) -> None:
     path = base / "checkpoints" / "last.ckpt"
     path.with_name("best.ckpt").unlink()
@@ -312,7 +387,7 @@ def test_a_best_checkpoint_that_is_gone_is_told(resume, base) -> None:
     keeper["best_k_models"] = {"/nowhere/best.ckpt": keeper["best_model_score"]}
     torch.save(content, path)
     run_dir = resume("optimizer.lr=3", "scheduler=none")
-    assert "the best checkpoint so far (val/bpd" in (run_dir / "train.log").read_text()
+    assert "the best checkpoint up to step 20 (val/bpd" in (run_dir / "train.log").read_text()
     kept = torch.load(run_dir / "checkpoints" / "best.ckpt", weights_only=True)
     assert kept["global_step"] == 30
 

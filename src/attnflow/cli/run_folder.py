@@ -63,7 +63,7 @@ def claim_run_folder(config: DictConfig) -> None:
     drop_records(folder)  # of a start that was killed
     check_room(folder, config)
     if goes_on_in(folder, config):
-        if read_finished(folder, config):
+        if not absolute(config.resume).is_file() and read_finished(folder, config):
             keep_quiet(config)  # the task says so, and changes nothing
         elif records_are_ours(config) and (folder / HYDRA).is_dir():
             set_option(config, "hydra.output_subdir", CANDIDATE)

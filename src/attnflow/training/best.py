@@ -25,84 +25,97 @@ log = logging.getLogger(__name__)
 def carry_best(checkpoint: dict[str, Any], folder: Path, trainer: Trainer) -> None:
     """Let the keepers of the best go on from what was kept before.
 
-    Lightning forgets scores where a run's folder has another path. Here the files that were kept
-    are copied into the run's own folder, with the scores that they hold themselves; where they are
-    gone, a warning says that the best is kept from here on.
+    Lightning forgets scores where a run's folder has another path, and removes what the checkpoint
+    calls its files, whatever they are. Here the states are made anew: of files that the checkpoint
+    names, those are kept which hold the score that it notes, copied into the run's own folder.
+    Where none is there, a warning says that the best is kept from here on.
 
     Args:
         checkpoint: that training goes on from; its callbacks' states are replaced.
         folder: where that checkpoint lies, and the best ones beside it.
         trainer: with the callbacks that keep the best.
     """
+    states = checkpoint["callbacks"]
     for keeper in trainer.checkpoint_callbacks:
         if not isinstance(keeper, ModelCheckpoint):
             continue
-        state = _state_of(keeper, checkpoint["callbacks"])
-        if state is None:
-            continue
-        kept = _carried(state, folder, Path(keeper.dirpath), trainer)
-        if state["best_k_models"] and not kept and trainer.is_global_zero:
+        noted = _noted(keeper, states)
+        states.pop(keeper.state_key, None)
+        kept = _carried(noted, folder, keeper, checkpoint["global_step"], trainer)
+        if noted and not kept and trainer.is_global_zero:
             log.warning(
-                "the best checkpoint so far (%s %.4g) is not in %s; the best from here on is kept.",
+                "the best checkpoint up to step %d (%s %.4g) is not in %s; the best from here on "
+                "is kept.",
+                checkpoint["global_step"],
                 keeper.monitor,
-                float(state["best_model_score"]),
+                min(noted.values()),
                 folder,
             )
-        checkpoint["callbacks"][keeper.state_key] = _going_on(keeper, state, kept)
+        if kept:
+            states[keeper.state_key] = _going_on(keeper, kept)
 
 
-def _state_of(keeper: ModelCheckpoint, states: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a keeper of the same metric held, whatever its other options."""
+def _noted(keeper: ModelCheckpoint, states: Mapping[str, Any]) -> dict[str, float]:
+    """The files that a keeper of the same metric noted, with their scores."""
     for key, state in states.items():
         if key.startswith(type(keeper).__qualname__) and state.get("monitor") == keeper.monitor:
-            return state
-    return None
+            return {str(path): float(score) for path, score in state["best_k_models"].items()}
+    return {}
 
 
 def _carried(
-    state: Mapping[str, Any], folder: Path, target: Path, trainer: Trainer
+    noted: Mapping[str, float], folder: Path, keeper: ModelCheckpoint, step: int, trainer: Trainer
 ) -> dict[str, Tensor]:
-    """The kept files, in the folder ``target``, with their scores."""
+    """The noted files, in the keeper's own folder, with their scores."""
     kept = {}
-    for path in map(Path, state["best_k_models"]):
-        # Beside the checkpoint first: the run may have been moved, and another lie there now.
-        for found in (folder / path.name, path):
-            score = _score(found, state["monitor"])
-            if score is None:
-                continue
-            own = target / found.name
-            if trainer.is_global_zero and not (own.exists() and own.samefile(found)):
-                write_whole(own, found.read_bytes())
-            kept[str(own)] = score
-            break
+    for path, score in ((Path(path), score) for path, score in noted.items()):
+        own = Path(keeper.dirpath) / path.name
+        # Beside the checkpoint first: the run may have been moved.
+        places = [folder / path.name, path]
+        found = next((p for p in places if _holds(p, score, step, keeper.monitor)), None)
+        if trainer.is_global_zero:
+            _place(found, own)
+        if found:
+            kept[str(own)] = torch.tensor(score)
     return kept
 
 
-def _score(path: Path, monitor: str) -> Tensor | None:
-    """The metric of the weights in a file, as its keeper noted it; None where it can't be read."""
+def _holds(path: Path, score: float, step: int, monitor: str) -> bool:
+    """Whether a file is the checkpoint that was noted with this score, up to this step."""
     try:
-        states = read_checkpoint(path)["callbacks"]
-    except (AttnFlowError, KeyError):
-        return None
-    for state in states.values():
-        if isinstance(state, Mapping) and state.get("monitor") == monitor:
-            return state["current_score"]
-    return None
+        content = read_checkpoint(path)
+        states = [s for s in content["callbacks"].values() if isinstance(s, Mapping)]
+        own = [float(s["current_score"]) for s in states if s.get("monitor") == monitor]
+        return score in own and content["global_step"] <= step
+    except (AttnFlowError, AttributeError, KeyError, TypeError, ValueError):
+        return False
 
 
-def _going_on(
-    keeper: ModelCheckpoint, before: Mapping[str, Any], kept: Mapping[str, Tensor]
-) -> dict[str, Any]:
+def _place(found: Path | None, own: Path) -> None:
+    """Copy a kept file to its own place; what lies there, of a later step, is not overwritten."""
+    if found and own.exists() and own.samefile(found):
+        return
+    if own.exists():
+        aside = own.with_name(f"{own.stem}.later{own.suffix}")
+        own.replace(aside)
+        log.warning("%s is of a step that is made again; it lies in %s now.", own, aside)
+    if found:
+        write_whole(own, found.read_bytes())
+
+
+def _going_on(keeper: ModelCheckpoint, kept: Mapping[str, Tensor]) -> dict[str, Any]:
     """The keeper's state, as if it had kept these files itself."""
     sign = 1 if keeper.mode == "min" else -1
     most = len(kept) if keeper.save_top_k == -1 else keeper.save_top_k
     ranked = sorted(kept, key=lambda path: sign * float(kept[path]))[:most]
     full = ranked and len(ranked) == keeper.save_top_k
-    return dict(before) | {
+    return {
+        "monitor": keeper.monitor,
         "dirpath": keeper.dirpath,
         "best_k_models": {path: kept[path] for path in ranked},
         "best_model_path": ranked[0] if ranked else "",
         "best_model_score": kept[ranked[0]] if ranked else None,
+        "current_score": None,
         "kth_best_model_path": ranked[-1] if ranked else "",
         "kth_value": kept[ranked[-1]] if full else torch.tensor(sign * math.inf),
         "last_model_path": "",

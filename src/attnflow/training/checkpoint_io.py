@@ -85,12 +85,13 @@ class SafeCheckpointIO(TorchCheckpointIO):
         self._write(path, serialized(content), states, content.get("global_step"))
 
     def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a file; Lightning's own would remove a folder too, with all that it holds."""
         if self.unwritten.pop(Path(path), None):
             return
         if self.unwritten:
             self._spared.append(Path(path))
         else:
-            super().remove_checkpoint(path)
+            Path(path).unlink(missing_ok=True)
 
     def retry(self) -> None:
         """Try once more to write what could not be written."""
@@ -113,7 +114,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
             log.warning("checkpoint %s could be written now.", path)
         self._states = states
         while self._spared and not self.unwritten:
-            super().remove_checkpoint(self._spared.pop())
+            self._spared.pop().unlink(missing_ok=True)
 
     def _true_states(self, states: Mapping[str, Any]) -> dict[str, Any]:
         """The callbacks' states, without those that tell of files which could not be written."""

@@ -110,6 +110,10 @@ def _refusal(difference: Difference, progress: Progress) -> str | None:
             f"it lies {progress.batches} batches within an epoch, which is gone on with as it "
             "began; a checkpoint of an epoch's end can be resumed so"
         )
+    if key == "trainer.limit_val_batches":
+        return "the best score so far is of the images that were validated on before"
+    if key == "trainer.fast_dev_run" and difference.now:
+        return "a trial of a few batches goes on with nothing"
     if key in HONOURED or key.endswith(".dropout"):
         return None
     if group in MODEL_GROUPS:
@@ -128,7 +132,7 @@ def _start_anew(reason: str) -> str:
 
 
 def _compared(key: str, before: Any, now: Any) -> Iterator[Difference]:
-    if before == now or key in NO_PART_OF_A_RUN:
+    if key in NO_PART_OF_A_RUN or _same(before, now):
         return
     both = isinstance(before, Mapping) and isinstance(now, Mapping)
     if not both or before.get("_target_") != now.get("_target_"):
@@ -137,6 +141,15 @@ def _compared(key: str, before: Any, now: Any) -> Iterator[Difference]:
     for name in dict.fromkeys((*before, *now)):
         inner = f"{key}.{name}" if key else str(name)
         yield from _compared(inner, before.get(name), now.get(name))
+
+
+def _same(before: Any, now: Any) -> bool:
+    """Whether two values are equal and of one type: 1.0 is a whole epoch, 1 is one batch."""
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(_same, before, now))
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        return before.keys() == now.keys() and all(_same(before[n], now[n]) for n in before)
+    return type(before) is type(now) and before == now
 
 
 def _without_folder(config: Mapping) -> Mapping:

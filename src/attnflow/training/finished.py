@@ -16,10 +16,12 @@ class Finished:
     """A run that has come to its end and has written its results.
 
     Attributes:
+        step: that it ended at.
         sentence: that says so.
         score: its ``val/bpd``.
     """
 
+    step: int
     sentence: str
     score: float
 
@@ -42,10 +44,12 @@ def read_finished(run_dir: Path, config: Mapping) -> Finished | None:
     trainer = config["trainer"]
     bounds = (("max_epochs", epochs), ("max_steps", steps))
     ended = any(trainer.get(n) is not None and 0 <= trainer[n] <= done for n, done in bounds)
-    if not ended or (config["test"] and "test/bpd" not in results):
+    if not ended or "unwritten_checkpoints" in results:
+        return None
+    if config["test"] and "test/bpd" not in results:
         return None
     sentence = (
         f"{run_dir} is finished after {epochs} epochs, {steps} steps, and nothing was changed; a "
         "larger trainer.max_epochs (trainer.max_steps) goes on."
     )
-    return Finished(sentence, score)
+    return Finished(steps, sentence, score)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lightning import Trainer
 
-__all__ = ["Progress", "planned_steps"]
+__all__ = ["Progress", "planned_steps", "whole_epochs"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,18 @@ class Progress:
     def of_checkpoint(cls, checkpoint: Mapping) -> Progress:
         """Read what Lightning writes of its loops."""
         loops = checkpoint["loops"]["fit_loop"]
+        begun = loops["epoch_progress"]["current"]["ready"]
         batches = loops["epoch_loop.batch_progress"]
-        return cls(
-            step=checkpoint["global_step"],
-            epoch=loops["epoch_progress"]["current"]["processed"],
-            batches=0 if batches["is_last_batch"] else batches["current"]["ready"],
-        )
+        if batches["is_last_batch"]:
+            return cls(checkpoint["global_step"], begun, 0)
+        return cls(checkpoint["global_step"], begun - 1, batches["current"]["ready"])
+
+
+def whole_epochs(trainer: Trainer) -> int:
+    """The epochs that a training has made from their first batch to their last."""
+    loop = trainer.fit_loop
+    begun = loop.epoch_progress.current.processed
+    return begun if loop.epoch_loop.batch_progress.is_last_batch else max(begun - 1, 0)
 
 
 def planned_steps(trainer: Trainer, progress: Progress) -> float:

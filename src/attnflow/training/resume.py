@@ -68,26 +68,32 @@ def find_best(path: str) -> str:
 
 
 def newest_readable(folder: Path) -> str | None:
-    """The newest checkpoint of a folder; an unreadable one is told and passed over."""
-    damaged = []
+    """The checkpoint of a folder that has come furthest; an unreadable one is told and passed over.
+
+    That is the last one, unless another was written after it, by a training that kept no last one.
+    """
+    newest, furthest, damaged = None, -1, []
     for path in (folder / name for name in CANDIDATES):
         if not path.is_file():
             continue
+        if newest and path.stat().st_mtime <= newest.stat().st_mtime:
+            continue
         try:
-            step = read_checkpoint(path).get("global_step")
+            step = read_checkpoint(path).get("global_step", 0)
         except AttnFlowError as error:
             log.warning("%s", error)
             damaged.append(path.name)
             continue
-        if damaged:
-            log.warning("training goes on from an older checkpoint, %s of step %s.", path, step)
-        return str(path)
-    if damaged:
+        if step > furthest:
+            newest, furthest = path, step
+    if newest and damaged:
+        log.warning("training goes on from an older checkpoint, %s of step %s.", newest, furthest)
+    if damaged and not newest:
         raise AttnFlowError(
             f"no checkpoint in {folder} can be read ({', '.join(damaged)}); another checkpoint, or "
             "resume=null to start afresh, is accepted."
         )
-    return None
+    return str(newest) if newest else None
 
 
 @dataclass(frozen=True)

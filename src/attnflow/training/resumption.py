@@ -49,8 +49,7 @@ class Resumption(Callback):
         self.schedules = [c.scheduler.state_dict() for c in trainer.lr_scheduler_configs]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if pl_module.progress.batches == 0:
-            begin_next_epoch(trainer)
+        begin_next_epoch(trainer)
         groups = trainer.optimizers[0].param_groups
         for group, options in zip(groups, self.options, strict=True):
             group.update(options)
@@ -75,7 +74,7 @@ def begin_next_epoch(trainer: Trainer) -> None:
     left and so leaves out a whole epoch.
     """
     loop = trainer.fit_loop
-    if loop.restarting:
+    if loop.restarted_on_epoch_end:
         loop.epoch_progress.increment_completed()
         loop._restarting = loop.epoch_loop.restarting = False
         loop.reset_restart_stage()

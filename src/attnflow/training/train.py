@@ -39,6 +39,7 @@ from attnflow.training.legs import Legs
 from attnflow.training.module import FlowModule
 from attnflow.training.opening import Opening
 from attnflow.training.plan import PlanCheck
+from attnflow.training.progress import whole_epochs
 from attnflow.training.quiet import quiet_warnings
 from attnflow.training.resume import (
     Resumed,
@@ -76,7 +77,8 @@ def train(config: DictConfig) -> float:
     datamodule.to_test = config.test
     model = build_model(plain, datamodule.spec)
     resumed = begin(model, plain, datamodule.spec, run_dir)
-    if resumed and (finished := read_finished(run_dir, plain)):
+    finished = read_finished(run_dir, plain)
+    if resumed and finished and resumed.progress.step == finished.step:
         check_finite({"val/bpd": finished.score})
         rank_zero_only(print)(finished.sentence)
         return finished.score
@@ -111,6 +113,8 @@ def train(config: DictConfig) -> float:
         results["data/entropy_bpd"] = datamodule.entropy
     results |= image_counts(datamodule, trainer)
     results |= totals(module, trainer, legs)
+    if unwritten:
+        results["unwritten_checkpoints"] = 1
     if trainer.is_global_zero:
         print_table(results)
         log_summary(loggers, results)
@@ -148,7 +152,7 @@ def totals(module: FlowModule, trainer: Trainer, legs: Legs) -> dict[str, float 
     return {
         "params": count_parameters(module),
         **({"images_per_second": meters[0].rate} if measured else {}),
-        "epochs": trainer.current_epoch,
+        "epochs": whole_epochs(trainer),
         "steps": trainer.global_step,
         "legs": legs.number,
         "wall_seconds": legs.wall_seconds,
