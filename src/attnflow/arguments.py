@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
@@ -15,8 +16,10 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from attnflow.errors import AttnFlowError
 
 __all__ = [
+    "as_path",
     "call",
     "check_config_types",
+    "check_entry",
     "check_kind",
     "check_seed",
     "check_type",
@@ -30,8 +33,12 @@ NAMES = {
     int: "a whole number",
     float: "a number",
     str: "text",
+    list: "a list",
+    dict: "a mapping",
     type(None): "null",
 }
+# As what a config holds an argument of a type.
+HELD_AS = {tuple: list, Sequence: list, Mapping: dict, timedelta: dict}
 
 
 def check_config_types(config: Mapping | list, name: str = "") -> None:
@@ -174,6 +181,25 @@ def check_kind(name: str, value: object, kind: type) -> None:
         )
 
 
+def check_entry(name: str, value: object) -> None:
+    """Raise :class:`AttnFlowError` unless ``value`` names a ``_target_`` to make an object of."""
+    if not isinstance(value, Mapping) or "_target_" not in value:
+        raise AttnFlowError(
+            f"{name}: expected a _target_ with its options, or null to leave it out, got {value!r}."
+        )
+
+
+def as_path(name: str, value: object) -> str:
+    """The path that an option gives; a name of digits, which is read as a number, is one too.
+
+    Raises:
+        AttnFlowError: it is neither.
+    """
+    if type(value) not in (str, int, float):
+        raise AttnFlowError(f"{name}: expected a path, got {value!r}.")
+    return str(value)
+
+
 def check_types(called: Callable, values: Mapping, name: str) -> None:
     """Raise :class:`AttnFlowError` for a value that ``called`` does not take by its hints.
 
@@ -208,7 +234,8 @@ def _plain_types(hint: object) -> tuple[type, ...]:
     Tensors do not count, which torch's optimizers take for a number: a config holds none.
     """
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    kinds = tuple(k for k in kinds if getattr(k, "__name__", "") != "Tensor")
+    kinds = tuple(get_origin(k) or k for k in kinds if getattr(k, "__name__", "") != "Tensor")
+    kinds = tuple(dict.fromkeys(HELD_AS.get(kind, kind) for kind in kinds))
     return kinds if all(kind in NAMES for kind in kinds) else ()
 
 
@@ -217,5 +244,11 @@ def _fits(value: Any, accepted: tuple[type, ...]) -> bool:
     if isinstance(value, str) and "${" in value:
         return True
     if isinstance(value, int) and not isinstance(value, bool) and float in accepted:
+        return True
+    if list in accepted and isinstance(value, Sequence) and not isinstance(value, str):
+        return True
+    if isinstance(value, timedelta) or (isinstance(value, Mapping) and "_target_" in value):
+        return bool({list, dict} & {*accepted})
+    if dict in accepted and isinstance(value, Mapping):
         return True
     return type(value) in accepted

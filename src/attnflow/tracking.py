@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from attnflow.arguments import check_entry
 from attnflow.errors import AttnFlowError, check_choice
 from attnflow.utils.files import WriteError
 
@@ -55,8 +56,9 @@ def make_loggers(
         "id": run_id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
     }
     loggers = []
-    for entry in config.values():
+    for name, entry in config.items():
         if entry:
+            check_entry(f"logger.{name}", entry)
             nulls = {k: v for k, v in known.items() if k in entry and entry[k] is None}
             loggers.append(sheltered(instantiate(OmegaConf.merge(entry, nulls), _convert_="all")))
     return loggers

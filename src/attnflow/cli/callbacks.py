@@ -17,6 +17,7 @@ from attnflow.arguments import check_type
 from attnflow.cli.folder_lock import release_folder
 from attnflow.cli.run_folder import claim_run_folder
 from attnflow.cli.sweep_folder import claim_sweep_folder
+from attnflow.cli.sweep_options import check_sweep_options
 from attnflow.cli.workers import Command, in_worker
 from attnflow.errors import AttnFlowError
 
@@ -38,6 +39,10 @@ class OwnFolders(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Claim ``hydra.sweep.dir``."""
+        try:
+            check_sweep_options(config.hydra)
+        except AttnFlowError as error:
+            sys.exit(f"error: {error}")
         claim(claim_sweep_folder, config, "hydra.sweep.dir")
         if in_worker(config.hydra):
             on_cluster = config.hydra.launcher._target_.endswith("SlurmLauncher")

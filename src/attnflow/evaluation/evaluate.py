@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torchvision.io import decode_image
 
+from attnflow.arguments import as_path
 from attnflow.assembly import MODEL_GROUPS
 from attnflow.checkpoint import KEY, find_best, is_averaged, load_model, read_checkpoint
 from attnflow.commands import plain_config
@@ -69,7 +70,7 @@ def evaluate(config: DictConfig) -> float:
     if config.ckpt_path is None:
         raise AttnFlowError("ckpt_path is missing; ckpt_path=PATH/TO/last.ckpt is accepted.")
     check_options(config.eval)
-    ckpt_path = find_best(config.ckpt_path)
+    ckpt_path = find_best(as_path("ckpt_path", config.ckpt_path))
     checkpoint = read_checkpoint(ckpt_path)
     held, run_id = checkpoint[KEY]["config"], checkpoint[KEY].get("wandb_id")
     check_classes(held["data"], config.data)

@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from attnflow.arguments import check_type
+from attnflow.arguments import as_path, check_entry, check_type
 from attnflow.assembly import build_data, build_model
 from attnflow.checkpoint import describe, model_state, read_checkpoint
 from attnflow.commands import plain_config
@@ -68,6 +68,7 @@ def train(config: DictConfig) -> float:
     """
     started = time.perf_counter()
     check_type("test", config.test, bool)
+    check_type("init_strict", config.init_strict, bool)
     plain = plain_config(config)
     run_dir = Path(config.paths.output_dir)
     seed_everything(config.seed, workers=True, verbose=False)
@@ -131,7 +132,10 @@ def begin(model: ImageModel, plain: Mapping, spec: DataSpec, run_dir: Path) -> R
     Raises:
         AttnFlowError: there is nothing to start from, or it does not fit.
     """
-    resume, init_from = plain["resume"], plain["init_from"]
+    resume, init_from = (
+        None if plain[name] is None else as_path(name, plain[name])
+        for name in ("resume", "init_from")
+    )
     if init_from is not None and resume not in (None, "auto"):
         raise AttnFlowError(
             f"resume is {resume!r} and init_from is {init_from!r}; expected one of them, or "
@@ -177,6 +181,9 @@ def make_trainer(
 
     Metrics come before the weight averaging, which takes the averaged weights away again.
     """
+    for name, entry in config.callbacks.items():
+        if entry:
+            check_entry(f"callbacks.{name}", entry)
     entries = (config.metrics, *config.callbacks.values())
     splits = ("train", "val", "test") if config.test else ("train", "val")
     made = (instantiate(c, _convert_="all") for c in entries if c)
