@@ -36,6 +36,10 @@ REFUSALS = {
 }
 
 
+# The module of Lightning that gives a trainer what a checkpoint holds.
+RESTORER = "lightning.pytorch.trainer.connectors.checkpoint_connector"
+
+
 class AttnFlowError(ValueError):
     """Bad input or a failed run, told in one sentence.
 
@@ -64,7 +68,8 @@ def expected_error(error: BaseException) -> str | None:
     that say "this is not how I am used" (:data:`REFUSALS`); a path that the system refuses; and
     want of memory. What is raised while an object is made of what the config names and says is
     expected as well, unless this package's own code raised it, which tells its users by
-    AttnFlowError. ``HYDRA_FULL_ERROR=1`` shows the traceback of them all.
+    AttnFlowError; and what Lightning meets while it restores a checkpoint. ``HYDRA_FULL_ERROR=1``
+    shows the traceback of them all.
     """
     chain = list(causes(error))
     for each in chain:
@@ -89,6 +94,16 @@ def expected_error(error: BaseException) -> str | None:
         if REFUSALS & {full_name(base) for base in type(each).__mro__}:
             key = getattr(each, "full_key", None) or type(each).__module__.split(".")[0]
             return f"{key}: {words(each)}"
+    if path := restored_from(error):
+        return f"resume: the checkpoint {path} cannot be restored ({words(chain[-1])})."
+    return None
+
+
+def restored_from(error: BaseException) -> str | None:
+    """The checkpoint that Lightning was restoring when an error was raised; None for none."""
+    for frame, _ in walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__") == RESTORER and "restore" in frame.f_code.co_name:
+            return str(frame.f_locals["self"]._ckpt_path)
     return None
 
 

@@ -69,15 +69,15 @@ def check_choices(choices: object, path: object) -> None:
             )
 
 
-def check_bounded(held: Mapping | list, place: str) -> None:
+def check_bounded(held: Mapping | list, place: str, most: int = MOST_VALUES) -> None:
     """Raise :class:`AttnFlowError` for more values, or deeper ones, than any training writes.
 
     Lists that hold themselves, or one another many times over, are such.
     """
     for count, (key, _, _) in enumerate(values_of(held)):
-        if count == MOST_VALUES or key.count(".") > MOST_DEPTH:
+        if count == most or key.count(".") > MOST_DEPTH:
             raise AttnFlowError(
-                f"{place}: expected at most {MOST_VALUES} values in {MOST_DEPTH} levels, got more."
+                f"{place}: expected at most {most} values in {MOST_DEPTH} levels, got more."
             )
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from torch import nn
 
-from attnflow.checkpoint import KEY, check_same_architecture, model_state, read_checkpoint
+from attnflow.checkpoint import KEY, read_checkpoint
 from attnflow.data.base import DataSpec
 from attnflow.errors import AttnFlowError
 from attnflow.training.checkpoint_io import LAST, PREVIOUS
 from attnflow.training.differences import Difference, check_honoured, differences, table
 from attnflow.training.progress import Progress
+from attnflow.training.state_check import check_resumed_weights, check_training_state
 
 __all__ = ["Resumed", "find_best", "find_checkpoint", "open_resumed"]
 
@@ -146,6 +147,7 @@ def open_resumed(path: str, model: nn.Module, config: Mapping, spec: DataSpec) -
             f"checkpoint {path} was written by attnflow {held.get('version')}, which kept too "
             "little of its config to resume from; init_from=PATH starts anew from its weights."
         )
+    check_training_state(checkpoint, path)
     progress = Progress.of_checkpoint(checkpoint)
     changes = differences(held["config"], config)
     check_honoured(changes, progress, path)
@@ -154,7 +156,7 @@ def open_resumed(path: str, model: nn.Module, config: Mapping, spec: DataSpec) -
             f"data: expected {held['data_spec']} as in the checkpoint {path}, got "
             f"{spec.as_dict()}; init_from=PATH starts a new training from its weights."
         )
-    check_same_architecture(model, model_state(checkpoint), path)
+    check_resumed_weights(checkpoint, model, path)
     check_length(config["trainer"], progress, path)
     return Resumed(Path(path), progress, changes, held.get("wandb_id"))
 
