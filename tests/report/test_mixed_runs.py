@@ -361,7 +361,7 @@ def nobody(tmp_path) -> Iterator[None]:
     """Root may read everything; another user may not."""
     user = os.geteuid()
     if user == 0:
-        for folder in (tmp_path, *tmp_path.parents[:2]):
+        for folder in (tmp_path, *tmp_path.parents[:3]):
             folder.chmod(0o755)
         os.seteuid(65534)
     yield

@@ -74,7 +74,7 @@ def test_the_count_goes_on_after_an_interruption(train, monkeypatch) -> None:
     options = ["test=false", "attention=none", "model.steps=1"]
     first = train(*options, "trainer.max_epochs=1")
     second = train(*options, f"resume={first}")
-    assert column(second, "train/skipped_steps") == [1, 1, 1]
+    assert column(second, "train/skipped_steps")[3:] == [1, 1, 1]  # after those of the first
 
 
 def small_model() -> ImageModel:

@@ -175,7 +175,7 @@ def warn_of_placed_nothing(plain: Mapping) -> None:
 
 
 def make_trainer(
-    config: DictConfig, loggers: Sequence[Logger], first: Sequence[Callback]
+    config: DictConfig, loggers: Sequence[Logger], first: Sequence[Callback] = ()
 ) -> Trainer:
     """The Lightning trainer with the config's callbacks after ``first``; null ones are left out.
 
