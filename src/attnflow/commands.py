@@ -123,6 +123,12 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
 class FailedJobs(HydraCallback):
     """Notes which jobs of a sweep failed, wherever their launcher ran them."""
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Forget the sweep of a command that this process ran before."""
+        _failed_jobs.clear()
+
+    on_multirun_start = on_run_start
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Look for what failed jobs left in the sweep's folder."""
         _failed_jobs.extend(failed_jobs(Path(config.hydra.sweep.dir)))

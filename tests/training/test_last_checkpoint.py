@@ -122,7 +122,7 @@ def test_who_waits_for_a_signal_gets_it_after_the_checkpoint(train, tmp_path, si
 
 def save(path: Path, step: int) -> None:
     config = {"data": {}, "choices": {}, "seed": 0}
-    described = {"config": config, "data_spec": {}}
+    described = {"config": config, "data_spec": {"image_shape": [1, 8, 8], "num_bins": 17}}
     content = {"attnflow": described, "state_dict": {"weight": torch.full((1000,), step)}}
     SafeCheckpointIO().save_checkpoint(content | {"global_step": step}, path)
 
