@@ -214,7 +214,7 @@ def test_figures_that_are_not_finite_are_no_result(command, tmp_path) -> None:
     """Neither of a training, nor of one that is finished, nor of an evaluation."""
     options = ["optimizer.lr=1e9", "callbacks.non_finite=null", "trainer.max_epochs=1"]
     run_dir = tmp_path / "wild"
-    with pytest.raises(SystemExit, match="val/bpd: expected a finite number, got (inf|nan);"):
+    with pytest.raises(SystemExit, match=r"val/bpd: expected a finite number, got (inf|nan);"):
         command("train", *SHORT, *options, run_dir=run_dir)
     with pytest.raises(SystemExit, match="which is not finite"):
         command("train", *SHORT, *options, "resume=auto", run_dir=run_dir)
