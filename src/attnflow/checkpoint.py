@@ -24,6 +24,7 @@ __all__ = [
     "find_best",
     "is_averaged",
     "load_model",
+    "misfits",
     "model_state",
     "read_checkpoint",
 ]
@@ -198,13 +199,19 @@ def describe(config: Mapping, spec: DataSpec) -> dict[str, object]:
 
 def check_same_architecture(model: nn.Module, state: Mapping[str, Tensor], path: object) -> None:
     """Raise :class:`AttnFlowError`, naming the first misfit, where ``state`` is not ``model``'s."""
-    own = model.state_dict()
-    for name in sorted(own.keys() | state.keys()):
-        ours = tuple(own[name].shape) if name in own else "absent"
-        theirs = tuple(state[name].shape) if name in state else "absent"
-        if ours != theirs:
-            raise AttnFlowError(
-                f"checkpoint {path} is of another architecture: {name} is {theirs} in the "
-                f"checkpoint and {ours} in this model; the config of the checkpoint's run is "
-                "accepted."
-            )
+    for name, (ours, theirs) in misfits(model.state_dict(), state).items():
+        raise AttnFlowError(
+            f"checkpoint {path} is of another architecture: {name} is {theirs} in the checkpoint "
+            f"and {ours} in this model; the config of the checkpoint's run is accepted."
+        )
+
+
+def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, tuple[str, str]]:
+    """The weights that one side lacks or has in another shape: (here, there) by name."""
+
+    def shape(state: Mapping[str, Tensor], name: str) -> str:
+        return str(tuple(state[name].shape)) if name in state else "absent"
+
+    names = sorted(own.keys() | given.keys())
+    shapes = {name: (shape(own, name), shape(given, name)) for name in names}
+    return {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from attnflow.errors import ERROR_FILE, AttnFlowError
+from attnflow.cli.folder_lock import LOCK
+from attnflow.cli.run_folder import ASIDE
+from attnflow.errors import ERROR_FILE, SKIPPED_FILE, AttnFlowError
 from attnflow.evaluation.records import read_json, read_text, read_yaml
 from attnflow.evaluation.results import FILE_NAME, Curve, read_curve, read_results
 from attnflow.report.announced import announced_jobs
@@ -38,8 +40,6 @@ __all__ = [
 DONE, FAILED, DAMAGED, RUNNING = "done", "failed", "damaged", "running"
 UNFINISHED, SKIPPED, NEVER_STARTED = "unfinished", "skipped", "never started"
 STATES = (DONE, FAILED, DAMAGED, RUNNING, UNFINISHED, SKIPPED, NEVER_STARTED)
-LOCK_FILE, SKIPPED_FILE = ".lock", "skipped.txt"
-PUT_ASIDE = "overwritten"  # where a run's or a sweep's predecessor lies
 CONFIG = os.path.join(".hydra", "config.yaml")
 MARKS = (".hydra", FILE_NAME, ERROR_FILE, SKIPPED_FILE)  # what makes a folder that of a run
 TRAIN, EVALUATION = "train", "eval"
@@ -148,7 +148,7 @@ def run_folders(folder: Path, seen: set[str]) -> Iterator[tuple[Path, Sequence[s
         if name in jobs:
             seen.add(os.path.realpath(child))
             yield child, jobs[name]
-        elif os.path.isdir(child) and not name.startswith((".", PUT_ASIDE)):
+        elif os.path.isdir(child) and not name.startswith((".", ASIDE)):
             yield from run_folders(child, seen)
 
 
@@ -306,7 +306,7 @@ def state(reader: Reader, curve: Curve) -> tuple[str, str]:
 
 def is_running(folder: Path) -> bool:
     """Whether a process holds the folder's lock, as a run does until it ends."""
-    with suppress(OSError), (folder / LOCK_FILE).open("rb") as file:
+    with suppress(OSError), (folder / LOCK).open("rb") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):

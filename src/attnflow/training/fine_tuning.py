@@ -6,10 +6,9 @@ import logging
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from attnflow.assembly import MODEL_GROUPS
-from attnflow.checkpoint import KEY, model_state, read_checkpoint
+from attnflow.checkpoint import KEY, misfits, model_state, read_checkpoint
 from attnflow.errors import AttnFlowError, named
 from attnflow.image_model import ImageModel
 from attnflow.models.contents import check_weights
@@ -43,14 +42,14 @@ def start_from(model: ImageModel, path: str, config: Mapping, strict: bool = Tru
         raise AttnFlowError(
             f"init_from: the checkpoint {path} holds {broken[0]}, which is not finite."
         )
-    misfits = _misfits(model.state_dict(), given)
-    fitting = {name: value for name, value in given.items() if name not in misfits}
-    if misfits and (strict or len(fitting) == 0):
-        name, (ours, theirs) = next(iter(misfits.items()))
+    unfit = misfits(model.state_dict(), given)
+    fitting = {name: value for name, value in given.items() if name not in unfit}
+    if unfit and (strict or len(fitting) == 0):
+        name, (ours, theirs) = next(iter(unfit.items()))
         remedy = "init_strict=false takes what fits" if fitting else "another checkpoint is needed"
         raise AttnFlowError(
             f"init_from: {name} is {theirs} in the checkpoint {path} and {ours} in this model, "
-            f"and so {len(misfits)} of {len(misfits) + len(fitting)} weights do not fit; {remedy}."
+            f"and so {len(unfit)} of {len(unfit) + len(fitting)} weights do not fit; {remedy}."
         )
     check_weights(model.state_dict(), fitting, path)
     with named(f"init_from: the checkpoint {path}"):
@@ -58,25 +57,12 @@ def start_from(model: ImageModel, path: str, config: Mapping, strict: bool = Tru
     log.info(
         "started from %d weights of %s, step %s", len(fitting), path, checkpoint["global_step"]
     )
-    if misfits:
-        rows = [
-            f"  {name}  {theirs} there, {ours} here" for name, (ours, theirs) in misfits.items()
-        ]
-        log.warning("%d weights do not fit and were not taken:\n%s", len(misfits), "\n".join(rows))
+    if unfit:
+        rows = [f"  {name}  {theirs} there, {ours} here" for name, (ours, theirs) in unfit.items()]
+        log.warning("%d weights do not fit and were not taken:\n%s", len(unfit), "\n".join(rows))
     held = checkpoint[KEY]["config"]
     changes = differences(
         *({group: c.get(group) for group in MODEL_GROUPS} for c in (held, config))
     )
     if changes:
         log.info("the architecture differs from the checkpoint's:\n%s", table(changes))
-
-
-def _misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, tuple[str, str]]:
-    """The weights that one side lacks or has in another shape: (here, there) by name."""
-
-    def shape(state: Mapping[str, Tensor], name: str) -> str:
-        return str(tuple(state[name].shape)) if name in state else "absent"
-
-    names = sorted(own.keys() | given.keys())
-    shapes = {name: (shape(own, name), shape(given, name)) for name in names}
-    return {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}

@@ -78,7 +78,7 @@ def train(config: DictConfig) -> float:
     datamodule.to_test = config.test
     model = build_model(plain, datamodule.spec)
     resumed = begin(model, plain, datamodule.spec, run_dir)
-    finished = read_finished(run_dir, plain)
+    finished = read_finished(run_dir, plain) if resumed else None
     if resumed and finished and resumed.progress.step == finished.step:
         check_finite({"val/bpd": finished.score})
         rank_zero_only(print)(finished.sentence)
