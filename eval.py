@@ -19,8 +19,8 @@ def main(config: DictConfig) -> float | None:
     """Evaluate with the composed config; returns test/bpd."""
     end_at_signals()  # in a launcher's worker too
     # Imported here: torch and lightning take seconds, --help and --cfg should not.
-    from attnflow.commands import run
-    from attnflow.evaluation.evaluate import evaluate
+    from attnflow.cli.evaluate import evaluate
+    from attnflow.cli.run import run
 
     return run(evaluate, config)
 
@@ -30,6 +30,6 @@ if __name__ == "__main__":
 
     check_slips(sys.argv[1:], Path(__file__).parent / "conf")
     main()
-    from attnflow.commands import exit_status
+    from attnflow.cli.run import exit_status
 
     sys.exit(exit_status())

@@ -19,15 +19,15 @@ def main(config: DictConfig) -> float | None:
     """Train with the composed config; returns the best val/bpd."""
     end_at_signals()  # in a launcher's worker too
     # Imported here: torch and lightning take seconds, --help and --cfg should not.
-    from attnflow.commands import run
-    from attnflow.training.train import train
+    from attnflow.cli.run import run
+    from attnflow.cli.train import train
 
     return run(train, config)
 
 
 if __name__ == "__main__":
+    from attnflow.cli.run import check_plugins, exit_status
     from attnflow.cli.slips import check_slips
-    from attnflow.commands import check_plugins, exit_status
 
     check_slips(sys.argv[1:], Path(__file__).parent / "conf")
     check_plugins(sys.argv[1:])

@@ -31,9 +31,9 @@ from torchvision.datasets import cifar, svhn
 from torchvision.transforms import v2
 
 from attnflow import data
-from attnflow.dequantization import UniformDequantizer
-from attnflow.flow import Flow
-from attnflow.image_model import ImageModel
+from attnflow.flows.glow import Flow
+from attnflow.models.dequantization import UniformDequantizer
+from attnflow.models.image_model import ImageModel
 
 SIZE = 32
 BATCH_SIZE = 64

@@ -26,10 +26,10 @@ from peers import PEERS
 from tables import RESULTS, save_table, standard_error
 from torch import Tensor, nn
 
-from attnflow.assembly import build_model
-from attnflow.bits import bits_per_dim
 from attnflow.data import DigitsDataModule
-from attnflow.noise import sample_keys, uniform_noise
+from attnflow.models.bits import bits_per_dim
+from attnflow.models.build import build_model
+from attnflow.utils.noise import sample_keys, uniform_noise
 
 ROOT = Path(__file__).parents[1]
 OURS = ("digits_none", "digits_imap", "digits_itrans")

@@ -27,10 +27,10 @@ from torch import Tensor
 from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 
 from attnflow.data import PhotosDataModule, TensorImages
-from attnflow.dequantization import UniformDequantizer
-from attnflow.flow import Flow
-from attnflow.image_model import ImageModel
+from attnflow.flows.glow import Flow
 from attnflow.metrics import ImageQuality, Inception
+from attnflow.models.dequantization import UniformDequantizer
+from attnflow.models.image_model import ImageModel
 
 SIZE = 32
 REAL_IMAGES = 64  # their statistics are kept, and no part of any timing

@@ -31,8 +31,8 @@ import torch
 from training_state import TRAINING_STATE, difference
 
 # Imported before the trainings are forked off, so that they start at once.
-import attnflow.evaluation.evaluate
-import attnflow.training.train  # noqa: F401
+import attnflow.cli.evaluate
+import attnflow.cli.train  # noqa: F401
 from attnflow.utils.signals import end_at_signals
 
 ROOT = Path(__file__).parents[1]

@@ -24,10 +24,10 @@ from tables import RESULTS, save_table, standard_error
 
 from attnflow.data import LongRangeDataModule
 from attnflow.data.base import SPLITS
-from attnflow.dequantization import UniformDequantizer
-from attnflow.flow import Flow
-from attnflow.image_model import ImageModel
-from attnflow.noise import sample_keys, uniform_noise
+from attnflow.flows.glow import Flow
+from attnflow.models.dequantization import UniformDequantizer
+from attnflow.models.image_model import ImageModel
+from attnflow.nets import ConvNet
 from attnflow.transforms import (
     AffineCoupling,
     IMap,
@@ -35,7 +35,7 @@ from attnflow.transforms import (
     ITrans,
     MixLogCDFCoupling,
 )
-from attnflow.transforms.coupling import ConvNet
+from attnflow.utils.noise import sample_keys, uniform_noise
 
 COUPLINGS = {
     "affine": AffineCoupling,

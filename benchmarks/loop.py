@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from attnflow.callbacks.averaging import exponential_average
 from attnflow.data.augmentation import Augmented
-from attnflow.noise import sample_keys, uniform_noise
-from attnflow.training.averaging import exponential_average
+from attnflow.utils.noise import sample_keys, uniform_noise
 
 __all__ = ["Data", "Outcome", "Recipe", "train_for"]
 

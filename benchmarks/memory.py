@@ -29,10 +29,10 @@ import torch
 from tables import RESULTS, save_table
 from torch import Tensor
 
-from attnflow.flow import Flow
-from attnflow.memory import MEMORY
+from attnflow.flows.glow import Flow
+from attnflow.flows.memory import MEMORY
+from attnflow.nets import ConvNet
 from attnflow.transforms import AffineCoupling, IMap
-from attnflow.transforms.coupling import ConvNet
 
 IMAGE_SHAPE = (3, 32, 32)
 COLUMNS = ("memory", "steps K", "held MB", "kept MB", "peak MB", "peak to least K", "s a step")

@@ -36,11 +36,12 @@ from tables import RESULTS, Contents, save_tables
 from timing import Times, interleaved, ratio
 from torch import Tensor, nn
 
-from attnflow.compilation import compile_flow
-from attnflow.flow import Flow
-from attnflow.priors import GaussianPrior
+from attnflow.flows.compilation import compile_flow
+from attnflow.flows.glow import Flow
+from attnflow.nets import ConvNet
 from attnflow.transforms import AffineCoupling, IMap, ITrans
-from attnflow.transforms.coupling import ConvNet, Coupling
+from attnflow.transforms.coupling import Coupling
+from attnflow.transforms.priors import GaussianPrior
 
 SHAPE, BATCH_SIZE = (3, 32, 32), 16
 SIZE = {"levels": 3, "steps": 4}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attnflow.compilation import compile_flow
+from attnflow.flows.compilation import compile_flow
 
 
 @pytest.fixture

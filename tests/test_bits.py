@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from attnflow.bits import bits_per_dim
-from attnflow.dequantization import UniformDequantizer
+from attnflow.models.bits import bits_per_dim
+from attnflow.models.dequantization import UniformDequantizer
 
 
 def test_a_uniform_density_costs_the_log_of_the_levels() -> None:

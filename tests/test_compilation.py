@@ -12,7 +12,7 @@ from test_memory import ATTENTIONS, COUPLINGS, PRIOR, SHAPE, assert_close, gradi
 from torch._dynamo.utils import counters
 
 from attnflow import Flow
-from attnflow.compilation import compile_flow
+from attnflow.flows.compilation import compile_flow
 
 # What there is to trace takes seconds a graph.
 SMALL = {"levels": 1, "steps": 1}
@@ -95,7 +95,7 @@ def test_machine_code_computes_the_same() -> None:
 
 def test_training_and_evaluation_compile_by_option(train, command, monkeypatch) -> None:
     compiled = partial(compile_flow, backend="eager")
-    monkeypatch.setattr("attnflow.training.trainer.compile_flow", compiled)
+    monkeypatch.setattr("attnflow.cli.trainer.compile_flow", compiled)
     options = ["debug=fast", "model.steps=1", "model.levels=1", "coupling=affine", "attention=none"]
     reference = results(train(*options))
     assert not counters["stats"]

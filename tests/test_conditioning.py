@@ -10,22 +10,22 @@ from conftest import results
 from exactness import randomise
 
 from attnflow import AttnFlowError, Flow
-from attnflow.assembly import build_model
-from attnflow.conditioning import ClassConditioning, ImageConditioning
-from attnflow.data import DataSpec
-from attnflow.dequantization import UniformDequantizer
-from attnflow.evaluation.conditions import (
+from attnflow.flows.glow import CONDITIONABLE
+from attnflow.metrics.conditional import (
     agreement_with_labels,
     bayes_rule,
     fidelity_to_truth,
     shuffled_bits_per_dim,
 )
-from attnflow.flow import CONDITIONABLE
-from attnflow.image_model import ImageModel
-from attnflow.priors import GaussianPrior
+from attnflow.models.build import build_model
+from attnflow.models.conditioning import ClassConditioning, ImageConditioning
+from attnflow.models.dequantization import UniformDequantizer
+from attnflow.models.image_model import ImageModel
+from attnflow.nets import ConvNet
+from attnflow.spec import DataSpec
 from attnflow.training.module import FlowModule
 from attnflow.transforms import AffineCoupling, IMap, ITrans
-from attnflow.transforms.coupling import ConvNet
+from attnflow.transforms.priors import GaussianPrior
 
 SPEC = DataSpec((1, 4, 4), 17, num_classes=3, condition_shape=(2, 4, 4), condition_bins=5)
 BATCH = {
@@ -176,6 +176,6 @@ def test_conditional_training_and_evaluation(train, command, options, figure, at
 
 
 def test_conditioning_needs_data_that_has_it() -> None:
-    conditioning = {"_target_": "attnflow.conditioning.ClassConditioning", "_partial_": True}
+    conditioning = {"_target_": "attnflow.models.conditioning.ClassConditioning", "_partial_": True}
     with pytest.raises(AttnFlowError, match="no labels"):
         build_model({"conditioning": conditioning}, DataSpec((3, 8, 8), 256))

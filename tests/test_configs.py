@@ -11,9 +11,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from attnflow.arguments import check_config_types
-from attnflow.assembly import MODEL_GROUPS, build_model
-from attnflow.training.train import make_trainer
+from attnflow.cli.train import make_trainer
+from attnflow.models.build import MODEL_GROUPS, build_model
+from attnflow.utils.arguments import check_config_types
 
 CONF = ROOT / "conf"
 # Options that another test covers, or that need a device this machine may lack.

@@ -10,11 +10,11 @@ from conftest import results
 from exactness import randomise
 
 from attnflow import AttnFlowError, Flow
-from attnflow.dequantization import UniformDequantizer, VariationalDequantizer
-from attnflow.image_model import ImageModel
-from attnflow.noise import sample_keys, uniform_noise
+from attnflow.models.dequantization import UniformDequantizer, VariationalDequantizer
+from attnflow.models.image_model import ImageModel
+from attnflow.nets import ConvNet
 from attnflow.transforms import AffineCoupling
-from attnflow.transforms.coupling import ConvNet
+from attnflow.utils.noise import sample_keys, uniform_noise
 
 
 def test_starts_as_uniform_dequantization() -> None:

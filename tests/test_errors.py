@@ -12,8 +12,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from test_bad_input import refused
 from torch.utils.data import DataLoader
 
-from attnflow.arguments import locate
-from attnflow.errors import AttnFlowError, expected_error
+from attnflow.errors import AttnFlowError
+from attnflow.utils.arguments import locate
+from attnflow.utils.sentences import expected_error
 
 
 def error_of(raising) -> Exception:

@@ -14,9 +14,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from storage import FailingDisk, small_files_only
 
 from attnflow.data.imagenet import DownsampledImageNetDataModule
-from attnflow.evaluation.results import print_table, read_curve
-from attnflow.tracking import sheltered
-from attnflow.training.history import ContinuedWriter
+from attnflow.loggers.csv_history import ContinuedWriter
+from attnflow.loggers.tracking import sheltered
+from attnflow.runs.results import print_table, read_curve
 from attnflow.utils.files import WriteError
 
 

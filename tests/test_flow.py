@@ -10,9 +10,9 @@ from exactness import make_context, randomise
 from torch import Tensor
 
 from attnflow import AttnFlowError, Context, Flow, Placement
-from attnflow.placement import POSITIONS
+from attnflow.flows.placement import POSITIONS
+from attnflow.nets import ConvNet
 from attnflow.transforms import AffineCoupling, IMap, ITrans
-from attnflow.transforms.coupling import ConvNet
 
 COUPLING = partial(AffineCoupling, net=partial(ConvNet, hidden_channels=8))
 ATTENTIONS = {

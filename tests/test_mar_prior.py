@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.context import Context
-from attnflow.priors import MultiScaleAutoregressivePrior
-from attnflow.priors.gaussian import bounded_log_std
+from attnflow.transforms.priors import MultiScaleAutoregressivePrior
+from attnflow.transforms.priors.gaussian import bounded_log_std
 
 SHAPE = (5, 4, 3)
 

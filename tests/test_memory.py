@@ -12,10 +12,10 @@ from exactness import make_context, randomise
 from torch import Tensor, nn
 
 from attnflow import AttnFlowError, Context, Flow
-from attnflow.memory import MEMORY
-from attnflow.priors import MultiScaleAutoregressivePrior
+from attnflow.flows.memory import MEMORY
+from attnflow.nets import ConvNet, GatedResNet
 from attnflow.transforms import AdditiveCoupling, AffineCoupling, IMap, ITrans, MixLogCDFCoupling
-from attnflow.transforms.coupling import ConvNet, GatedResNet
+from attnflow.transforms.priors import MultiScaleAutoregressivePrior
 
 SHAPE = (1, 8, 8)
 PRIOR = partial(MultiScaleAutoregressivePrior, hidden_channels=4)

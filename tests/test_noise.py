@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from attnflow.noise import normal_noise, sample_keys, uniform_noise
+from attnflow.utils.noise import normal_noise, sample_keys, uniform_noise
 
 
 def draw(n: int = 2000, seed: int = 0, epoch: int = 0) -> torch.Tensor:

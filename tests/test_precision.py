@@ -12,14 +12,18 @@ from test_bad_input import refused
 from test_memory import ATTENTIONS, COUPLINGS
 
 from attnflow import Context, Flow
-from attnflow.checkpoint import load_model, read_checkpoint
-from attnflow.conditioning import ImageConditioning
 from attnflow.data import DigitsDataModule
-from attnflow.data.base import DataSpec
-from attnflow.dequantization import VariationalDequantizer
-from attnflow.flow import Level
-from attnflow.priors import GaussianPrior, MultiScaleAutoregressivePrior, SplitGaussianPrior
+from attnflow.flows.glow import Level
+from attnflow.models.checkpoint import load_model, read_checkpoint
+from attnflow.models.conditioning import ImageConditioning
+from attnflow.models.dequantization import VariationalDequantizer
+from attnflow.spec import DataSpec
 from attnflow.transforms import ActNorm, Composition, InvertibleConv1x1
+from attnflow.transforms.priors import (
+    GaussianPrior,
+    MultiScaleAutoregressivePrior,
+    SplitGaussianPrior,
+)
 
 SHAPE = (4, 4, 4)
 # None of these may compute in half precision; of a coupling, its net may.

@@ -10,9 +10,9 @@ import pytest
 from conftest import ROOT, SHORT
 from hydra import compose, initialize_config_dir
 
+from attnflow.cli.ranks import cause_of_failure, count_ranks, rank_environment
 from attnflow.data import DigitsDataModule
 from attnflow.errors import AttnFlowError
-from attnflow.ranks import cause_of_failure, count_ranks, rank_environment
 
 
 def config(*overrides: str):

@@ -25,12 +25,12 @@ from torch.optim import Adam
 from torchvision.io import decode_image
 from wandb.proto.wandb_internal_pb2 import Record
 
-from attnflow.checkpoint import KEY, read_checkpoint
+from attnflow.callbacks.gradient_norm import GradientNorm
 from attnflow.data import DigitsDataModule, TensorImages
-from attnflow.dequantization import UniformDequantizer
-from attnflow.flow import Flow
-from attnflow.image_model import ImageModel
-from attnflow.training.callbacks import GradientNorm
+from attnflow.flows.glow import Flow
+from attnflow.models.checkpoint import KEY, read_checkpoint
+from attnflow.models.dequantization import UniformDequantizer
+from attnflow.models.image_model import ImageModel
 from attnflow.training.module import FlowModule
 
 
@@ -242,7 +242,7 @@ def test_without_a_key_wandb_stays_offline_and_asks_nothing(tmp_path) -> None:
     """In a terminal, where W&B would ask."""
     program = (
         "import logging; logging.basicConfig()\n"
-        "from attnflow.tracking import wandb_logger\n"
+        "from attnflow.loggers.tracking import wandb_logger\n"
         f"logger = wandb_logger(project='attnflow', save_dir={str(tmp_path)!r})\n"
         "logger.experiment.log({'x': 1})\n"
         "logger.experiment.finish()\n"

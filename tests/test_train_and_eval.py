@@ -13,9 +13,9 @@ from torchvision.io import decode_image
 
 import attnflow
 from attnflow import commands
-from attnflow.checkpoint import load_model, read_checkpoint
 from attnflow.data import DigitsDataModule
-from attnflow.image_model import ImageModel
+from attnflow.models.checkpoint import load_model, read_checkpoint
+from attnflow.models.image_model import ImageModel
 from attnflow.report.write import write_report
 
 

@@ -10,18 +10,18 @@ from attnflow.version import __version__
 if TYPE_CHECKING:
     from attnflow.context import Context
     from attnflow.errors import AttnFlowError
-    from attnflow.flow import Flow
+    from attnflow.flows.glow import Flow
+    from attnflow.flows.placement import Placement
     from attnflow.models.loaded import LoadedModel, load
-    from attnflow.placement import Placement
 
 __all__ = ["AttnFlowError", "Context", "Flow", "LoadedModel", "Placement", "__version__", "load"]
 
 _HOMES = {
     "AttnFlowError": "attnflow.errors",
     "Context": "attnflow.context",
-    "Flow": "attnflow.flow",
+    "Flow": "attnflow.flows.glow",
     "LoadedModel": "attnflow.models.loaded",
-    "Placement": "attnflow.placement",
+    "Placement": "attnflow.flows.placement",
     "load": "attnflow.models.loaded",
 }
 

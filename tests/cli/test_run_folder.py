@@ -15,8 +15,8 @@ from omegaconf import open_dict
 from runs import last
 
 from attnflow.cli import launch
-from attnflow.cli.folder_lock import lock_folder, release_folder
 from attnflow.cli.run_folder import named_folder, new_folder
+from attnflow.runs.folder_lock import lock_folder, release_folder
 
 TINY = [*SHORT, "trainer.max_epochs=1", "model.levels=1", "model.steps=1"]
 TINY += ["trainer.limit_test_batches=1", "trainer.limit_val_batches=1"]
@@ -158,7 +158,7 @@ def test_a_folder_that_another_process_writes_to_is_refused(train, tmp_path) -> 
     run_dir = tmp_path / "busy"
     run_dir.mkdir()
     holding = (
-        "import sys, time; from pathlib import Path; from attnflow.cli.folder_lock import *;"
+        "import sys, time; from pathlib import Path; from attnflow.runs.folder_lock import *;"
         "lock_folder(Path(sys.argv[1]), 'x'); print('held', flush=True); time.sleep(600)"
     )
     holder = subprocess.Popen(
@@ -189,7 +189,7 @@ def test_the_lock_is_not_inherited(tmp_path) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     lock = f"lock_folder(Path({str(tmp_path)!r}), 'x')"
-    other = f"from pathlib import Path; from attnflow.cli.folder_lock import lock_folder; {lock}"
+    other = f"from pathlib import Path; from attnflow.runs.folder_lock import lock_folder; {lock}"
     for status in (1, 0):
         run = subprocess.run([sys.executable, "-c", other], capture_output=True, check=False)
         assert run.returncode == status

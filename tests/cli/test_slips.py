@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT, run_script
 from omegaconf import OmegaConf
 
-from attnflow.cli.records import check_room
 from attnflow.cli.slips import check_slips
+from attnflow.runs.hydra_records import check_room
 from attnflow.utils.files import WriteError
 
 

@@ -9,14 +9,14 @@ import torch
 from exactness import randomise
 
 from attnflow import Flow
-from attnflow.conditioning import ClassConditioning, ImageConditioning
-from attnflow.data import DataSpec
-from attnflow.dequantization import UniformDequantizer
-from attnflow.evaluation.attention import MARK, attention_maps, attention_picture
-from attnflow.image_model import ImageModel
+from attnflow.models.conditioning import ClassConditioning, ImageConditioning
+from attnflow.models.dequantization import UniformDequantizer
+from attnflow.models.image_model import ImageModel
+from attnflow.nets import ConvNet
+from attnflow.pictures.attention import MARK, attention_maps, attention_picture
+from attnflow.spec import DataSpec
 from attnflow.transforms import AffineCoupling, IMap, ITrans
 from attnflow.transforms.attention.masks import attention_mask
-from attnflow.transforms.coupling import ConvNet
 
 COUPLING = partial(AffineCoupling, net=partial(ConvNet, hidden_channels=4))
 KINDS = {"class": ClassConditioning, "image": ImageConditioning}

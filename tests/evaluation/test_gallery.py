@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from attnflow.evaluation import neighbours
 from conftest import ROOT, results
 from omegaconf import OmegaConf
 from test_attention import batch_of, model_of
@@ -14,12 +15,11 @@ from torchvision.io import decode_image
 
 from attnflow import AttnFlowError
 from attnflow.data import TensorImages
-from attnflow.evaluation import neighbours
-from attnflow.evaluation.curves import curves_picture
-from attnflow.evaluation.gallery import PICTURES, Evaluated, check_options, draw
-from attnflow.evaluation.levels import DRAWS, resampled_levels
-from attnflow.evaluation.neighbours import nearest_neighbours, neighbours_picture
-from attnflow.evaluation.results import read_curve
+from attnflow.pictures.curves import curves_picture
+from attnflow.pictures.gallery import PICTURES, Evaluated, check_options, draw
+from attnflow.pictures.levels import DRAWS, resampled_levels
+from attnflow.pictures.neighbours import nearest_neighbours, neighbours_picture
+from attnflow.runs.results import read_curve
 from attnflow.transforms import IMap
 
 OPTIONS = OmegaConf.load(ROOT / "conf" / "eval.yaml").eval

@@ -13,8 +13,8 @@ from hydra.errors import InstantiationException
 from PIL import Image
 
 from attnflow import AttnFlowError
-from attnflow.checkpoint import KEY, read_checkpoint
-from attnflow.evaluation.data import evaluated_data
+from attnflow.cli.evaluated_data import evaluated_data
+from attnflow.models.checkpoint import KEY, read_checkpoint
 
 RNG = np.random.default_rng(0)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from attnflow import AttnFlowError
-from attnflow.evaluation.records import read_json, read_text, read_yaml
-from attnflow.evaluation.results import read_curve, read_results, write_results
+from attnflow.runs.reading import read_json, read_text, read_yaml
+from attnflow.runs.results import read_curve, read_results, write_results
 
 GOOD = b"epoch,step,val/bpd\r\n0,10,3.5\r\n1,20,3.25\r\n"
 

@@ -12,13 +12,14 @@ from exactness import randomise
 from lightning import Trainer
 
 from attnflow import AttnFlowError, Flow
+from attnflow.callbacks.soundness import Soundness
 from attnflow.data import DigitsDataModule
-from attnflow.dequantization import UniformDequantizer
-from attnflow.evaluation.soundness import Soundness, out_of_range, round_trip_errors
-from attnflow.image_model import ImageModel
+from attnflow.metrics.soundness import out_of_range, round_trip_errors
+from attnflow.models.dequantization import UniformDequantizer
+from attnflow.models.image_model import ImageModel
+from attnflow.nets import ConvNet
 from attnflow.training.module import FlowModule
 from attnflow.transforms import AffineCoupling, IMap
-from attnflow.transforms.coupling import ConvNet
 
 CALLBACK = partial(Soundness, num_images=7, batch_size=3)
 

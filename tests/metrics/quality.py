@@ -11,13 +11,13 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from attnflow.dequantization import UniformDequantizer
-from attnflow.flow import Flow
-from attnflow.image_model import ImageModel
+from attnflow.flows.glow import Flow
 from attnflow.metrics import FeatureExtractor, ImageQuality
+from attnflow.models.dequantization import UniformDequantizer
+from attnflow.models.image_model import ImageModel
+from attnflow.nets import ConvNet
 from attnflow.training.module import FlowModule
 from attnflow.transforms import AffineCoupling
-from attnflow.transforms.coupling import ConvNet
 
 DIGITS_SHAPE = (1, 8, 8)
 

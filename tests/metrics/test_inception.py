@@ -16,10 +16,11 @@ from torch import nn
 from torchmetrics.image import InceptionScore
 from torchvision.io import write_png
 
-from attnflow.data import DataSpec, DigitsDataModule, PhotosDataModule, TensorImages
+from attnflow.data import DigitsDataModule, PhotosDataModule, TensorImages
 from attnflow.errors import AttnFlowError
 from attnflow.metrics import Inception, measures
 from attnflow.metrics.inception import FILE_NAMES, hub_paths, read_network
+from attnflow.spec import DataSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:metrics.num_samples")
 IMAGES = 24

@@ -13,8 +13,8 @@ from test_bad_input import refused
 
 import attnflow
 from attnflow import AttnFlowError
-from attnflow.checkpoint import KEY, read_checkpoint
-from attnflow.data.base import DataSpec
+from attnflow.models.checkpoint import KEY, read_checkpoint
+from attnflow.spec import DataSpec
 
 EVAL = ("eval.pictures=[]", "eval.num_sound=2", "trainer=cpu")
 

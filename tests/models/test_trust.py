@@ -19,10 +19,10 @@ from test_bad_input import refused
 
 import attnflow
 from attnflow import AttnFlowError
-from attnflow.assembly import MODEL_GROUPS
-from attnflow.checkpoint import KEY
 from attnflow.metrics.files import read
 from attnflow.metrics.inception import read_network
+from attnflow.models.build import MODEL_GROUPS
+from attnflow.models.checkpoint import KEY
 from attnflow.models.trust import check_trusted, targets_of_configs
 from attnflow.report.runs import read_runs
 
@@ -58,10 +58,10 @@ CALLS = {
     "a function of torch": {"_target_": "torch.load", "f": "code.pickle", "weights_only": False},
     "a partial": {"_target_": "functools.partial", "_args_": [TOUCH]},
     "our module's Path": {"_target_": "attnflow.data.decoding.Path.touch", "self": PATH},
-    "our module's subprocess": {"_target_": "attnflow.ranks.subprocess.run", "args": ["touch"]},
-    "our module's sys": {"_target_": "attnflow.commands.sys.exit"},
-    "our module's os": {"_target_": "attnflow.ranks.os.mkdir", "path": "ran"},
-    "our module's pickle": {"_target_": "attnflow.ranks.pickle.loads", "_args_": ["x"]},
+    "our module's subprocess": {"_target_": "attnflow.cli.ranks.subprocess.run", "args": ["touch"]},
+    "our module's sys": {"_target_": "attnflow.cli.run.sys.exit"},
+    "our module's os": {"_target_": "attnflow.cli.ranks.os.mkdir", "path": "ran"},
+    "our module's pickle": {"_target_": "attnflow.cli.ranks.pickle.loads", "_args_": ["x"]},
     "our function": {"_target_": "attnflow.metrics.inception.download", "path": "ran"},
     "our write": {"_target_": "attnflow.metrics.files.save", "path": "ran", "tensors": {}},
     "our class of another kind": {"_target_": "attnflow.metrics.Inception", "weights_path": "x"},
@@ -83,12 +83,21 @@ CALLS = {
     "no target": {"_target_": None},
     "an empty target": {"_target_": ""},
     "an interpolated target": {"_target_": "${oc.env:TARGET}"},
-    "an environment variable": {"_target_": "attnflow.placement.Placement", "x": "${oc.env:HOME}"},
-    "a resolver": {"_target_": "attnflow.placement.Placement", "positions": "${hydra:job.name}"},
-    "an escape": {"_target_": "attnflow.placement.Placement", "positions": "\\${oc.env:HOME}"},
-    "a missing value": {"_target_": "attnflow.placement.Placement", "positions": "???"},
-    "a way of another type": {"_target_": "attnflow.placement.Placement", "_partial_": "yes"},
-    "arguments of another type": {"_target_": "attnflow.placement.Placement", "_args_": "ab"},
+    "an environment variable": {
+        "_target_": "attnflow.flows.placement.Placement",
+        "x": "${oc.env:HOME}",
+    },
+    "a resolver": {
+        "_target_": "attnflow.flows.placement.Placement",
+        "positions": "${hydra:job.name}",
+    },
+    "an escape": {
+        "_target_": "attnflow.flows.placement.Placement",
+        "positions": "\\${oc.env:HOME}",
+    },
+    "a missing value": {"_target_": "attnflow.flows.placement.Placement", "positions": "???"},
+    "a way of another type": {"_target_": "attnflow.flows.placement.Placement", "_partial_": "yes"},
+    "arguments of another type": {"_target_": "attnflow.flows.placement.Placement", "_args_": "ab"},
 }
 
 

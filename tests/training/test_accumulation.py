@@ -12,15 +12,15 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import SGD
 
+from attnflow.cli.trainer import build_trainer
 from attnflow.data import DigitsDataModule
-from attnflow.dequantization import UniformDequantizer
-from attnflow.flow import Flow
-from attnflow.image_model import Batch, ImageModel
+from attnflow.flows.glow import Flow
+from attnflow.models.dequantization import UniformDequantizer
+from attnflow.models.image_model import Batch, ImageModel
+from attnflow.nets import ConvNet
 from attnflow.training.accumulation import window_size
 from attnflow.training.module import FlowModule
-from attnflow.training.trainer import build_trainer
 from attnflow.transforms import AffineCoupling
-from attnflow.transforms.coupling import ConvNet
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from attnflow.callbacks.averaging import exponential_average
 from attnflow.errors import AttnFlowError
-from attnflow.training.averaging import exponential_average
 
 
 def test_average_follows_its_ramp_and_then_its_decay():

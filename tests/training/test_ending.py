@@ -12,7 +12,7 @@ from conftest import results
 from lightning.pytorch.callbacks import Timer
 from runs import assert_same_training, last
 
-from attnflow.training.ending import falls_due
+from attnflow.callbacks.ending import falls_due
 from attnflow.training.module import FlowModule
 
 # Three batches an epoch, a schedule that does not depend on where training stops.

@@ -12,9 +12,9 @@ import torch
 from conftest import results
 from runs import OPEN_ENDED, assert_same_training, last
 
+from attnflow.callbacks.last_checkpoint import LastCheckpoint
 from attnflow.errors import AttnFlowError
 from attnflow.training.checkpoint_io import SafeCheckpointIO
-from attnflow.training.last_checkpoint import LastCheckpoint
 from attnflow.training.module import FlowModule
 from attnflow.training.resume import find_checkpoint
 

@@ -14,14 +14,16 @@ from conftest import results
 from torch import Tensor, nn
 
 from attnflow import AttnFlowError, Flow
-from attnflow.checkpoint import read_checkpoint
-from attnflow.dequantization import UniformDequantizer
-from attnflow.image_model import ImageModel
+from attnflow.callbacks.non_finite import NonFiniteGuard
+from attnflow.callbacks.round_trip import RoundTripMonitor
+from attnflow.callbacks.spikes import SpikeDetection
+from attnflow.models.checkpoint import read_checkpoint
+from attnflow.models.dequantization import UniformDequantizer
+from attnflow.models.image_model import ImageModel
+from attnflow.nets import ConvNet
 from attnflow.training.diagnosis import where_non_finite
 from attnflow.training.module import FlowModule
-from attnflow.training.monitors import NonFiniteGuard, RoundTripMonitor, SpikeDetection
 from attnflow.transforms import AffineCoupling
-from attnflow.transforms.coupling import ConvNet
 
 
 def column(run_dir: Path, name: str) -> list[float]:

@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torchvision.io import decode_image
 
-from attnflow.training.pictures import log_picture
+from attnflow.loggers.pictures import log_picture
 
 
 def images(folder) -> dict:

@@ -11,9 +11,9 @@ import torch
 from test_bad_input import refused
 
 from attnflow import AttnFlowError
-from attnflow.assembly import build_model
-from attnflow.checkpoint import KEY, read_checkpoint
-from attnflow.data.base import DataSpec
+from attnflow.models.build import build_model
+from attnflow.models.checkpoint import KEY, read_checkpoint
+from attnflow.spec import DataSpec
 from attnflow.training.state_check import check_resumed_weights, check_training_state
 
 OPTIONS = [

@@ -7,7 +7,7 @@ import torch
 from exactness import make_context, randomise
 
 from attnflow import AttnFlowError
-from attnflow.transforms.coupling import ConvNet, GatedResNet
+from attnflow.nets import ConvNet, GatedResNet
 
 
 @pytest.mark.parametrize("make", [ConvNet, GatedResNet])

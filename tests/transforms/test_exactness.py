@@ -9,7 +9,7 @@ import torch
 from exactness import assert_exact, make_context, randomise
 
 from attnflow.errors import AttnFlowError
-from attnflow.priors import GaussianPrior, MultiScaleAutoregressivePrior, SplitGaussianPrior
+from attnflow.nets import ConvNet, GatedResNet
 from attnflow.transforms import (
     ActNorm,
     AdditiveCoupling,
@@ -21,7 +21,11 @@ from attnflow.transforms import (
     Squeeze,
     Step,
 )
-from attnflow.transforms.coupling import ConvNet, GatedResNet
+from attnflow.transforms.priors import (
+    GaussianPrior,
+    MultiScaleAutoregressivePrior,
+    SplitGaussianPrior,
+)
 
 SMALL_NET = partial(ConvNet, hidden_channels=8)
 EVEN_SHAPES = [(4, 4, 4), (2, 2, 6), (6, 4, 2), (8, 2, 2), (2, 6, 4), (4, 2, 8)]

@@ -9,8 +9,8 @@ import torch
 from exactness import randomise
 
 from attnflow import AttnFlowError
+from attnflow.nets import ConvNet
 from attnflow.transforms import MixLogCDFCoupling
-from attnflow.transforms.coupling import ConvNet
 from attnflow.transforms.coupling.mixlogcdf import invert_mixture_logit, mixture_logit
 
 

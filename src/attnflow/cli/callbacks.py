@@ -13,13 +13,13 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from attnflow.arguments import check_type
-from attnflow.cli.folder_lock import release_folder
 from attnflow.cli.run_folder import claim_run_folder
 from attnflow.cli.sweep_folder import claim_sweep_folder
 from attnflow.cli.sweep_options import check_sweep_options
 from attnflow.cli.workers import Command, in_worker
 from attnflow.errors import AttnFlowError
+from attnflow.runs.folder_lock import release_folder
+from attnflow.utils.arguments import check_type
 
 __all__ = ["OwnFolders"]
 

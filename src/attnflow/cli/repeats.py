@@ -11,8 +11,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from attnflow.cli.folder_lock import wait_for_folder
-from attnflow.errors import SKIPPED_FILE
+from attnflow.runs.folder_lock import wait_for_folder
+from attnflow.runs.names import SKIPPED_FILE
 
 __all__ = ["original_of", "skip"]
 

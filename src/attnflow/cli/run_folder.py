@@ -10,16 +10,14 @@ from pathlib import Path
 import yaml
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from attnflow.cli.folder_lock import lock_folder
 from attnflow.cli.launch import agree, by_slurm, by_torchrun, is_first
-from attnflow.cli.records import CANDIDATE, HYDRA, check_room, drop_records, records_are_ours
-from attnflow.errors import ERROR_FILE, SKIPPED_FILE, AttnFlowError
-from attnflow.training.finished import read_finished
+from attnflow.errors import AttnFlowError
+from attnflow.runs.finished import read_finished
+from attnflow.runs.folder_lock import lock_folder
+from attnflow.runs.hydra_records import check_room, drop_records, records_are_ours
+from attnflow.runs.names import ASIDE, CANDIDATE, HYDRA, RECORDS, RESULTS, SWEEP
 
 __all__ = [
-    "ASIDE",
-    "RESULTS",
-    "SWEEP",
     "check_not_inside_a_run",
     "check_sources",
     "claim_run_folder",
@@ -29,14 +27,6 @@ __all__ = [
     "set_option",
 ]
 
-# What a run writes that it would be a loss to mix with another's ...
-RESULTS = ("results.json", "samples", "csv", "tensorboard", "wandb", "checkpoints")
-# ... and what it writes besides. The checkpoints are last: while they stay, so does the run.
-RECORDS = (HYDRA, "train.log", "eval.log", "environment.json", ERROR_FILE, SKIPPED_FILE)
-# What Hydra writes into a sweep's folder.
-SWEEP = "multirun.yaml"
-# Where overwrite=true puts what was there.
-ASIDE = "overwritten"
 # Options that name a checkpoint or a run to start from.
 SOURCES = ("resume", "init_from", "ckpt_path")
 

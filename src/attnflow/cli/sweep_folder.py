@@ -8,12 +8,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from attnflow.cli.folder_lock import lock_folder
-from attnflow.cli.records import CANDIDATE, records_are_ours
 from attnflow.cli.run_folder import (
-    ASIDE,
-    RESULTS,
-    SWEEP,
     check_not_inside_a_run,
     check_sources,
     named_folder,
@@ -21,7 +16,10 @@ from attnflow.cli.run_folder import (
     put_aside,
     set_option,
 )
-from attnflow.errors import ERROR_FILE, AttnFlowError
+from attnflow.errors import AttnFlowError
+from attnflow.runs.folder_lock import lock_folder
+from attnflow.runs.hydra_records import records_are_ours
+from attnflow.runs.names import ASIDE, CANDIDATE, ERROR_FILE, RESULTS, SWEEP
 
 __all__ = ["claim_sweep_folder", "failed_jobs"]
 

@@ -1,6 +1,6 @@
 """Data sets, as LightningDataModules that deliver integer images."""
 
-from attnflow.data.base import DataSpec, ImageDataModule
+from attnflow.data.base import ImageDataModule
 from attnflow.data.celeba import CelebADataModule
 from attnflow.data.cityscapes import CityscapesDataModule
 from attnflow.data.conditional import DigitsInpaintDataModule, PhotosColorizeDataModule
@@ -18,6 +18,7 @@ from attnflow.data.torchvision_sets import (
     MNISTDataModule,
     SVHNDataModule,
 )
+from attnflow.spec import DataSpec
 
 __all__ = [
     "CIFAR10DataModule",

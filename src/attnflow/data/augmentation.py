@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, default_collate
 from torchvision import tv_tensors
 
 from attnflow.errors import AttnFlowError
-from attnflow.noise import sample_keys
+from attnflow.utils.noise import sample_keys
 
 __all__ = ["Augmented", "check_augment"]
 

@@ -14,11 +14,11 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from attnflow.arguments import check_types
 from attnflow.data.augmentation import Augmented, check_augment
 from attnflow.data.order import EpochSampler, LazyLoader, NumberedEpochSampler
-from attnflow.data.spec import DataSpec
 from attnflow.errors import AttnFlowError, check_least
+from attnflow.spec import DataSpec
+from attnflow.utils.arguments import check_types
 from attnflow.utils.signals import ENDING
 
 __all__ = ["SPLITS", "DataSpec", "ImageDataModule"]

@@ -12,12 +12,13 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
 
-from attnflow.data.base import DataSpec, ImageDataModule
+from attnflow.data.base import ImageDataModule
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.decoding import decode, fit
 from attnflow.data.finding import data_folder
 from attnflow.data.samples import LazySamples, load
 from attnflow.errors import AttnFlowError, check_choice
+from attnflow.spec import DataSpec
 
 __all__ = ["CityscapesDataModule"]
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch.utils.data import Dataset
 
-from attnflow.data.base import DataSpec
 from attnflow.data.digits import DigitsDataModule
 from attnflow.data.photos import PhotosDataModule
 from attnflow.data.samples import TensorImages
+from attnflow.spec import DataSpec
 
 __all__ = ["DigitsInpaintDataModule", "PhotosColorizeDataModule"]
 

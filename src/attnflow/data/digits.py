@@ -7,8 +7,9 @@ import torch
 from sklearn.datasets import load_digits
 from torch.utils.data import Dataset
 
-from attnflow.data.base import DataSpec, ImageDataModule
+from attnflow.data.base import ImageDataModule
 from attnflow.data.samples import TensorImages
+from attnflow.spec import DataSpec
 
 __all__ = ["DigitsDataModule"]
 

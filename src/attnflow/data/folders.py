@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from attnflow.data.base import DataSpec
 from attnflow.data.finding import Found, entries, is_hidden, shown
 from attnflow.data.image_files import ImageFilesDataModule
 from attnflow.data.splits import Splits
 from attnflow.errors import AttnFlowError
+from attnflow.spec import DataSpec
 
 __all__ = ["ClassFolderDataModule", "ImageFolderDataModule"]
 

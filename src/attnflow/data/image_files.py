@@ -10,14 +10,15 @@ from pathlib import Path
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from attnflow.arguments import check_types
-from attnflow.data.base import DataSpec, ImageDataModule
+from attnflow.data.base import ImageDataModule
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.decoding import CorruptImage, decode, fit, size_of
 from attnflow.data.finding import Found, data_folder, shown
 from attnflow.data.samples import load
 from attnflow.data.transparency import parse_background
 from attnflow.errors import AttnFlowError, check_choice
+from attnflow.spec import DataSpec
+from attnflow.utils.arguments import check_types
 
 __all__ = ["ImageFilesDataModule"]
 

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from attnflow.data.base import DataSpec, ImageDataModule
+from attnflow.data.base import ImageDataModule
 from attnflow.data.batch_files import read_arrays
 from attnflow.data.bit_depth import check_num_bits
 from attnflow.data.finding import data_folder, shown
 from attnflow.data.mapped import MappedImages, not_ours, read_npy
 from attnflow.errors import AttnFlowError, check_choice
+from attnflow.spec import DataSpec
 from attnflow.utils.files import WriteError, write_whole
 
 __all__ = ["DownsampledImageNetDataModule"]

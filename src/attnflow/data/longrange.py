@@ -7,9 +7,10 @@ import math
 import torch
 from torch.utils.data import Dataset
 
-from attnflow.data.base import SPLITS, DataSpec, ImageDataModule
+from attnflow.data.base import SPLITS, ImageDataModule
 from attnflow.data.samples import TensorImages
 from attnflow.errors import AttnFlowError
+from attnflow.spec import DataSpec
 
 __all__ = ["LongRangeDataModule"]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from PIL import Image, ImageChops
 from torch import Tensor
 
-from attnflow.data.base import DataSpec
 from attnflow.data.bit_depth import check_num_bits
 from attnflow.data.decoding import as_tensor, open_image
 from attnflow.data.finding import Found, shown
 from attnflow.data.folders import ImageFolderDataModule
 from attnflow.data.splits import Splits, find_images
 from attnflow.errors import AttnFlowError, check_choice
+from attnflow.spec import DataSpec
 
 __all__ = ["PairedFolderDataModule"]
 

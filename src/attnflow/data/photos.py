@@ -10,10 +10,11 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from attnflow.data.base import DataSpec, ImageDataModule
+from attnflow.data.base import ImageDataModule
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.samples import TensorImages
 from attnflow.errors import AttnFlowError
+from attnflow.spec import DataSpec
 
 __all__ = ["PhotosDataModule"]
 

@@ -19,11 +19,12 @@ from torch.utils.data import Dataset
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
-from attnflow.data.base import DataSpec, ImageDataModule
+from attnflow.data.base import ImageDataModule
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.finding import data_folder, shown
 from attnflow.data.samples import TensorImages
 from attnflow.errors import AttnFlowError, check_least
+from attnflow.spec import DataSpec
 
 __all__ = [
     "CIFAR10DataModule",

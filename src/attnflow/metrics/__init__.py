@@ -1,6 +1,6 @@
 """How good samples look, in figures: distances between features of samples and of images."""
 
-from attnflow.metrics.callback import ImageQuality
+from attnflow.callbacks.image_quality import ImageQuality
 from attnflow.metrics.domain import DomainClassifier
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.inception import Inception

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torchvision.transforms.v2.functional import center_crop
 
-from attnflow.data.base import DataSpec
+from attnflow.spec import DataSpec
 
 __all__ = ["batches", "fetch", "shuffled", "spread", "to_extract", "to_uint8"]
 

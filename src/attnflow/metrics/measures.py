@@ -16,9 +16,9 @@ from torchmetrics.image import (
 )
 from torchmetrics.utilities import dim_zero_cat
 
-from attnflow.distributed import rank
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.reference import Reference
+from attnflow.utils.distributed import rank
 
 __all__ = ["KEEPING", "NEIGHBOURS", "Measures"]
 

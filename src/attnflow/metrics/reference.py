@@ -9,11 +9,11 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 
-from attnflow.distributed import all_reduce_sum, rank
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import describe_split, digest, read, save
 from attnflow.metrics.images import batches, fetch, shuffled, to_extract
 from attnflow.utils.decoration import decoration
+from attnflow.utils.distributed import all_reduce_sum, rank
 
 __all__ = ["Reference", "compute_reference", "reference_of"]
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from attnflow.arguments import check_seed
-from attnflow.data.spec import DataSpec
 from attnflow.errors import AttnFlowError
 from attnflow.models.trust import MOST_VALUES, values_of
+from attnflow.spec import DataSpec
+from attnflow.utils.arguments import check_seed
 
 __all__ = ["check_bounded", "check_description", "check_mapping", "check_state", "check_weights"]
 

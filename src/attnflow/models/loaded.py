@@ -9,15 +9,21 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from attnflow.arguments import check_seed
-from attnflow.checkpoint import KEY, find_best, load_model, read_checkpoint
-from attnflow.conditioning import ClassConditioning
 from attnflow.context import Context
 from attnflow.errors import AttnFlowError
-from attnflow.flow import Flow
-from attnflow.image_model import Batch, ImageModel
-from attnflow.inputs import as_labels, check_count, check_integers, check_latents, check_temperature
-from attnflow.noise import NO_EPOCH, sample_keys, uniform_noise
+from attnflow.flows.glow import Flow
+from attnflow.flows.inputs import (
+    as_labels,
+    check_count,
+    check_integers,
+    check_latents,
+    check_temperature,
+)
+from attnflow.models.checkpoint import KEY, find_best, load_model, read_checkpoint
+from attnflow.models.conditioning import ClassConditioning
+from attnflow.models.image_model import Batch, ImageModel
+from attnflow.utils.arguments import check_seed
+from attnflow.utils.noise import NO_EPOCH, sample_keys, uniform_noise
 
 __all__ = ["LoadedModel", "load"]
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import yaml
 from torchvision.transforms import v2
 
-from attnflow.assembly import MODEL_GROUPS
-from attnflow.conditioning import Conditioning
 from attnflow.data.base import ImageDataModule
-from attnflow.dequantization import Dequantizer
 from attnflow.errors import AttnFlowError
-from attnflow.flow import Flow
-from attnflow.placement import Placement, several
+from attnflow.flows.glow import Flow
+from attnflow.flows.placement import Placement, several
+from attnflow.models.build import MODEL_GROUPS
+from attnflow.models.conditioning import Conditioning
+from attnflow.models.dequantization import Dequantizer
+from attnflow.nets import ConvNet, GatedResNet
 from attnflow.transforms import Transform
-from attnflow.transforms.coupling import ConvNet, GatedResNet
 
 __all__ = ["check_trust", "check_trusted", "targets_of_configs"]
 

@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from attnflow.errors import AttnFlowError
-from attnflow.evaluation.records import read_yaml
+from attnflow.runs.reading import read_yaml
 
 __all__ = ["SWEEP_FILE", "announced_jobs"]
 

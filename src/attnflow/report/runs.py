@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from attnflow.cli.folder_lock import LOCK
-from attnflow.cli.run_folder import ASIDE
-from attnflow.errors import ERROR_FILE, SKIPPED_FILE, AttnFlowError
-from attnflow.evaluation.records import read_json, read_text, read_yaml
-from attnflow.evaluation.results import FILE_NAME, Curve, read_curve, read_results
+from attnflow.errors import AttnFlowError
 from attnflow.report.announced import announced_jobs
+from attnflow.runs.folder_lock import LOCK
+from attnflow.runs.names import ASIDE, ERROR_FILE, SKIPPED_FILE
+from attnflow.runs.reading import read_json, read_text, read_yaml
+from attnflow.runs.results import FILE_NAME, Curve, read_curve, read_results
 
 __all__ = [
     "DAMAGED",

@@ -13,8 +13,8 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from attnflow.checkpoint import read_checkpoint
 from attnflow.errors import AttnFlowError
+from attnflow.models.checkpoint import read_checkpoint
 from attnflow.utils.files import write_whole
 
 __all__ = ["carry_best"]

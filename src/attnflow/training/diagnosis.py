@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnflow.image_model import Batch, ImageModel
+from attnflow.models.image_model import Batch, ImageModel
 from attnflow.transforms import Composition, Transform
 
 __all__ = ["where_non_finite"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from attnflow.assembly import MODEL_GROUPS
 from attnflow.errors import AttnFlowError
+from attnflow.models.build import MODEL_GROUPS
 from attnflow.training.progress import Progress
 
 __all__ = ["Difference", "check_honoured", "differences", "table"]

@@ -11,22 +11,22 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from attnflow.arguments import call, check_kind
-from attnflow.checkpoint import KEY
-from attnflow.distributed import all_reduce_sum, world_size
 from attnflow.errors import AttnFlowError, check_least
-from attnflow.image_model import Batch, ImageModel
-from attnflow.noise import NO_EPOCH, sample_keys, uniform_noise
+from attnflow.metrics.standard_error import StandardError
+from attnflow.models.checkpoint import KEY
+from attnflow.models.image_model import Batch, ImageModel
 from attnflow.training.accumulation import back_to_window_start, window_size
 from attnflow.training.progress import Progress, planned_steps
-from attnflow.training.quiet import quiet_warnings
-from attnflow.training.standard_error import StandardError
+from attnflow.utils.arguments import call, check_kind
+from attnflow.utils.distributed import all_reduce_sum, world_size
+from attnflow.utils.noise import NO_EPOCH, sample_keys, uniform_noise
+from attnflow.utils.quiet import quiet_warnings
 
 __all__ = ["FlowModule"]
 
 
 class FlowModule(LightningModule):
-    """Maximum likelihood training of an :class:`~attnflow.image_model.ImageModel`.
+    """Maximum likelihood training of an :class:`~attnflow.models.image_model.ImageModel`.
 
     Dequantization noise is a function of (seed, epoch, sample) and dropout of (seed, epoch,
     batch, row), so nothing depends on the number of ranks or an interruption.
@@ -39,7 +39,7 @@ class FlowModule(LightningModule):
         importance_samples: noise samples of the importance-weighted bound that testing gives
             as ``test/bpd_importance``; 1 for none.
         description: plain values that make a checkpoint enough alone
-            (:func:`attnflow.checkpoint.describe`).
+            (:func:`attnflow.models.checkpoint.describe`).
         progress: of the training that is gone on with; the schedule starts at its step.
     """
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from torch import nn
 
-from attnflow.checkpoint import KEY, read_checkpoint
-from attnflow.data.base import DataSpec
 from attnflow.errors import AttnFlowError
+from attnflow.models.checkpoint import KEY, read_checkpoint
+from attnflow.spec import DataSpec
 from attnflow.training.checkpoint_io import LAST, PREVIOUS
 from attnflow.training.differences import Difference, check_honoured, differences, table
 from attnflow.training.progress import Progress

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from attnflow.checkpoint import MODEL_PREFIX, check_same_architecture, model_state
-from attnflow.errors import AttnFlowError, named
+from attnflow.errors import AttnFlowError
+from attnflow.models.checkpoint import MODEL_PREFIX, check_same_architecture, model_state
 from attnflow.models.contents import check_bounded, check_mapping, check_state, check_weights
 from attnflow.models.trust import values_of
+from attnflow.utils.sentences import named
 
 __all__ = ["check_resumed_weights", "check_training_state"]
 
@@ -39,7 +40,7 @@ def check_training_state(checkpoint: Mapping, path: object) -> None:
     """Raise :class:`AttnFlowError` where what a training goes on from is of another kind.
 
     Args:
-        checkpoint: as :func:`attnflow.checkpoint.read_checkpoint` gives it.
+        checkpoint: as :func:`attnflow.models.checkpoint.read_checkpoint` gives it.
         path: of the checkpoint, for messages.
     """
     source = f"checkpoint {path}"

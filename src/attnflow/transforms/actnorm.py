@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.distributed import all_reduce_sum
 from attnflow.transforms.base import Transform, full_precision, log_det_dtype
+from attnflow.utils.distributed import all_reduce_sum
 
 __all__ = ["ActNorm"]
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from attnflow.errors import expected_error
+from attnflow.utils.sentences import expected_error
 
 __all__ = ["decoration"]
 

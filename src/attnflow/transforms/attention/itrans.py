@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attnflow.arguments import check_type
 from attnflow.context import Context, with_condition
 from attnflow.errors import AttnFlowError, check_choice, check_least
 from attnflow.transforms.attention.layout import TokenLayout, token_layout
@@ -18,6 +17,7 @@ from attnflow.transforms.attention.mixing import MIXINGS, Mixing
 from attnflow.transforms.attention.reading import MaskedReading, pairwise_offsets
 from attnflow.transforms.base import Transform, full_precision
 from attnflow.transforms.pointwise import PointwiseConv, pointwise
+from attnflow.utils.arguments import check_type
 
 __all__ = ["ITrans"]
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.context import Context, with_condition
-from attnflow.transforms.coupling.nets import zero_conv
+from attnflow.nets.layers import zero_conv
 
 __all__ = ["MaskedReading", "pairwise_offsets"]
 

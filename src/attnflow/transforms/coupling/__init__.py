@@ -3,13 +3,5 @@
 from attnflow.transforms.coupling.affine import AdditiveCoupling, AffineCoupling
 from attnflow.transforms.coupling.base import Coupling
 from attnflow.transforms.coupling.mixlogcdf import MixLogCDFCoupling
-from attnflow.transforms.coupling.nets import ConvNet, GatedResNet
 
-__all__ = [
-    "AdditiveCoupling",
-    "AffineCoupling",
-    "ConvNet",
-    "Coupling",
-    "GatedResNet",
-    "MixLogCDFCoupling",
-]
+__all__ = ["AdditiveCoupling", "AffineCoupling", "Coupling", "MixLogCDFCoupling"]

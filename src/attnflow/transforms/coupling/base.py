@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from attnflow.arguments import call, check_kind
 from attnflow.context import Context
+from attnflow.nets.convnet import ConvNet
 from attnflow.transforms.base import Transform, halves, sum_per_sample
-from attnflow.transforms.coupling.nets import ConvNet
+from attnflow.utils.arguments import call, check_kind
 
 __all__ = ["Coupling", "NetFactory"]
 

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.errors import check_least
+from attnflow.nets.convnet import ConvNet
 from attnflow.transforms.base import full_precision
 from attnflow.transforms.coupling.base import Coupling, NetFactory
-from attnflow.transforms.coupling.nets import ConvNet
 
 __all__ = ["MixLogCDFCoupling", "invert_mixture_logit", "mixture_logit"]
 

@@ -1,0 +1,238 @@
+"""Sample quality during training and at its end, as a Lightning callback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from attnflow.callbacks.ending import falls_due
+from attnflow.errors import AttnFlowError, check_choice, check_least
+from attnflow.metrics.extractor import FeatureExtractor
+from attnflow.metrics.files import on_rank_zero
+from attnflow.metrics.images import batches, fetch, shuffled, to_extract
+from attnflow.metrics.measures import KEEPING, NEIGHBOURS, Measures
+from attnflow.metrics.reference import Reference, reference_of
+from attnflow.models.image_model import Batch
+from attnflow.utils.distributed import rank
+
+__all__ = ["ImageQuality"]
+
+
+class ImageQuality(Callback):
+    """Compares features of samples with those of real images.
+
+    Validation logs the Frechet distance, testing every measure; each under its extractor's
+    names. List it before the weight averaging: Lightning calls callbacks in order, and the
+    averaged weights are in place only until the averaging's own hook.
+
+    A conditional model's samples have the conditions of the real images that they are compared
+    with, every condition as often as the others.
+
+    Samples are drawn in batches that go to the ranks in turn: exactly ``num_samples`` in all,
+    the same ones whatever the batch size and the number of ranks.
+
+    Args:
+        extractor: of the features.
+        cache_dir: where statistics of real images are kept, between runs.
+        num_samples: at the test.
+        num_samples_val: at validation; None for none.
+        every_n_epochs: how often validation counts; that of the last step always does.
+        batch_size: samples drawn, and images read, at once.
+        measures: at the test; of "frechet", "kernel", "inception_score" and "precision_recall".
+        subset_size, num_subsets: of the kernel distance.
+        max_kept: samples and real images whose features the kernel distance, and precision and
+            recall, keep.
+        val_split, test_split: whose images are compared with.
+        seed: of the samples, the same at every epoch.
+
+    Raises:
+        AttnFlowError: too few samples for a measure, or an extractor that lacks it.
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        cache_dir: str,
+        num_samples: int = 50_000,
+        num_samples_val: int | None = 2_048,
+        every_n_epochs: int = 30,
+        batch_size: int = 128,
+        measures: Sequence[str] = ("frechet",),
+        subset_size: int = 1_000,
+        num_subsets: int = 100,
+        max_kept: int = 10_000,
+        val_split: str = "val",
+        test_split: str = "test",
+        seed: int = 0,
+    ) -> None:
+        self.extractor, self.cache_dir = extractor, Path(cache_dir)
+        self.num_samples, self.num_samples_val = num_samples, num_samples_val
+        self.every_n_epochs, self.batch_size = every_n_epochs, batch_size
+        self.measures = tuple(measures)
+        self.subset_size, self.num_subsets = subset_size, num_subsets
+        self.max_kept = max_kept
+        self.val_split, self.test_split, self.seed = val_split, test_split, seed
+        self.loaded = False
+        self.references: dict[tuple[str, int], Reference] = {}
+        self._check_arguments()
+
+    def _check_arguments(self) -> None:
+        for name in ("every_n_epochs", "batch_size", "num_subsets"):
+            check_least(f"metrics.{name}", getattr(self, name), 1)
+        for measure in self.measures:
+            check_choice("a measure of metrics.measures", measure, self.extractor.names)
+        check_least("metrics.subset_size", self.subset_size, 2)
+        check_least("metrics.num_samples", self.num_samples, 2)
+        if "kernel" in self.measures:
+            self._check_subset("num_samples", self.num_samples)
+            self._check_subset("max_kept", self.max_kept)
+        if "precision_recall" in self.measures:
+            check_least("metrics.num_samples", self.num_samples, NEIGHBOURS + 1)
+            check_least("metrics.max_kept", self.max_kept, NEIGHBOURS + 1)
+        if self.num_samples_val is not None:
+            check_least("metrics.num_samples_val", self.num_samples_val, 2)
+        for name in ("num_samples", "num_samples_val"):
+            count, size = getattr(self, name), self.extractor.num_features
+            if count is not None and count < size:
+                rank_zero_warn(
+                    f"metrics.{name} is {count}, fewer than the {size} features that are "
+                    "compared: the Frechet distance is biased upwards, and comparable only "
+                    "between runs with as many samples."
+                )
+
+    def _check_subset(self, name: str, value: int) -> None:
+        if value < self.subset_size:
+            raise AttnFlowError(
+                f"metrics.{name} is {value}, fewer than the {self.subset_size} samples of a subset "
+                f"of the kernel distance (metrics.subset_size); {self.subset_size} or more is "
+                "accepted."
+            )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Everything that can fail for want of data, weights or a network fails here."""
+        if self.loaded:
+            return
+        datamodule = trainer.datamodule
+        if datamodule is None:
+            raise AttnFlowError(
+                "metrics need the trainer's datamodule, which is None; "
+                "trainer.fit(module, datamodule) is accepted."
+            )
+        self._check_splits(trainer)
+        on_rank_zero(trainer, lambda: self.extractor.prepare(datamodule, self.cache_dir))
+        self.extractor.load(datamodule, self.cache_dir)
+        self.loaded = True
+
+    def _check_splits(self, trainer: Trainer) -> None:
+        real = len(trainer.datamodule.dataset(self.test_split))
+        if "kernel" in self.measures and real < self.subset_size:
+            raise AttnFlowError(
+                f"metrics.subset_size is {self.subset_size}, but the {self.test_split} split "
+                f"has {real} images; at most {real} is accepted."
+            )
+        if "precision_recall" in self.measures and real <= NEIGHBOURS:
+            raise AttnFlowError(
+                f"the {self.test_split} split has {real} images; precision_recall accepts "
+                f"{NEIGHBOURS + 1} or more."
+            )
+        fewest = min(self.num_samples, self.num_samples_val or self.num_samples)
+        if fewest < trainer.world_size:
+            raise AttnFlowError(
+                f"metrics draw {fewest} samples on {trainer.world_size} ranks; one or more a "
+                "rank is accepted."
+            )
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or self.num_samples_val is None:
+            return
+        if trainer.state.fn != "fit" or falls_due(trainer, self.every_n_epochs):
+            split, count = self.val_split, self.num_samples_val
+            figures = self.measure(trainer, pl_module, split, count, ("frechet",))
+            log_figures(pl_module, "val", figures)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        split, count = self.test_split, self.num_samples
+        figures = self.measure(trainer, pl_module, split, count, self.measures)
+        log_figures(pl_module, "test", figures)
+
+    @torch.no_grad()
+    def measure(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        split: str,
+        count: int,
+        kinds: Sequence[str],
+    ) -> dict[str, float]:
+        """Figures of ``count`` new samples against the images of ``split``, by name."""
+        device = pl_module.device
+        extractor = self.extractor.to(device)
+        keep = self.max_kept if set(kinds) & set(KEEPING) else 0
+        if (split, keep) not in self.references:
+            self.references[split, keep] = reference_of(
+                trainer.datamodule,
+                split,
+                extractor,
+                self.cache_dir,
+                self.batch_size,
+                keep,
+                trainer.world_size,
+                device,
+            )
+        measures = Measures(
+            kinds,
+            extractor,
+            self.references[split, keep],
+            trainer.world_size,
+            self.subset_size,
+            self.num_subsets,
+            self.max_kept,
+            device,
+        )
+        for start, images in self.samples(trainer, pl_module, split, count):
+            measures.update(extractor(to_extract(images, trainer.datamodule.spec)), start)
+        return measures.compute(self.seed)
+
+    def samples(
+        self, trainer: Trainer, pl_module: LightningModule, split: str, count: int
+    ) -> Iterator[tuple[int, Tensor]]:
+        """This rank's share of ``count`` samples, in batches.
+
+        Yields:
+            The number of the batch's first sample, and its integer images (B, C, H, W).
+        """
+        model, device = pl_module.model, pl_module.device
+        dataset = trainer.datamodule.dataset(split)
+        order = shuffled(len(dataset), self.seed)
+        size = min(self.batch_size, count // trainer.world_size)
+        for turn, numbers in enumerate(batches(range(count), size)):
+            if turn % trainer.world_size != rank():
+                continue
+            conditions = None
+            if model.conditioning is not None:
+                rows = [order[number % len(order)] for number in numbers]
+                conditions = conditions_of(dataset, rows, device)
+            generator = torch.Generator(device).manual_seed(self.seed)
+            images = model.sample(len(numbers), conditions, generator=generator, numbers=numbers)
+            yield numbers[0], images
+
+
+def conditions_of(
+    dataset: torch.utils.data.Dataset, rows: Sequence[int], device: torch.device
+) -> Batch:
+    """What goes with the real images of these numbers; not the images."""
+    batch = fetch(dataset, rows)
+    return {name: value.to(device) for name, value in batch.items() if name != "image"}
+
+
+def log_figures(pl_module: LightningModule, stage: str, figures: dict[str, float]) -> None:
+    """To the loggers and the trainer's ``callback_metrics``."""
+    for name, value in figures.items():
+        # All ranks hold the same value; saying sync_dist keeps Lightning from warning.
+        pl_module.log(f"{stage}/{name}", value, batch_size=1, sync_dist=True)

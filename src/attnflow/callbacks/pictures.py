@@ -1,0 +1,105 @@
+"""Pictures during training: as PNG files in the run's folder, and to the loggers that show them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from attnflow.callbacks.ending import falls_due
+from attnflow.errors import check_least
+from attnflow.loggers.pictures import log_picture
+from attnflow.pictures.attention import MOST_COLUMNS, attention_picture
+from attnflow.pictures.conditions import chosen_conditions
+from attnflow.pictures.samples import image_grid, save_picture, spread_batch
+from attnflow.utils.decoration import decoration
+
+__all__ = ["AttentionPictures", "SamplePictures"]
+
+
+class _Pictures(Callback):
+    """Draws a picture after validation.
+
+    List it before the weight averaging: Lightning calls callbacks in order, and the averaged
+    weights are in place only until the averaging's own hook.
+
+    Args:
+        directory: where the PNGs go.
+        every_n_epochs: how often; the last step is always drawn.
+    """
+
+    name: str  # of the series, in the loggers
+    prefix = ""  # of the PNGs
+
+    def __init__(self, directory: str, every_n_epochs: int) -> None:
+        check_least(f"{type(self).__name__}'s every_n_epochs", every_n_epochs, 1)
+        self.directory, self.every_n_epochs = Path(directory), every_n_epochs
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        due = trainer.state.fn == "fit" and falls_due(trainer, self.every_n_epochs)
+        if not due or not trainer.is_global_zero:
+            return
+        path = self.directory / f"{self.prefix}epoch_{epoch:04d}.png"
+        with decoration(f"picture {path.name}"):
+            picture = self.draw(trainer, pl_module)
+            if picture is not None:
+                with decoration(f"picture {self.name} in the loggers"):
+                    log_picture(trainer.loggers, self.name, picture, trainer.global_step)
+                save_picture(picture, path)
+
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
+        """The picture, (3, H, W) in [0, 1]; None where there is nothing to see."""
+        raise NotImplementedError
+
+
+class SamplePictures(_Pictures):
+    """Draws a grid of samples after validation.
+
+    List it before the weight averaging, which takes the averaged weights away again.
+
+    Args:
+        directory: where the PNGs go.
+        every_n_epochs: how often; the last step is always drawn.
+        num_samples: images in the grid.
+        seed: of the latents, the same at every epoch, so that pictures can be compared.
+    """
+
+    name = "samples"
+
+    def __init__(
+        self, directory: str, every_n_epochs: int = 10, num_samples: int = 64, seed: int = 0
+    ) -> None:
+        super().__init__(directory, every_n_epochs)
+        self.num_samples, self.seed = num_samples, seed
+
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> Tensor:
+        generator = torch.Generator(pl_module.device).manual_seed(self.seed)
+        dataset = trainer.datamodule.dataset("val")
+        number, conditions = chosen_conditions(pl_module.model, dataset, self.num_samples)
+        images = pl_module.model.sample(number, conditions, generator=generator)
+        return image_grid(images, pl_module.model.num_bins)
+
+
+class AttentionPictures(_Pictures):
+    """Draws where the attentions look, over validation images; nothing for a flow without.
+
+    List it before the weight averaging, which takes the averaged weights away again.
+
+    Args:
+        directory: where the PNGs go.
+        every_n_epochs: how often; the last step is always drawn.
+    """
+
+    name = "attention"
+    prefix = "attention_"
+
+    def __init__(self, directory: str, every_n_epochs: int = 10) -> None:
+        super().__init__(directory, every_n_epochs)
+
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
+        batch = spread_batch(trainer.datamodule.dataset("val"), MOST_COLUMNS, pl_module.device)
+        return attention_picture(pl_module.model, batch)

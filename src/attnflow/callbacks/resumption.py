@@ -1,0 +1,80 @@
+"""Going on from a checkpoint with the options that the command gives."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, WeightAveraging
+
+from attnflow.errors import AttnFlowError
+from attnflow.models.checkpoint import KEY
+from attnflow.training.best import carry_best
+
+__all__ = ["Resumption"]
+
+log = logging.getLogger(__name__)
+
+
+class Resumption(Callback):
+    """Makes a resumed training go on as its own config says, where Lightning would restore.
+
+    Lightning brings weights, moments, counters and callbacks back as they were, and with them the
+    options of the checkpoint's run. This callback puts the optimizer's options and the schedule,
+    at its present step, in their place; takes the weights that training was at where they are no
+    longer averaged; and keeps the best checkpoint of all legs. List it before other callbacks.
+
+    Args:
+        path: of the checkpoint.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._check_images(trainer, checkpoint)
+        averages = any(isinstance(c, WeightAveraging) for c in trainer.callbacks)
+        if not averages and "current_model_state" in checkpoint:
+            # What Lightning has loaded is the average, and the moments are these weights'.
+            pl_module.load_state_dict(checkpoint["current_model_state"])
+        carry_best(checkpoint, self.path.parent, trainer)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Between their making, by this run's config, and their restoring.
+        self.options = [dict(group) for group in trainer.optimizers[0].param_groups]
+        self.schedules = [c.scheduler.state_dict() for c in trainer.lr_scheduler_configs]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        begin_next_epoch(trainer)
+        groups = trainer.optimizers[0].param_groups
+        for group, options in zip(groups, self.options, strict=True):
+            group.update(options)
+        for config, state in zip(trainer.lr_scheduler_configs, self.schedules, strict=True):
+            config.scheduler.load_state_dict(state)
+
+    def _check_images(self, trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+        """Refuse data that has grown or shrunk: the order of all images would be another."""
+        before, now = checkpoint[KEY]["train_images"], len(trainer.datamodule.dataset("train"))
+        if before != now:
+            raise AttnFlowError(
+                f"the training split: expected the {before} images that the checkpoint {self.path} "
+                f"was trained with, got {now}; init_from=PATH starts a new training from its "
+                "weights."
+            )
+
+
+def begin_next_epoch(trainer: Trainer) -> None:
+    """Let a training that was resumed between two epochs begin the next one.
+
+    With ``max_steps``, Lightning (2.6) takes an epoch's end for the middle of it, finds no batch
+    left and so leaves out a whole epoch.
+    """
+    loop = trainer.fit_loop
+    if loop.restarted_on_epoch_end:
+        loop.epoch_progress.increment_completed()
+        loop._restarting = loop.epoch_loop.restarting = False
+        loop.reset_restart_stage()

@@ -1,0 +1,72 @@
+"""Is the flow sound: does it invert, and do its samples stay among the pixels' values?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from attnflow.errors import check_least
+from attnflow.metrics.images import batches, fetch
+from attnflow.metrics.soundness import out_of_range, round_trip_errors
+from attnflow.utils.distributed import all_reduce_max, all_reduce_sum, rank
+from attnflow.utils.noise import NO_EPOCH
+
+__all__ = ["Soundness"]
+
+
+class Soundness(Callback):
+    """Tests the flow itself, at the end of every test.
+
+    Logs ``test/round_trip_max`` and ``test/round_trip_mean``, the error of decoding the latents
+    of real test images, in units of the pixel range; and ``test/out_of_range``, the share of
+    the values of samples that lie outside the pixel range. Every rank takes its share of the
+    images.
+
+    Args:
+        num_images: of the test images, and of samples; all test images where they are fewer.
+        batch_size: images at once.
+        seed: of the samples.
+    """
+
+    def __init__(self, num_images: int = 64, batch_size: int = 64, seed: int = 0) -> None:
+        for name, value in (("num_images", num_images), ("batch_size", batch_size)):
+            check_least(f"callbacks.soundness.{name}", value, 1)
+        self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        dataset = trainer.datamodule.dataset("test")
+        mine = range(rank(), min(self.num_images, len(dataset)), trainer.world_size)
+        for name, value in self.measure(pl_module, dataset, mine).items():
+            # All ranks hold the same value; saying sync_dist keeps Lightning from warning.
+            pl_module.log(f"test/{name}", value, batch_size=1, sync_dist=True)
+
+    @torch.no_grad()
+    def measure(
+        self, pl_module: LightningModule, dataset: torch.utils.data.Dataset, mine: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """The figures, over all ranks, of which this one takes the images ``mine``."""
+        model, device = pl_module.model, pl_module.device
+        sums = torch.zeros(3, device=device)  # of errors, of values outside, of values
+        worst = torch.zeros((), device=device)
+        for numbers in batches(mine, self.batch_size):
+            batch = fetch(dataset, numbers, device)
+            errors = round_trip_errors(model, batch, pl_module.noise(batch, NO_EPOCH))
+            samples = model.flow.sample(
+                len(numbers),
+                model.context(batch),
+                generator=torch.Generator(device).manual_seed(self.seed),
+                numbers=numbers,
+            )
+            worst = torch.maximum(worst, errors.max())
+            counts = out_of_range(samples), torch.tensor(errors.numel(), device=device)
+            sums += torch.stack([errors.sum(), *counts])
+        errors, outside, values = all_reduce_sum(sums)
+        return {
+            "round_trip_max": all_reduce_max(worst),
+            "round_trip_mean": errors / values,
+            "out_of_range": outside / values,
+        }

@@ -1,0 +1,183 @@
+"""One evaluation of a checkpoint: figures and pictures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning import Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+from torchvision.io import decode_image
+
+from attnflow.callbacks.plan import PlanCheck
+from attnflow.callbacks.scoring_rate import ScoringRate
+from attnflow.callbacks.soundness import Soundness
+from attnflow.cli.evaluated_data import check_classes, class_frequencies, evaluated_data
+from attnflow.cli.run import plain_config
+from attnflow.cli.train import count_parameters
+from attnflow.data.base import ImageDataModule
+from attnflow.data.counts import image_counts
+from attnflow.data.training_images import training_images
+from attnflow.errors import AttnFlowError
+from attnflow.loggers.pictures import log_picture
+from attnflow.loggers.tracking import finished_wandb, make_loggers
+from attnflow.metrics.conditional import (
+    agreement_with_labels,
+    bayes_rule,
+    fidelity_to_truth,
+    shuffled_bits_per_dim,
+)
+from attnflow.metrics.images import batches, fetch, spread
+from attnflow.models.build import MODEL_GROUPS
+from attnflow.models.checkpoint import KEY, find_best, is_averaged, load_model, read_checkpoint
+from attnflow.models.conditioning import ClassConditioning
+from attnflow.models.image_model import Batch
+from attnflow.models.trust import check_trust, targets_of_configs
+from attnflow.pictures.gallery import Evaluated, check_options, draw
+from attnflow.runs.results import check_finite, print_notes, print_table, write_results
+from attnflow.training.module import FlowModule
+from attnflow.utils.arguments import as_path
+from attnflow.utils.decoration import decoration
+from attnflow.utils.quiet import quiet_warnings
+from attnflow.utils.sentences import named
+
+__all__ = ["evaluate"]
+
+log = logging.getLogger(__name__)
+
+
+@finished_wandb()
+def evaluate(config: DictConfig) -> float:
+    """Test a checkpoint on its own data; writes results.json and PNGs.
+
+    Returns:
+        ``test/bpd``.
+
+    Raises:
+        AttnFlowError: no checkpoint, one that cannot be read, an unknown picture, or bits/dim
+            that are not finite.
+    """
+    started = time.perf_counter()
+    if config.ckpt_path is None:
+        raise AttnFlowError("ckpt_path is missing; ckpt_path=PATH/TO/last.ckpt is accepted.")
+    check_options(config.eval)
+    ckpt_path = find_best(as_path("ckpt_path", config.ckpt_path))
+    checkpoint = read_checkpoint(ckpt_path)
+    held, run_id = checkpoint[KEY]["config"], checkpoint[KEY].get("wandb_id")
+    check_classes(held["data"], config.data)
+    # What the command says in its place is the user's own, and called as any config is.
+    own = [key for key, value in config.data.items() if value is not None]
+    held["data"] = {key: value for key, value in held["data"].items() if key not in own}
+    model = load_model(checkpoint, ckpt_path, trusted(config.trust))
+    if not is_averaged(checkpoint):
+        log.warning(
+            "checkpoint %s holds no averaged (EMA) weights; its plain weights are evaluated.",
+            ckpt_path,
+        )
+    seed_everything(config.seed, workers=True, verbose=False)
+    with named(f"the data of checkpoint {ckpt_path}"):
+        datamodule = evaluated_data(held["data"], checkpoint[KEY]["data_spec"], config.data)
+    module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
+    rate = ScoringRate()
+    callbacks = [PlanCheck(), rate, Soundness(config.eval.num_sound, seed=config.seed)]
+    callbacks += [instantiate(config.metrics, _convert_="all")] if config.metrics else []
+    loggers = make_loggers(config.logger, held["choices"])
+    with quiet_warnings():
+        trainer = instantiate(
+            config.trainer,
+            callbacks=callbacks,
+            logger=loggers,
+            enable_checkpointing=False,
+        )
+        for logger in loggers:
+            # Found by the model and the choices of the training, and by its W&B run.
+            trained = {key: held.get(key) for key in (*MODEL_GROUPS, "data", "seed", "choices")}
+            logger.log_hyperparams(plain_config(config) | trained | {"trained_as": run_id})
+        trainer.test(module, datamodule, verbose=False)
+    results = {
+        **{name: float(value) for name, value in trainer.callback_metrics.items()},
+        "test/step": checkpoint["global_step"],
+        "params": count_parameters(module),
+        "images_per_second": image_counts(datamodule, trainer)["data/test_images"] / rate.seconds,
+    }
+    if datamodule.entropy is not None:
+        results["data/entropy_bpd"] = datamodule.entropy
+    output_dir = Path(config.paths.output_dir)
+    if trainer.is_global_zero:
+        datamodule.trainer = None  # from here on, this rank alone reads all of the images
+        results |= conditional_figures(module, datamodule, config.eval)
+        run_dir = ckpt_path.resolve().parent.parent
+        subject = Evaluated(module.model.eval(), datamodule, config.eval, run_dir)
+        results |= subject.figures
+        # Without the pictures, which are drawn once the figures are safe.
+        results |= image_counts(datamodule, trainer) | {
+            "wall_seconds": time.perf_counter() - started
+        }
+        print_table(results)
+        path = write_results(output_dir, {**held["choices"], **results})
+        pictures = draw(subject, output_dir / "samples")
+        log_evaluation(loggers, results, pictures, trainer)
+        print_notes({"results": path} | {p.stem: p for p in pictures})
+    check_finite(results)
+    return results["test/bpd"]
+
+
+def trusted(names: Sequence[str] | str) -> list[str]:
+    """What a checkpoint's config may name beside this package's own: the option ``trust``, and
+    what the configs that this command is composed of name for models and data themselves."""
+    sources = HydraConfig.get().runtime.config_sources
+    folders = [Path(source.path) for source in sources if source.schema == "file"]
+    check_trust(names)
+    return [*names, *targets_of_configs(folders)]
+
+
+def log_evaluation(
+    loggers: Sequence[Logger],
+    results: Mapping[str, float | int],
+    pictures: Sequence[Path],
+    trainer: Trainer,
+) -> None:
+    """Give the loggers the pictures and what testing has not logged by itself."""
+    for logger in loggers:
+        logger.log_metrics({k: v for k, v in results.items() if k not in trainer.logged_metrics}, 0)
+    for path in pictures:
+        with decoration(f"picture {path.stem} in the logger"):
+            log_picture(loggers, path.stem, decode_image(str(path), mode="RGB") / 255, 0)
+
+
+@torch.no_grad()
+def conditional_figures(
+    module: FlowModule, datamodule: ImageDataModule, options: DictConfig
+) -> dict[str, float]:
+    """What a conditional model is measured by, beside its bits/dim; nothing of any other."""
+    model = module.model.eval()
+    if model.conditioning is None:
+        return {}
+    tested = list(datamodule.test_dataloader())
+    figures = {"test/bpd_shuffled_condition": shuffled_bits_per_dim(module, tested)}
+    if isinstance(model.conditioning, ClassConditioning):
+        images = training_images(datamodule, "test/bayes_accuracy")
+        if images is not None:
+            frequencies = class_frequencies(images, model.conditioning.num_classes)
+            figures["test/bayes_accuracy"] = bayes_rule(module, tested, frequencies)
+    else:
+        given = conditions_to_draw(datamodule, options.num_conditions, module.device)
+        fidelity = fidelity_to_truth(model, given, options.samples_per_condition, 1.0)
+        if options.segmenter:
+            segmenter = instantiate(options.segmenter)
+            fidelity |= agreement_with_labels(model, given, segmenter)
+        figures |= {f"test/{name}": value for name, value in fidelity.items()}
+    return figures
+
+
+def conditions_to_draw(datamodule: ImageDataModule, n: int, device: torch.device) -> list[Batch]:
+    """Up to ``n`` test images with their conditions, spread over the split, in batches."""
+    dataset = datamodule.dataset("test")
+    numbers = batches(spread(len(dataset), n), datamodule.global_batch_size)
+    return [fetch(dataset, rows, device) for rows in numbers]

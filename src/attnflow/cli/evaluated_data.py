@@ -1,0 +1,72 @@
+"""The data that a checkpoint is evaluated on: its own, or other images of the same kind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from attnflow.data import ImageDataModule
+from attnflow.errors import AttnFlowError
+from attnflow.metrics.images import batches, fetch
+from attnflow.models.build import build_data
+from attnflow.spec import DataSpec
+from attnflow.utils.arguments import check_config_types
+
+__all__ = ["check_classes", "class_frequencies", "evaluated_data"]
+
+log = logging.getLogger(__name__)
+# Options of ``data`` in conf/eval.yaml, where null keeps what the checkpoint holds; of processes,
+# which a file does not start, the data's own default.
+KEPT = ("data_dir", "global_batch_size", "num_workers")
+
+
+def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataModule:
+    """The data module of a checkpoint, with other options.
+
+    Args:
+        held: ``data`` of the checkpoint's config.
+        spec: of the checkpoint's data, in plain values.
+        changes: ``data`` of conf/eval.yaml.
+
+    Raises:
+        AttnFlowError: an option of another type; images of another shape, depth or kind than
+            those of the training.
+    """
+    changed = {n: v for n, v in changes.items() if not (v is None and n in KEPT)}
+    kept = {name: value for name, value in held.items() if name != "num_workers"}
+    check_config_types({"data": {**kept, **changed}})
+    datamodule = build_data({**kept, **changed})
+    trained, found = DataSpec.from_dict(spec), datamodule.spec
+    for name in (field.name for field in fields(DataSpec)):
+        if getattr(found, name) != getattr(trained, name):
+            raise AttnFlowError(
+                f"the data has {name} {getattr(found, name)}; {getattr(trained, name)}, that of "
+                "the checkpoint's training, is accepted."
+            )
+    return datamodule
+
+
+def check_classes(held: Mapping, changes: Mapping) -> None:
+    """Raise :class:`AttnFlowError` for classes in another order than a checkpoint learnt them in.
+
+    Args:
+        held, changes: as for :func:`evaluated_data`.
+    """
+    classes = changes.get("classes")
+    if held.get("classes") is not None and classes not in (None, held["classes"]):
+        raise AttnFlowError(
+            f"data.classes: expected {list(held['classes'])}, in the order of the checkpoint's "
+            f"labels, got {classes}."
+        )
+
+
+def class_frequencies(dataset: Dataset, num_classes: int) -> Tensor:
+    """The share of each class among the labels of a data set: (num_classes,)."""
+    rows = batches(range(len(dataset)), 256)
+    labels = torch.cat([fetch(dataset, numbers)["label"] for numbers in rows])
+    return torch.bincount(labels, minlength=num_classes) / len(labels)

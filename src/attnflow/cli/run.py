@@ -1,0 +1,162 @@
+"""What the commands share: run a task, tell errors in one sentence, keep a sweep going."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback as HydraCallback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from attnflow.cli.launch import is_first
+from attnflow.cli.ranks import count_ranks, run_ranks
+from attnflow.cli.repeats import original_of, skip
+from attnflow.cli.sweep_folder import failed_jobs
+from attnflow.cli.workers import in_worker, worker
+from attnflow.runs.folder_lock import lock_folder, release_folder
+from attnflow.runs.hydra_records import adopt_records, drop_records
+from attnflow.runs.names import ERROR_FILE, HYDRA, RESULTS, SKIPPED_FILE
+from attnflow.utils.arguments import check_config_types, check_seed
+from attnflow.utils.decoration import decoration
+from attnflow.utils.files import WriteError, write_whole
+from attnflow.utils.sentences import expected_error
+from attnflow.utils.signals import end_at_signals
+
+__all__ = ["FailedJobs", "check_plugins", "exit_status", "plain_config", "run"]
+
+log = logging.getLogger(__name__)
+_failed_jobs: list[Path] = []
+# Options that need a plugin of Hydra's, which has our extra's name in brackets.
+PLUGINS = {
+    "hparams_search=optuna": ("hydra-optuna-sweeper", "search"),
+    "launcher=joblib": ("hydra-joblib-launcher", "launchers"),
+    "launcher=slurm": ("hydra-submitit-launcher", "launchers"),
+}
+
+
+def check_plugins(arguments: Sequence[str]) -> None:
+    """Exit with one sentence where an option's plugin is not installed.
+
+    Hydra itself would say, while it composes the config, that some option does not exist.
+    """
+    for option, (package, extra) in PLUGINS.items():
+        if option not in arguments:
+            continue
+        try:
+            distribution(package)
+        except PackageNotFoundError:
+            sys.exit(
+                f"error: {option} needs the package {package}, which is not installed; "
+                f"pip install 'attnflow[{extra}]' brings it."
+            )
+
+
+def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float | None:
+    """Run ``task(config)``, in one process a rank; an expected error is told in one sentence.
+
+    A run that fails leaves ``error.txt`` in its folder. A single one exits with status 1; a
+    sweep's job counts as infinitely bad, the other jobs go on, and the sweep exits with status 1
+    at its end (:func:`exit_status`); one that would repeat another is left out. What is refused to
+    resume a run leaves that as it is.
+    """
+    logging.raiseExceptions = False  # a log on a full disk: not a traceback for each line
+    hydra = HydraConfig.get()
+    sweeping = hydra.mode == RunMode.MULTIRUN
+    folder = Path(hydra.runtime.output_dir)
+    end_at_signals()
+    resuming = any((folder / name).exists() for name in RESULTS)
+    if is_first(config) and not (folder / HYDRA).exists():
+        adopt_records(folder)  # a sweep's job that has none
+    if sweeping:
+        for name in (ERROR_FILE, SKIPPED_FILE):  # of an earlier try
+            (folder / name).unlink(missing_ok=True)
+    ended = worker(Path(hydra.sweep.dir)) if sweeping and in_worker(hydra) else nullcontext()
+    try:
+        with ended:
+            if is_first(config):
+                lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
+            check_seed(config.seed)
+            check_config_types(given(config))
+            original = original_of(config, folder, Path(hydra.sweep.dir)) if sweeping else None
+            if original:
+                value = skip(folder, original)
+            elif ranks := count_ranks(config):
+                value = run_ranks(task, config, ranks)
+            else:
+                value = task(config)
+    except Exception as error:
+        sentence = expected_error(error)
+        told = sentence or traceback.format_exc()
+        if sweeping:
+            log.error("job failed: %s", told)
+            try:
+                write_whole(folder / ERROR_FILE, told)
+            except WriteError as full:  # nobody would know of the failed job
+                sys.exit(f"error: {full}")
+            return float("inf")
+        if not resuming:
+            with decoration(ERROR_FILE):
+                write_whole(folder / ERROR_FILE, told)
+        if sentence is None:
+            raise
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            traceback.print_exc()
+        sys.exit(f"error: {sentence}")
+    else:
+        (folder / ERROR_FILE).unlink(missing_ok=True)  # of an earlier try
+        return value
+    finally:
+        if is_first(config):
+            drop_records(folder)
+        release_folder(folder)
+
+
+class FailedJobs(HydraCallback):
+    """Notes which jobs of a sweep failed, wherever their launcher ran them."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Forget the sweep of a command that this process ran before."""
+        _failed_jobs.clear()
+
+    on_multirun_start = on_run_start
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Look for what failed jobs left in the sweep's folder."""
+        _failed_jobs.extend(failed_jobs(Path(config.hydra.sweep.dir)))
+
+
+def exit_status() -> int:
+    """1 if a job of this command's sweep failed, else 0."""
+    return int(bool(_failed_jobs))
+
+
+def given(config: DictConfig) -> dict[str, Any]:
+    """The options that a command is given, in plain containers, interpolations as they are.
+
+    Those of an evaluation's data that are null are not: they are what the checkpoint holds.
+    """
+    plain = OmegaConf.to_container(config)
+    if "ckpt_path" in plain:
+        plain["data"] = {name: value for name, value in plain["data"].items() if value is not None}
+    return plain
+
+
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """The composed config in plain Python values, with the choice of every config group."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    choices = HydraConfig.get().runtime.choices
+    plain["choices"] = {
+        group: choice
+        for group, choice in choices.items()
+        if choice is not None and group.split("/")[0] not in ("hydra", "paths")
+    }
+    return plain

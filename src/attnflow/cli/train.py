@@ -1,0 +1,300 @@
+"""One training run, from its config to its results."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hydra.utils import instantiate
+from lightning import Trainer, seed_everything
+from lightning.pytorch.callbacks import (
+    Callback,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ProgressBar,
+)
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig
+
+from attnflow.callbacks.legs import Legs
+from attnflow.callbacks.opening import Opening
+from attnflow.callbacks.plan import PlanCheck
+from attnflow.callbacks.resumption import Resumption
+from attnflow.callbacks.speed import ImagesPerSecond
+from attnflow.cli.run import plain_config
+from attnflow.data.counts import image_counts
+from attnflow.errors import AttnFlowError
+from attnflow.loggers.tracking import finished_wandb, log_summary, make_loggers, wandb_id
+from attnflow.models.build import build_data, build_model
+from attnflow.models.checkpoint import describe, model_state, read_checkpoint
+from attnflow.models.image_model import ImageModel
+from attnflow.pictures.conditions import chosen_conditions
+from attnflow.pictures.samples import image_grid, save_picture
+from attnflow.runs.finished import read_finished
+from attnflow.runs.results import check_finite, print_notes, print_table, write_results
+from attnflow.spec import DataSpec
+from attnflow.training.checkpoint_io import settle
+from attnflow.training.fine_tuning import start_from
+from attnflow.training.module import FlowModule
+from attnflow.training.progress import whole_epochs
+from attnflow.training.resume import (
+    Resumed,
+    find_best,
+    find_checkpoint,
+    open_resumed,
+)
+from attnflow.utils.arguments import as_path, check_entry, check_type
+from attnflow.utils.decoration import decoration
+from attnflow.utils.quiet import quiet_warnings
+
+__all__ = ["train"]
+
+log = logging.getLogger(__name__)
+DEFAULT_PLACEMENT = "after_coupling"  # as in conf/train.yaml
+
+
+@finished_wandb()
+def train(config: DictConfig) -> float:
+    """Train, test and write the run directory.
+
+    Returns:
+        The best ``val/bpd``, which sweeps optimise.
+
+    Raises:
+        AttnFlowError: bad input, or a loss or bits/dim that are not finite.
+    """
+    started = time.perf_counter()
+    check_type("test", config.test, bool)
+    check_type("init_strict", config.init_strict, bool)
+    plain = plain_config(config)
+    run_dir = Path(config.paths.output_dir)
+    seed_everything(config.seed, workers=True, verbose=False)
+    warn_of_placed_nothing(plain)
+    datamodule = build_data(config.data)
+    plain["data"] |= datamodule.settled
+    datamodule.to_test = config.test
+    model = build_model(plain, datamodule.spec)
+    resumed = begin(model, plain, datamodule.spec, run_dir)
+    finished = read_finished(run_dir, plain) if resumed else None
+    if resumed and finished and resumed.progress.step == finished.step:
+        check_finite({"val/bpd": finished.score})
+        rank_zero_only(print)(finished.sentence)
+        return finished.score
+    run_id = resumed.wandb_id if resumed else None
+    loggers = make_loggers(config.logger, plain["choices"], run_id)
+    module = FlowModule(
+        model,
+        optimizer=instantiate(config.optimizer, _convert_="all"),
+        scheduler=instantiate(config.scheduler, _convert_="all"),
+        seed=config.seed,
+        description=describe(plain, datamodule.spec) | {"wandb_id": wandb_id(loggers) or run_id},
+        progress=resumed.progress if resumed else None,
+    )
+    legs = Legs(started)
+    opening = Opening(run_dir, plain | {"params": count_parameters(module)}, resumed)
+    with quiet_warnings():
+        first = [Resumption(resumed.path)] if resumed else []
+        trainer = make_trainer(config, loggers, [*first, legs, opening])
+    keepers(trainer)  # raises before training, not after it
+    opening.hold_loggers(trainer)
+    with quiet_warnings():
+        path = resumed.path if resumed else None
+        trainer.fit(module, datamodule, ckpt_path=path, weights_only=True)
+        unwritten = settle(trainer)
+        results = load_best(module, trainer)
+        if config.test:
+            trainer.test(module, datamodule, verbose=False)
+            figures = trainer.callback_metrics.items()
+            results |= {name: float(v) for name, v in figures if name.startswith("test/")}
+            results["test/step"] = results["val/step"]
+    if datamodule.entropy is not None:
+        results["data/entropy_bpd"] = datamodule.entropy
+    results |= image_counts(datamodule, trainer)
+    results |= totals(module, trainer, legs)
+    if unwritten:
+        results["unwritten_checkpoints"] = 1
+    if trainer.is_global_zero:
+        print_table(results)
+        log_summary(loggers, results)
+        finish(module, run_dir, results, plain, trainer)
+    check_finite(results)
+    if unwritten:
+        raise AttnFlowError(f"{unwritten}; the figures are those of step {results['val/step']}.")
+    return results["val/bpd"]
+
+
+def begin(model: ImageModel, plain: Mapping, spec: DataSpec, run_dir: Path) -> Resumed | None:
+    """Find what the config goes on with (``resume``), or give the model weights (``init_from``).
+
+    Raises:
+        AttnFlowError: there is nothing to start from, or it does not fit.
+    """
+    resume, init_from = (
+        None if plain[name] is None else as_path(name, plain[name])
+        for name in ("resume", "init_from")
+    )
+    if init_from is not None and resume not in (None, "auto"):
+        raise AttnFlowError(
+            f"resume is {resume!r} and init_from is {init_from!r}; expected one of them, or "
+            "resume=auto with init_from, which is for the first start."
+        )
+    path = find_checkpoint(resume, run_dir)
+    if path:
+        return open_resumed(path, model, plain, spec)
+    if init_from is not None:
+        start_from(model, find_best(init_from), plain, plain["init_strict"])
+    return None
+
+
+def totals(module: FlowModule, trainer: Trainer, legs: Legs) -> dict[str, float | int]:
+    """Sizes, lengths and speed of a run, over all its legs."""
+    meters = [c for c in trainer.callbacks if isinstance(c, ImagesPerSecond)]
+    measured = meters and meters[0].rate is not None
+    return {
+        "params": count_parameters(module),
+        **({"images_per_second": meters[0].rate} if measured else {}),
+        "epochs": whole_epochs(trainer),
+        "steps": trainer.global_step,
+        "legs": legs.number,
+        "wall_seconds": legs.wall_seconds,
+    }
+
+
+def warn_of_placed_nothing(plain: Mapping) -> None:
+    """Say so where a placement was chosen, but no attention to place."""
+    placement = plain["choices"].get("placement")
+    if plain["attention"] is None and placement not in (DEFAULT_PLACEMENT, "none"):
+        log.warning(
+            "placement=%s has no effect with attention=none; attention=imap or another attention "
+            "is accepted.",
+            placement,
+        )
+
+
+def make_trainer(
+    config: DictConfig, loggers: Sequence[Logger], first: Sequence[Callback] = ()
+) -> Trainer:
+    """The Lightning trainer with the config's callbacks after ``first``; null ones are left out.
+
+    Metrics come before the weight averaging, which takes the averaged weights away again.
+    """
+    for name, entry in config.callbacks.items():
+        if entry:
+            check_entry(f"callbacks.{name}", entry)
+    entries = (config.metrics, *config.callbacks.values())
+    splits = ("train", "val", "test") if config.test else ("train", "val")
+    made = (instantiate(c, _convert_="all") for c in entries if c)
+    callbacks: list[Callback] = [*first, *made, PlanCheck(splits)]
+    if not loggers:  # nowhere for the rate to be written to, which its monitor calls an error
+        callbacks = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
+    # Else Lightning would bring its own in the place of one that was left out.
+    bar = any(isinstance(c, ProgressBar) for c in callbacks)
+    given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bar}
+    return instantiate(config.trainer, **given, _convert_="all")
+
+
+def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
+    """The callbacks that keep the checkpoint of the best ``val/bpd``; at least one.
+
+    Raises:
+        AttnFlowError: there is none, so training would end with nothing to test or to report; or
+            one keeps the weights alone, without the val/bpd that they are reported with.
+    """
+    found = [
+        callback
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint)
+        and (callback.monitor, callback.mode) == ("val/bpd", "min")
+    ]
+    if not found:
+        raise AttnFlowError(
+            "no checkpoint would be kept for its val/bpd, so there would be nothing to test or to "
+            "report; a ModelCheckpoint that monitors val/bpd, mode min (callbacks.checkpoint), is "
+            "needed."
+        )
+    if any(callback.save_weights_only for callback in found):
+        raise AttnFlowError(
+            "callbacks.checkpoint.save_weights_only: expected false, as the checkpoint of the best "
+            "val/bpd holds that figure beside its weights, got true."
+        )
+    return found
+
+
+def best_checkpoint(trainer: Trainer) -> str:
+    """The path of the checkpoint of the best ``val/bpd``; empty where none was kept."""
+    paths = (callback.best_model_path for callback in keepers(trainer))
+    return next((path for path in paths if path), "")
+
+
+def load_best(module: FlowModule, trainer: Trainer) -> dict[str, float | int]:
+    """Put the best checkpoint's averaged weights, those that eval.py reads, into the module.
+
+    Lightning's own loading would bring back the weights that training goes on from. Where no
+    checkpoint was kept, or the one that was kept is gone, the module has the averaged weights of
+    the last step.
+
+    Returns:
+        ``val/bpd`` and ``val/step`` of these very weights.
+
+    Raises:
+        AttnFlowError: no checkpoint was kept, and nothing was validated.
+    """
+    reason = "no checkpoint was kept"
+    if trainer.fast_dev_run:
+        reason += ", as trainer.fast_dev_run keeps none"
+    if path := best_checkpoint(trainer):
+        try:
+            checkpoint = read_checkpoint(path)
+        except AttnFlowError as error:  # deleted or damaged while training
+            reason = str(error).rstrip(".")
+        else:
+            module.model.load_state_dict(model_state(checkpoint))
+            return {"val/bpd": validation_score(checkpoint), "val/step": checkpoint["global_step"]}
+    if "val/bpd" not in trainer.callback_metrics:
+        raise AttnFlowError(
+            "nothing was validated, so there is nothing to test or to report; a training of at "
+            "least one step is needed."
+        )
+    log.warning(
+        "%s; figures are those of the weights that training ended with, at step %d.",
+        reason,
+        trainer.global_step,
+    )
+    return {
+        "val/bpd": float(trainer.callback_metrics["val/bpd"]),
+        "val/step": trainer.global_step,
+    }
+
+
+def validation_score(checkpoint: Mapping) -> float:
+    """The ``val/bpd`` of a checkpoint's own weights, which its keeper wrote into it."""
+    states = checkpoint["callbacks"].values()
+    return float(next(s["current_score"] for s in states if s.get("monitor") == "val/bpd"))
+
+
+def finish(
+    module: FlowModule,
+    run_dir: Path,
+    results: Mapping[str, float | int],
+    plain: Mapping,
+    trainer: Trainer,
+) -> None:
+    """Write results.json, draw the final samples and print where they lie."""
+    path = write_results(run_dir, {**results, "seed": plain["seed"], **plain["choices"]})
+    best = best_checkpoint(trainer)
+    notes = {"results": path, "best checkpoint": best if Path(best).is_file() else "none"}
+    picture = run_dir / "samples" / "final.png"
+    with decoration(f"picture {picture.name}"):
+        model = module.model.eval()
+        number, conditions = chosen_conditions(model, trainer.datamodule.dataset("val"), 64)
+        images = model.sample(number, conditions)
+        notes["samples"] = save_picture(image_grid(images, model.num_bins), picture)
+    print_notes(notes)
+
+
+def count_parameters(module: FlowModule) -> int:
+    """How many numbers training adjusts."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

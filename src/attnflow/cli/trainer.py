@@ -1,0 +1,45 @@
+"""The Lightning trainer, with the options that Lightning has not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
+
+from attnflow.callbacks.compiled_flow import CompiledFlow
+from attnflow.callbacks.ending import LastStepValidation
+from attnflow.callbacks.logged_steps import LoggedSteps
+from attnflow.callbacks.plan import check_limits
+from attnflow.errors import check_choice
+from attnflow.utils.arguments import check_types
+
+__all__ = ["build_trainer"]
+
+# In half precision throughout, determinants and solves would be lost; and noise is float32.
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+def build_trainer(
+    compile: bool = False, callbacks: Sequence[Callback] = (), **arguments: object
+) -> Trainer:
+    """``lightning.Trainer(callbacks=callbacks, **arguments)`` that validates the last step.
+
+    It may compile the flow, too.
+
+    Args:
+        compile: compile the flow's steps before they first run.
+        callbacks: in the order in which Lightning calls them.
+        arguments: of the trainer.
+
+    Raises:
+        AttnFlowError: a precision in which a flow is not exact, or an argument that the
+            trainer does not take.
+    """
+    check_types(Trainer.__init__, arguments, "trainer")
+    check_limits(arguments)
+    added = [CompiledFlow()] if compile else []
+    trainer = Trainer(callbacks=[LoggedSteps(), *callbacks, *added], **arguments)
+    trainer.callbacks.append(LastStepValidation())  # after what Lightning has added and sorted
+    check_choice("trainer.precision", trainer.precision, PRECISIONS)
+    return trainer

@@ -1,0 +1,41 @@
+"""torch.compile for flows: one graph a step, without graph breaks."""
+
+from __future__ import annotations
+
+import torch
+
+from attnflow.flows.glow import Flow
+from attnflow.flows.memory import parts
+from attnflow.transforms.attention.masks import attention_mask
+from attnflow.transforms.attention.mixing import later_tokens
+
+__all__ = ["compile_flow"]
+
+# Functions of shapes alone, whose (cached) tensors a graph holds as constants; so shapes must be
+# known, and graphs of unknown sizes (dynamic) are not made.
+CONSTANTS = (attention_mask, later_tokens)
+# Graphs of one piece of code. Steps of the same kind and shape share theirs; levels, parities,
+# training, evaluation and batches of other sizes have their own. The default, 8, is soon reached.
+MOST_GRAPHS = 512
+
+
+def compile_flow(flow: Flow, backend: str = "inductor") -> None:
+    """Compile what a flow computes forward, in place: every step and every prior is one graph.
+
+    The inverse stays eager, as it may iterate, and so does the initialisation. Names of parameters
+    do not change, and what is computed is the same up to rounding.
+
+    Args:
+        flow: graphs are made when its parts are first called.
+        backend: of ``torch.compile``.
+    """
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, MOST_GRAPHS)
+    for function in CONSTANTS:
+        torch.compiler.assume_constant_result(function)
+    # Dropout draws what eager code would draw: the inverse of a reversible step relies on it.
+    options = {"fallback_random": True} if backend == "inductor" else None
+    for level in flow.levels:
+        for part in (*parts(level.transforms, level.memory), level.prior):
+            if any(True for _ in part.parameters()):  # a squeeze is not worth a graph
+                part.compile(fullgraph=True, dynamic=False, backend=backend, options=options)

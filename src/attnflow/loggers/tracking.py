@@ -1,0 +1,178 @@
+"""What experiment trackers are given: named runs and results."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from attnflow.errors import AttnFlowError, check_choice
+from attnflow.utils.arguments import check_entry
+from attnflow.utils.files import WriteError
+
+__all__ = [
+    "finished_wandb",
+    "log_summary",
+    "make_loggers",
+    "wandb_id",
+    "wandb_logger",
+]
+
+log = logging.getLogger(__name__)
+# What a logger does to its files.
+WRITING = ("log_hyperparams", "log_metrics", "save", "after_save_checkpoint", "finalize")
+MODES = ("online", "offline", "disabled", "shared")  # those of wandb.init
+
+
+def make_loggers(
+    config: DictConfig, choices: Mapping[str, str], run_id: str | None = None
+) -> list[Logger]:
+    """The loggers of the config's ``logger`` group; null ones are left out.
+
+    A logger whose config has a null ``name``, ``group`` or ``id`` gets one here: the attention
+    and its placement, the sweep's folder, and ``run_id`` or a new one.
+
+    Args:
+        config: one entry a logger.
+        choices: of the config groups that made the model.
+        run_id: of the tracker's run to go on with; None for a new one.
+    """
+    known = {
+        "name": run_name(choices),
+        "group": sweep_name(),
+        # A W&B sweep's agent names the run that it waits for.
+        "id": run_id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
+    }
+    loggers = []
+    for name, entry in config.items():
+        if entry:
+            check_entry(f"logger.{name}", entry)
+            nulls = {k: v for k, v in known.items() if k in entry and entry[k] is None}
+            loggers.append(sheltered(instantiate(OmegaConf.merge(entry, nulls), _convert_="all")))
+    return loggers
+
+
+def sheltered(logger: Logger) -> Logger:
+    """Let training go on where a logger can't write: the disk is full, or its folder gone.
+
+    A warning says so once.
+    """
+    told = False
+
+    def guarded(method: Callable[..., None]) -> Callable[..., None]:
+        @wraps(method)
+        def call(*arguments: object, **options: object) -> None:
+            nonlocal told
+            try:
+                method(*arguments, **options)
+            except Exception as error:
+                if (reason := storage_error(error)) is None:
+                    raise
+                if not told:
+                    log.warning("%s could not write: %s", type(logger).__name__, reason)
+                told = True
+
+        return call
+
+    for name in WRITING:
+        setattr(logger, name, guarded(getattr(logger, name)))
+    return logger
+
+
+def storage_error(error: BaseException | None) -> BaseException | None:
+    """The error of the disk behind an error, which a logger may take for another; None for none."""
+    while error is not None and not isinstance(error, (OSError, WriteError)):
+        error = error.__cause__
+    return error
+
+
+def run_name(choices: Mapping[str, str]) -> str:
+    """What a run is called: ``imap-after_coupling``, in a sweep with the job's number."""
+    parts = [choices.get("attention") or "none"]
+    if parts != ["none"]:
+        parts.append(choices.get("placement") or "none")
+    if sweep_name():
+        parts.append(str(HydraConfig.get().job.num))
+    return "-".join(parts)
+
+
+def sweep_name() -> str | None:
+    """The name of the sweep's folder, which its jobs share; None outside a sweep."""
+    held = HydraConfig.get()
+    return Path(held.sweep.dir).name if held.mode == RunMode.MULTIRUN else None
+
+
+def wandb_logger(
+    tags: Sequence[str] = (),
+    mode: str | None = None,
+    log_model: bool | str = False,
+    **options: object,
+) -> WandbLogger:
+    """Lightning's W&B logger, which works without a key and without asking for one.
+
+    Args:
+        tags: of the run.
+        mode: ``online``, ``offline``, ``disabled`` or ``shared``; None for ``WANDB_MODE`` or
+            W&B's own settings. Without a key, ``online`` becomes ``offline``.
+        log_model: checkpoints as artifacts; True at the end of training, ``"all"`` as they are
+            written.
+        **options: of :class:`~lightning.pytorch.loggers.WandbLogger` and ``wandb.init``.
+
+    Raises:
+        AttnFlowError: a mode that W&B does not have, tags that are no list, or another log_model.
+    """
+    if isinstance(tags, str):
+        raise AttnFlowError(f"logger.wandb.tags is {tags!r}; a list, as in [{tags}], is accepted.")
+    check_choice("logger.wandb.mode", mode, (None, *MODES))
+    check_choice("logger.wandb.log_model", log_model, (False, True, "all"))
+    mode = mode or wandb.setup().settings.mode
+    if mode == "online" and rank_zero_only.rank == 0 and not has_key():
+        mode = "offline"
+        log.warning(
+            "no W&B key was found, so this run is kept in %s/wandb; 'wandb sync' uploads it after "
+            "'wandb login'.",
+            options.get("save_dir", "."),
+        )
+    return WandbLogger(tags=list(tags), mode=mode, log_model=log_model, **options)
+
+
+def has_key() -> bool:
+    """Whether the environment, a netrc file or W&B's settings hold a key."""
+    return wandb.login(prompt=False, verify=False)
+
+
+def wandb_id(loggers: Sequence[Logger]) -> str | None:
+    """The id of the W&B run among the loggers' runs; None where there is none."""
+    return next((logger.version for logger in loggers if isinstance(logger, WandbLogger)), None)
+
+
+@rank_zero_only
+def log_summary(loggers: Sequence[Logger], results: Mapping[str, float | int]) -> None:
+    """Make ``results`` what W&B's table of runs shows, instead of each figure's last value."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.summary.update(dict(results))
+
+
+@contextmanager
+def finished_wandb() -> Iterator[None]:
+    """End the W&B run with its task, or the next job of a sweep would go on in it."""
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if wandb.run is not None:
+            wandb.finish(exit_code=int(failed))

@@ -1,0 +1,100 @@
+"""From a config to a model: the only place that knows which config group makes what."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from functools import partial
+
+from hydra.utils import instantiate
+from torch import nn
+
+from attnflow.data.base import ImageDataModule
+from attnflow.errors import AttnFlowError
+from attnflow.flows.glow import Flow
+from attnflow.models.conditioning import Conditioning
+from attnflow.models.dequantization import Dequantizer
+from attnflow.models.image_model import ImageModel
+from attnflow.spec import DataSpec
+from attnflow.utils.arguments import call, check_kind
+
+__all__ = ["MODEL_GROUPS", "build_data", "build_model"]
+
+# The config groups that decide a model's parameters and their shapes.
+MODEL_GROUPS = (
+    "model",
+    "attention",
+    "placement",
+    "coupling",
+    "coupling_net",
+    "prior",
+    "dequantization",
+    "conditioning",
+)
+
+
+def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
+    """Assemble the model that ``config`` describes for data of ``spec``.
+
+    Args:
+        config: the groups of :data:`MODEL_GROUPS`, plain values.
+        spec: shapes and numbers of the data.
+
+    Raises:
+        AttnFlowError: parts that do not fit each other or the data.
+    """
+    parts = {group: instantiate(config.get(group), _convert_="all") for group in MODEL_GROUPS}
+    for group, part in parts.items():
+        check_arguments(group, part)
+    conditioning, conditional = None, {}
+    if parts["conditioning"] is not None:
+        conditioning = make("conditioning", Conditioning, parts, spec)
+        conditional["context_channels"] = conditioning.context_channels
+        conditional["conditions"] = conditioning.conditions
+    flow = make(
+        "model",
+        Flow,
+        parts,
+        spec.image_shape,
+        attention=parts["attention"],
+        placement=parts["placement"],
+        coupling=parts["coupling"],
+        prior=parts["prior"],
+        **conditional,
+    )
+    dequantizer = make(
+        "dequantization", Dequantizer, parts, spec.num_bins, image_shape=spec.image_shape
+    )
+    return ImageModel(flow, dequantizer, conditioning, spec.unpadded_shape)
+
+
+def build_data(config: Mapping) -> ImageDataModule:
+    """The data set that the ``data`` group describes; none of its files is read.
+
+    Raises:
+        AttnFlowError: a class of another kind.
+    """
+    datamodule = instantiate(config, _convert_="all")
+    check_kind("data", datamodule, ImageDataModule)
+    return datamodule
+
+
+def make(group: str, kind: type, parts: Mapping, *args: object, **kwargs: object) -> nn.Module:
+    """Call the part of a config group; raises unless that makes an object of ``kind``."""
+    made = call(group, parts[group], *args, **kwargs)
+    check_kind(group, made, kind)
+    return made
+
+
+def check_arguments(group: str, part: object) -> None:
+    """Raise :class:`AttnFlowError` where a config gives an argument that its class lacks."""
+    if not isinstance(part, partial):
+        return
+    parameters = inspect.signature(part.func).parameters
+    for name, value in part.keywords.items():
+        if name not in parameters:
+            raise AttnFlowError(
+                f"{group}.{name} is no option of {part.func.__name__}; accepted are "
+                f"{', '.join(parameters)}."
+            )
+        check_arguments(f"{group}.{name}", value)

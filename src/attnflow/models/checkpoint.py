@@ -1,0 +1,218 @@
+"""Checkpoints that are enough alone: the model is rebuilt from what the file holds."""
+
+from __future__ import annotations
+
+import pickletools
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from attnflow.errors import AttnFlowError
+from attnflow.models.allowance import Allowance
+from attnflow.models.build import build_model
+from attnflow.models.contents import check_description, check_state, check_weights
+from attnflow.models.image_model import ImageModel
+from attnflow.models.trust import check_trusted
+from attnflow.spec import DataSpec
+from attnflow.utils.sentences import named
+
+__all__ = [
+    "check_same_architecture",
+    "describe",
+    "find_best",
+    "is_averaged",
+    "load_model",
+    "misfits",
+    "model_state",
+    "read_checkpoint",
+]
+
+# Under this key a checkpoint holds its config, its data's spec and the version; under the
+# second prefix, the LightningModule's state_dict holds the model.
+KEY = "attnflow"
+MODEL_PREFIX = "model."
+# What building a model may take for each value and each tensor of its weights, and for tables.
+VALUES_A_VALUE, TENSORS_A_TENSOR = 16, 50
+SPARE_VALUES, SPARE_TENSORS = 2**24, 1000
+# Modules whose names torch reads out of any file, without code.
+HARMLESS = ("torch", "collections")
+
+
+def find_best(path: str | Path) -> Path:
+    """The checkpoint that a path means: a file itself, of a run's folder the best one.
+
+    Raises:
+        AttnFlowError: there is none.
+    """
+    path = Path(path)
+    for found in (path, path / "checkpoints" / "best.ckpt"):
+        if found.is_file():
+            return found
+    state = "is a folder without checkpoints/best.ckpt" if path.is_dir() else "does not exist"
+    raise AttnFlowError(
+        f"checkpoint {path} {state}; the path of a .ckpt file, or of a run's folder, is accepted."
+    )
+
+
+def load_model(checkpoint: Mapping, path: str | Path, trust: Sequence[str] = ()) -> ImageModel:
+    """The whole model of a checkpoint (flow, dequantizer, conditioning), in eval mode.
+
+    Args:
+        checkpoint: what :func:`read_checkpoint` gave.
+        path: of its file, for messages.
+        trust: what its config may name beside this package's own classes
+            (:func:`attnflow.models.trust.check_trusted`).
+
+    Raises:
+        AttnFlowError: a config that names what is not trusted, makes no model, or does not fit the
+            weights; weights that are of another type, not finite, or of no flow.
+    """
+    held = checkpoint[KEY]
+    check_trusted(held["config"], f"checkpoint {path}", trust)
+    state = model_state(checkpoint)
+    values = VALUES_A_VALUE * sum(value.numel() for value in state.values()) + SPARE_VALUES
+    tensors = TENSORS_A_TENSOR * len(state) + SPARE_TENSORS
+    source = f"checkpoint {path}"
+    with named(source), Allowance(values, tensors, source):
+        model = build_model(held["config"], DataSpec.from_dict(held["data_spec"]))
+    check_same_architecture(model, state, path)
+    check_weights(model.state_dict(), state, path)
+    with named(source):
+        model.load_state_dict(state)
+    return model.eval()
+
+
+def model_state(checkpoint: Mapping) -> dict[str, Tensor]:
+    """The model's weights: the averaged ones, where training averaged them.
+
+    Lightning's weight averaging writes the average as ``state_dict`` and keeps the weights
+    that training goes on from under another key.
+    """
+    return {
+        name.removeprefix(MODEL_PREFIX): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(MODEL_PREFIX)
+    }
+
+
+def is_averaged(checkpoint: Mapping) -> bool:
+    """Whether :func:`model_state` is the averaged (EMA) weights; else it is the plain ones."""
+    return "averaging_state" in checkpoint
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """A checkpoint's contents, on the CPU; no code in the file is run.
+
+    Raises:
+        AttnFlowError: the file is missing, truncated, or not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise AttnFlowError(f"checkpoint {path} {state}; the path of a .ckpt file is accepted.")
+    try:
+        check_size(path)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except AttnFlowError:
+        raise
+    except Exception as error:  # of what is no checkpoint, its reader can raise anything
+        name = name_of_code(path)
+        if name:
+            raise AttnFlowError(
+                f"checkpoint {path} holds more than plain values: it asks for {name}, which is "
+                "not called; a checkpoint that train.py wrote is accepted."
+            ) from error
+        # The first sentence: torch goes on to advise reading it unsafely.
+        reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+        raise AttnFlowError(
+            f"checkpoint {path} cannot be read ({reason}); it is truncated, damaged or not a "
+            "checkpoint."
+        ) from error
+    if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
+        raise AttnFlowError(
+            f"checkpoint {path} was not written by attnflow (it has no {KEY!r} entry); "
+            "a checkpoint of train.py is accepted."
+        )
+    check_contents(checkpoint, path)
+    return checkpoint
+
+
+def check_size(path: Path) -> None:
+    """Raise :class:`AttnFlowError` for an archive that holds more than its own size.
+
+    Training writes none that is compressed, or in which parts of the file are used twice.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            held = sum(part.file_size for part in archive.infolist())
+        if held > path.stat().st_size:
+            raise AttnFlowError(
+                f"checkpoint {path} would unpack to {held} bytes from {path.stat().st_size}; an "
+                "archive that is not compressed is accepted."
+            )
+
+
+def name_of_code(path: Path) -> str | None:
+    """The first function or class that a pickle asks for and that is no part of plain values."""
+    try:
+        content = path.read_bytes()
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+                content = archive.read(next(n for n in names if n.endswith("data.pkl")))
+        texts = []
+        for operation, value, _ in pickletools.genops(content):
+            if operation.name in ("GLOBAL", "STACK_GLOBAL"):
+                name = (value or " ".join(texts[-2:])).replace(" ", ".")
+                if name.split(".")[0] not in HARMLESS:
+                    return name
+            elif isinstance(value, str):
+                texts.append(value)
+    except Exception:  # of what is no pickle, its reader can raise anything
+        return None
+    return None
+
+
+def check_contents(checkpoint: Mapping, path: Path) -> None:
+    """Raise :class:`AttnFlowError` where what a model is rebuilt from is of another kind."""
+    check_description(checkpoint[KEY], KEY, path)
+    check_state(checkpoint["state_dict"], path)
+    step = checkpoint.get("global_step")
+    if type(step) is not int or not 0 <= step < 2**63:
+        raise AttnFlowError(
+            f"checkpoint {path}: expected a number of steps as global_step, got {step!r:.60}."
+        )
+
+
+def describe(config: Mapping, spec: DataSpec) -> dict[str, object]:
+    """What training adds to a checkpoint, in plain values, so that it is enough alone.
+
+    The whole config is kept: a model is rebuilt from the groups of its architecture and of its
+    data, and a resumed training says what else has changed.
+    """
+    from attnflow.version import __version__
+
+    return {"config": dict(config), "data_spec": spec.as_dict(), "version": __version__}
+
+
+def check_same_architecture(model: nn.Module, state: Mapping[str, Tensor], path: object) -> None:
+    """Raise :class:`AttnFlowError`, naming the first misfit, where ``state`` is not ``model``'s."""
+    for name, (ours, theirs) in misfits(model.state_dict(), state).items():
+        raise AttnFlowError(
+            f"checkpoint {path} is of another architecture: {name} is {theirs} in the checkpoint "
+            f"and {ours} in this model; the config of the checkpoint's run is accepted."
+        )
+
+
+def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, tuple[str, str]]:
+    """The weights that one side lacks or has in another shape: (here, there) by name."""
+
+    def shape(state: Mapping[str, Tensor], name: str) -> str:
+        return str(tuple(state[name].shape)) if name in state else "absent"
+
+    names = sorted(own.keys() | given.keys())
+    shapes = {name: (shape(own, name), shape(given, name)) for name in names}
+    return {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}

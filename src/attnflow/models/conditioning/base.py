@@ -1,0 +1,41 @@
+"""What all conditionings share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from attnflow.context import Context
+from attnflow.errors import AttnFlowError, check_least
+
+__all__ = ["Conditioning"]
+
+
+class Conditioning(nn.Module):
+    """Makes a :class:`~attnflow.context.Context` of a batch.
+
+    Args:
+        field: the entry of a batch that is read, ``label`` or ``condition``.
+        context_channels: width of the context.
+        conditions: the transforms that read it, of :data:`attnflow.flows.glow.CONDITIONABLE`.
+    """
+
+    def __init__(self, field: str, context_channels: int, conditions: Sequence[str]) -> None:
+        super().__init__()
+        check_least("conditioning.context_channels", context_channels, 1)
+        self.field, self.context_channels = field, context_channels
+        self.conditions = tuple(conditions)
+
+    def read(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The entry of ``batch`` that is the condition; raises where it is missing."""
+        if self.field not in batch:
+            raise AttnFlowError(
+                f"the batch holds {', '.join(sorted(batch))}, but this flow is conditioned on "
+                f"{self.field!r}; a batch with it is accepted."
+            )
+        return batch[self.field]
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Context:
+        """The context of every sample of a batch."""
+        raise NotImplementedError

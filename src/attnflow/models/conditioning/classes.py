@@ -1,0 +1,54 @@
+"""Conditioning on a class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from attnflow.context import Context
+from attnflow.errors import AttnFlowError
+from attnflow.models.conditioning.base import Conditioning
+from attnflow.spec import DataSpec
+
+__all__ = ["ClassConditioning"]
+
+
+class ClassConditioning(Conditioning):
+    """A learned embedding of the label, at every position of every level.
+
+    Args:
+        spec: of data with ``num_classes``.
+        context_channels: width of the embedding.
+        conditions: the transforms that read it.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        context_channels: int = 16,
+        conditions: Sequence[str] = ("coupling", "attention", "prior"),
+    ) -> None:
+        super().__init__("label", context_channels, conditions)
+        if spec.num_classes is None:
+            raise AttnFlowError(
+                "conditioning is class, but the data set has no labels; a data set with classes "
+                "(digits, cifar10, ...) is accepted."
+            )
+        self.num_classes = spec.num_classes
+        self.embedding = nn.Embedding(spec.num_classes, context_channels)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Context:
+        labels = self.read(batch)
+        # On a GPU the check would wait for it; there an index out of range stops the kernel.
+        outside = (
+            labels.device.type == "cpu"
+            and len(labels)
+            and (labels.min() < 0 or labels.max() >= self.num_classes)
+        )
+        if outside:
+            raise AttnFlowError(
+                f"class ids go from {labels.min()} to {labels.max()}; 0 to "
+                f"{self.num_classes - 1} are accepted."
+            )
+        return Context(vector=self.embedding(labels.long()))

@@ -1,0 +1,46 @@
+"""What all dequantizers share."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from attnflow.errors import check_least
+
+__all__ = ["Dequantizer"]
+
+
+class Dequantizer(nn.Module):
+    """``y = (x + u) / num_bins`` with u in [0, 1)^D drawn from q(u | x).
+
+    ``E[log p(y) - log q(u | x)]`` bounds the log-probability of the integer image x from
+    below (Theis et al., 2016; Ho et al., Flow++, 2019), up to the change of units that
+    :func:`attnflow.models.bits.bits_per_dim` makes.
+
+    Args:
+        num_bins: the number of grey values of a pixel, 2 or more.
+        image_shape: (C, H, W).
+    """
+
+    def __init__(self, num_bins: int, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        check_least("num_bins", num_bins, 2)
+        self.num_bins, self.image_shape = num_bins, tuple(image_shape)
+
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Integers to continuous values.
+
+        Args:
+            x: (B, C, H, W), integers in 0 .. num_bins - 1.
+            noise: the same shape, uniform in [0, 1).
+
+        Returns:
+            y, (B, C, H, W) in [0, 1), and log q(u | x), (B,), in nats.
+        """
+        raise NotImplementedError
+
+    def quantize(self, y: Tensor) -> Tensor:
+        """Continuous values to integers: the bin that each lies in, the nearest outside [0, 1)."""
+        return (y * self.num_bins).floor().nan_to_num(0).clamp(0, self.num_bins - 1).long()
+
+    def extra_repr(self) -> str:
+        return f"num_bins={self.num_bins}"

@@ -1,0 +1,118 @@
+"""A flow over integer images: conditioning, dequantization and exact bits per dimension."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from attnflow.context import Context
+from attnflow.flows.glow import Flow
+from attnflow.models.bits import bits_per_dim, num_dimensions
+
+__all__ = ["Batch", "ImageModel"]
+
+# What a DataModule delivers: "image" (B, C, H, W) of integers, "index" (B,), and where the
+# data set has them "label" (B,) and "condition" (B, C', H', W').
+Batch = Mapping[str, Tensor]
+
+
+class ImageModel(nn.Module):
+    """p(image) or p(image | condition) of integer images, through a flow.
+
+    Args:
+        flow: the density of continuous values.
+        dequantizer: takes integers to continuous values.
+        conditioning: makes a context of a batch, or None for an unconditional model.
+        unpadded_shape: (C, H, W) of the images before padding, whose dimensions bits/dim are
+            counted in; None where images are not padded.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        dequantizer: nn.Module,
+        conditioning: nn.Module | None = None,
+        unpadded_shape: tuple[int, int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.flow = flow
+        self.dequantizer = dequantizer
+        self.conditioning = conditioning
+        self.unpadded_shape = unpadded_shape
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return self.flow.image_shape
+
+    @property
+    def num_bins(self) -> int:
+        """How many grey values a pixel can take."""
+        return self.dequantizer.num_bins
+
+    def forward(self, batch: Batch, noise: Tensor) -> Tensor:
+        """Bits per dimension of every image of the batch: (B,).
+
+        With variational dequantization, an upper bound from one noise sample.
+
+        Args:
+            batch: holds at least ``image``.
+            noise: the shape of the images, uniform in [0, 1).
+        """
+        return self._bits(self._log_weight(batch, noise))
+
+    def importance_bits_per_dim(self, batch: Batch, noises: Sequence[Tensor]) -> Tensor:
+        """The importance-weighted bound from K noise samples, tighter than the one-sample one.
+
+        ``-log mean_k p(y_k) / q(u_k | x)``, in bits per dimension: (B,). Burda et al. (2016).
+
+        Args:
+            batch: holds at least ``image``.
+            noises: K tensors of the images' shape, uniform in [0, 1); read one by one.
+        """
+        total = torch.tensor(-torch.inf, device=batch["image"].device)
+        for noise in noises:
+            total = torch.logaddexp(total, self._log_weight(batch, noise))
+        return self._bits(total - math.log(len(noises)))
+
+    def _log_weight(self, batch: Batch, noise: Tensor) -> Tensor:
+        """log p(y) - log q(u | x), in nats: (B,)."""
+        y, log_q = self.dequantizer(batch["image"], noise)
+        return self.flow.log_prob(y, self.context(batch)) - log_q
+
+    def _bits(self, log_weight: Tensor) -> Tensor:
+        bits = bits_per_dim(log_weight, self.image_shape, self.num_bins)
+        if self.unpadded_shape is None:
+            return bits
+        # The bits of the padding are the model's to pay: it could know that they are zeros.
+        return bits * num_dimensions(self.image_shape) / num_dimensions(self.unpadded_shape)
+
+    def context(self, batch: Batch) -> Context | None:
+        """What the flow is conditioned on; None for an unconditional model."""
+        return None if self.conditioning is None else self.conditioning(batch)
+
+    @torch.no_grad()
+    def initialize(self, batch: Batch, noise: Tensor) -> None:
+        """The flow's data-dependent initialisation, from one batch."""
+        y, _ = self.dequantizer(batch["image"], noise)
+        self.flow.initialize(y, self.context(batch))
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        batch: Batch | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Draw n integer images, (n, C, H, W); ``batch`` holds n conditions, if any are read.
+
+        Each is a function of the generator's state and its number, 0 to n - 1 by default.
+        """
+        context = None if batch is None else self.context(batch)
+        y = self.flow.sample(n, context, temperature, generator, numbers=numbers)
+        return self.dequantizer.quantize(y)

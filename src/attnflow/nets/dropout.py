@@ -1,0 +1,28 @@
+"""Dropout that does not notice how many ranks share a batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from attnflow.utils.distributed import rank, world_size
+
+__all__ = ["SharedDropout"]
+
+
+class SharedDropout(nn.Dropout):
+    """``torch.nn.Dropout``, whose ranks draw the whole batch's mask and keep their own rows.
+
+    Row j of rank r is row ``r + R j`` of the global batch, as
+    :class:`~attnflow.data.order.EpochSampler` deals them out. With the same generator state on
+    all R ranks, a sample is then treated the same whatever R is.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of the same shape as x: (B, ...)."""
+        ranks = world_size()
+        if ranks == 1 or not self.training:
+            return super().forward(x)
+        # In x's memory format, which is the order that random numbers come in.
+        mask = super().forward(torch.cat([torch.ones_like(x)] * ranks))
+        return x * mask[rank() :: ranks]

@@ -1,0 +1,174 @@
+"""Where the attentions of a flow look, drawn over the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from matplotlib import colormaps
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attnflow.models.image_model import Batch, ImageModel
+from attnflow.pictures.sheet import as_colours, enlarged, sheet
+
+__all__ = ["MOST_COLUMNS", "AttentionMap", "attention_maps", "attention_picture"]
+
+# Of the tokens that are asked where they look: rows and columns as fractions of the sides.
+PLACES = ((0.3, 0.3), (0.55, 0.55), (0.8, 0.3))
+MOST_COLUMNS = 6
+MOST_ROWS = 8
+COLOURS = colormaps["inferno"]
+OPACITY = 0.75  # of the heat map over the image
+MARK = torch.tensor([0.1, 0.83, 1.0])[:, None, None]
+FRAME = 2  # pixels
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """The weights of one attention (and head) for some images.
+
+    Attributes:
+        title: where the attention stands, in lines.
+        weights: (N, Q, h, w), a map for each image and each token that is asked; Q is 1 where
+            the attention has one map an image. NaN where nothing can be read.
+        tokens: (Q, 2), row and column of the tokens that are asked, on the (h, w) grid; None
+            where the attention has one map an image.
+    """
+
+    title: str
+    weights: Tensor
+    tokens: Tensor | None = None
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The weights at the ends of the colour scale."""
+        known = self.weights[~self.weights.isnan()]
+        if not len(known):  # of a flow that has gone non-finite
+            return 0.0, 1.0
+        lowest = float(known.min()) if self.tokens is None else 0.0
+        return lowest, max(float(known.max()), lowest + 1e-3)
+
+
+@torch.no_grad()
+def attention_maps(
+    model: ImageModel, batch: Batch, places: tuple[tuple[float, float], ...] = PLACES
+) -> list[AttentionMap]:
+    """The maps of every attention of the flow, in forward order, for a batch's images.
+
+    An attention is a transform with ``attention_map(x, context)``, one weight a position
+    (B, 1, H, W), or with ``attention_rows(x, places, context)``, as
+    :meth:`attnflow.transforms.ITrans.attention_rows`; every head of the latter is a map of
+    its own.
+    """
+    maps: list[AttentionMap] = []
+    asked = torch.tensor(places)
+
+    def recorder(name: str):
+        def record(module: nn.Module, inputs: tuple) -> None:
+            x, context = inputs
+            title = _title(name)
+            if hasattr(module, "attention_map"):
+                maps.append(AttentionMap(title, module.attention_map(x, context).float().cpu()))
+                return
+            weights, tokens = module.attention_rows(x, asked, context)
+            heads = weights.float().cpu().unbind(1)
+            for number, head in enumerate(heads):
+                head_title = title + (f"\nhead {number}" if len(heads) > 1 else "")
+                maps.append(AttentionMap(head_title, head, tokens.cpu()))
+
+        return record
+
+    handles = [
+        module.register_forward_pre_hook(recorder(name))
+        for name, module in model.flow.named_modules()
+        if hasattr(module, "attention_map") or hasattr(module, "attention_rows")
+    ]
+    try:
+        if handles:
+            half = torch.full(batch["image"].shape, 0.5, device=batch["image"].device)
+            y, _ = model.dequantizer(batch["image"], half)
+            with torch.compiler.set_stance("force_eager"):  # compiled code runs no hooks
+                model.flow.encode(y, model.context(batch))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return maps
+
+
+def attention_picture(model: ImageModel, batch: Batch) -> Tensor | None:
+    """The attentions' weights as heat maps over images; None for a flow without attention.
+
+    The top row holds the images; every further row is an attention (and head). Where a map is
+    one token's, the token is marked, and an image stands in several columns, one a token.
+
+    Args:
+        batch: with images and what the model is conditioned on; the first few are drawn.
+
+    Returns:
+        A picture, (3, H', W') in [0, 1].
+    """
+    asking = any(hasattr(m, "attention_rows") for m in model.flow.modules())
+    places = PLACES if asking else PLACES[:1]
+    batch = {name: values[: MOST_COLUMNS // len(places)] for name, values in batch.items()}
+    maps = _spread(attention_maps(model, batch, places))
+    if not maps:
+        return None
+    cells = enlarged(as_colours(batch["image"], model.num_bins))
+    rows = [cells.repeat_interleave(len(places), 0)]
+    rows += [_heat(each, cells, len(places)) for each in maps]
+    return sheet(rows, ["image", *(each.title for each in maps)], ["", *map(_scale, maps)])
+
+
+def _heat(each: AttentionMap, cells: Tensor, asked: int) -> Tensor:
+    """One attention's heat maps over the images (N, 3, H, W): (N * asked, 3, H, W)."""
+    size = cells.shape[2:]
+    weights = each.weights.expand(-1, asked, -1, -1).flatten(0, 1)
+    lowest, highest = each.range
+    shares = ((weights - lowest) / (highest - lowest)).clamp(0, 1)
+    heat = torch.from_numpy(COLOURS(shares.nan_to_num(0).numpy())[..., :3]).permute(0, 3, 1, 2)
+    heat = F.interpolate(heat.float(), size, mode="nearest")
+    read = F.interpolate(~weights.isnan()[:, None] * OPACITY, size, mode="nearest")
+    faded = 0.25 + 0.5 * cells.mean(1, keepdim=True).repeat_interleave(asked, 0)
+    drawn = read * heat + (1 - read) * faded
+    if each.tokens is not None:
+        for number, image in enumerate(drawn):
+            _mark(image, each.tokens[number % asked].tolist(), weights.shape[1:])
+    return drawn
+
+
+def _mark(image: Tensor, token: list[int], grid: Sequence[int]) -> None:
+    """Draw a frame around a token of a grid that covers the image (3, H, W), in place."""
+    sides = [side / count for side, count in zip(image.shape[1:], grid, strict=True)]
+    (top, left), (bottom, right) = (
+        [round((at + step) * side) for at, side in zip(token, sides, strict=True)]
+        for step in (0, 1)
+    )
+    frame = image[:, top:bottom, left:right]
+    inner = frame[:, FRAME:-FRAME, FRAME:-FRAME].clone()
+    frame[:] = MARK
+    frame[:, FRAME:-FRAME, FRAME:-FRAME] = inner
+
+
+def _scale(each: AttentionMap) -> str:
+    """What the darkest and the brightest colour stand for."""
+    lowest, highest = each.range
+    return f"{lowest:.2f} dark\n{highest:.2f} bright"
+
+
+def _spread(maps: list[AttentionMap]) -> list[AttentionMap]:
+    """At most MOST_ROWS of the maps, from the first to the last at equal distances."""
+    if len(maps) <= MOST_ROWS:
+        return maps
+    chosen = torch.linspace(0, len(maps) - 1, MOST_ROWS).round().long()
+    return [maps[number] for number in chosen]
+
+
+def _title(name: str) -> str:
+    """``levels.0.transforms.step_1.attention_after_coupling`` in readable lines."""
+    parts = name.split(".")
+    if parts[0] != "levels":
+        return name
+    words = (part.removeprefix("attention_").replace("_", " ") for part in parts[3:])
+    return "\n".join((f"level {parts[1]}", *words))

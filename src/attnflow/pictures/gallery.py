@@ -1,0 +1,211 @@
+"""The pictures of an evaluation, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from attnflow.data.base import ImageDataModule
+from attnflow.data.training_images import training_images
+from attnflow.errors import AttnFlowError, check_choice, check_least
+from attnflow.models.conditioning import ImageConditioning
+from attnflow.models.image_model import Batch, ImageModel
+from attnflow.pictures.attention import MOST_COLUMNS, attention_picture
+from attnflow.pictures.conditions import chosen_conditions
+from attnflow.pictures.curves import curves_picture
+from attnflow.pictures.levels import levels_picture
+from attnflow.pictures.neighbours import Neighbours, nearest_neighbours, neighbours_picture
+from attnflow.pictures.samples import (
+    condition_rows,
+    image_grid,
+    interpolation,
+    save_picture,
+    spread_batch,
+    temperature_rows,
+    transfer,
+)
+from attnflow.utils.arguments import check_type
+from attnflow.utils.decoration import decoration
+
+__all__ = ["PICTURES", "Evaluated", "check_options", "draw"]
+
+COLUMNS = 8
+# Of the options that are numbers; two samples of a condition show how diverse they are.
+LEAST = {
+    "importance_samples": 1,
+    "num_searched": 1,
+    "num_sound": 1,
+    "num_samples": 1,
+    "num_conditions": 1,
+    "samples_per_condition": 2,
+    "num_interpolations": 0,
+}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What the pictures are drawn from.
+
+    Attributes:
+        model: in eval mode.
+        datamodule: the data of its training.
+        options: ``eval`` of conf/eval.yaml.
+        run_dir: of its training, whose logs are read if they are there.
+    """
+
+    model: ImageModel
+    datamodule: ImageDataModule
+    options: DictConfig
+    run_dir: Path
+
+    @property
+    def test_images(self) -> Dataset:
+        """The test split."""
+        return self.datamodule.dataset("test")
+
+    def batch(self, n: int) -> Batch:
+        """Up to ``n`` test images, where the model is."""
+        return spread_batch(self.test_images, n, next(self.model.parameters()).device)
+
+    @cached_property
+    def samples(self) -> Tensor:
+        """Integer images, (N, C, H, W)."""
+        number, conditions = chosen_conditions(
+            self.model, self.test_images, self.options.num_samples
+        )
+        return self.model.sample(number, conditions)
+
+    @cached_property
+    def neighbours(self) -> tuple[Neighbours, Neighbours] | None:
+        """The training images nearest to the samples, and to as many test images, if there are."""
+        searched = training_images(self.datamodule, "the picture of nearest neighbours")
+        if searched is None:
+            return None
+        return tuple(
+            nearest_neighbours(images, searched, self.model.num_bins, self.options.num_searched)
+            for images in (self.samples, self.batch(len(self.samples))["image"])
+        )
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The numbers that stand behind the pictures which were asked for."""
+        if "neighbours" not in self.options.pictures or self.neighbours is None:
+            return {}
+        samples, real = self.neighbours
+        return {
+            "test/nearest_neighbour_distance": samples.mean_distance,
+            "test/nearest_neighbour_distance_real": real.mean_distance,
+        }
+
+
+def draw_samples(subject: Evaluated) -> Tensor:
+    """A grid of samples; of a class model a row a class."""
+    return image_grid(subject.samples, subject.model.num_bins)
+
+
+def draw_temperatures(subject: Evaluated) -> Tensor | None:
+    """A row a temperature; an image model has it in its picture of conditions."""
+    model = subject.model
+    if isinstance(model.conditioning, ImageConditioning) or not subject.options.temperatures:
+        return None
+    return temperature_rows(model, tuple(subject.options.temperatures))
+
+
+def draw_interpolation(subject: Evaluated) -> Tensor | None:
+    """Between pairs of test images, of an unconditional model."""
+    rows = min(subject.options.num_interpolations, len(subject.test_images) // 2)
+    if subject.model.conditioning is not None or rows < 1:
+        return None
+    images = subject.batch(2 * rows)["image"]
+    steps = interpolation(subject.model, images[::2], images[1::2], COLUMNS)
+    return image_grid(steps, subject.model.num_bins)
+
+
+def draw_levels(subject: Evaluated) -> Tensor:
+    """What each level holds."""
+    return levels_picture(subject.model, subject.batch(3))
+
+
+def draw_neighbours(subject: Evaluated) -> Tensor | None:
+    """Samples above their nearest training images, if there are such."""
+    if subject.neighbours is None:
+        return None
+    return neighbours_picture(*subject.neighbours, subject.model.num_bins)
+
+
+def draw_attention(subject: Evaluated) -> Tensor | None:
+    """Where attention looks."""
+    return attention_picture(subject.model, subject.batch(MOST_COLUMNS))
+
+
+def draw_curves(subject: Evaluated) -> Tensor | None:
+    """Bits/dim by step."""
+    return curves_picture(subject.run_dir, subject.datamodule.entropy)
+
+
+def draw_conditions(subject: Evaluated) -> Tensor | None:
+    """Condition, samples by temperature, truth, of an image model."""
+    if not isinstance(subject.model.conditioning, ImageConditioning):
+        return None
+    return condition_rows(subject.model, subject.batch(8), tuple(subject.options.temperatures))
+
+
+def draw_transfer(subject: Evaluated) -> Tensor | None:
+    """Each image's latents under the others' conditions, of a conditional model."""
+    if subject.model.conditioning is None:
+        return None
+    batch = subject.batch(8)
+    return image_grid(transfer(subject.model, batch), subject.model.num_bins, len(batch["image"]))
+
+
+# Each takes what was evaluated to a picture (3, H, W), or to None where it does not fit.
+PICTURES: dict[str, Callable[[Evaluated], Tensor | None]] = {
+    "samples": draw_samples,
+    "temperatures": draw_temperatures,
+    "interpolation": draw_interpolation,
+    "levels": draw_levels,
+    "neighbours": draw_neighbours,
+    "attention": draw_attention,
+    "curves": draw_curves,
+    "conditions": draw_conditions,
+    "transfer": draw_transfer,
+}
+
+
+def check_options(options: DictConfig) -> None:
+    """Raise :class:`AttnFlowError` for unknown pictures and for numbers that draw nothing."""
+    if not isinstance(options, DictConfig):
+        raise AttnFlowError(f"eval: expected the options of conf/eval.yaml, got {options!r}.")
+    for name in ("pictures", "temperatures"):
+        if not isinstance(options[name], ListConfig):
+            raise AttnFlowError(
+                f"eval.{name}: expected a list, [] for none, got {options[name]!r}."
+            )
+    for name in options.pictures:
+        check_choice("a picture of eval.pictures", name, PICTURES)
+    for name, least in LEAST.items():
+        check_type(f"eval.{name}", options[name], int)
+        check_least(f"eval.{name}", options[name], least)
+    for temperature in options.temperatures:
+        check_type("a temperature of eval.temperatures", temperature, float)
+        check_least("a temperature of eval.temperatures", temperature, 0)
+
+
+def draw(subject: Evaluated, folder: Path) -> list[Path]:
+    """Draw the pictures that ``eval.pictures`` names and that fit the model, as PNGs.
+
+    One that fails is left out, with a warning.
+    """
+    drawn = []
+    for name in subject.options.pictures:
+        with decoration(f"picture {name}"):
+            picture = PICTURES[name](subject)
+            if picture is not None:
+                drawn.append(save_picture(picture, folder / f"{name}.png"))
+    return drawn

@@ -1,0 +1,91 @@
+"""A prior that is autoregressive over the channels of a latent."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attnflow.context import Context, with_condition
+from attnflow.errors import check_least
+from attnflow.nets.layers import zero_conv
+from attnflow.transforms.base import Transform, sum_per_sample
+from attnflow.transforms.priors.gaussian import bounded_log_std
+
+__all__ = ["MultiScaleAutoregressivePrior"]
+
+
+class MultiScaleAutoregressivePrior(Transform):
+    """``z_c = (x_c - mean_c) exp(-log_std_c)``, both read from x_1 ... x_{c-1} and the kept half.
+
+    The multi-scale autoregressive prior of mAR-SCF (Mahajan et al., 2020), with another
+    recurrence: every channel adds its features to a running sum, and a network of each
+    channel's own reads the sum before it (plus the kept half and the condition). A sum can be
+    taken over all channels at once, so the density costs one parallel pass; sampling keeps the
+    sum and costs one pass a channel, each over that channel alone.
+
+    Args:
+        num_channels: C of the latent.
+        kept_channels: of the half that the flow keeps; 0 at the last level.
+        context_channels: width of the condition; 0 for none.
+        hidden_channels: width of the running sum and of each channel's network.
+    """
+
+    def __init__(
+        self,
+        num_channels: int,
+        kept_channels: int = 0,
+        context_channels: int = 0,
+        hidden_channels: int = 32,
+    ) -> None:
+        super().__init__()
+        check_least("prior.hidden_channels", hidden_channels, 1)
+        self.num_channels = num_channels
+        self.read_channels = kept_channels + context_channels
+        width = num_channels * hidden_channels
+        self.encoder = nn.Conv2d(num_channels, width, 3, padding=1, groups=num_channels)
+        self.start = nn.Parameter(torch.zeros(1, hidden_channels, 1, 1))
+        self.condition = None
+        if self.read_channels:
+            self.condition = nn.Conv2d(self.read_channels, hidden_channels, 3, padding=1)
+        self.hidden = nn.Conv2d(width, width, 1, groups=num_channels)
+        self.head = zero_conv(width, 2 * num_channels, 3, groups=num_channels)
+
+    def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
+        encoded = F.silu(self.encoder(x)).unflatten(1, (self.num_channels, -1))
+        first = self._first_state(x, context).unsqueeze(1)
+        states = torch.cat([first, encoded[:, :-1]], 1).cumsum(1)
+        features = F.silu(self.hidden(F.silu(states.flatten(1, 2))))
+        mean, raw = self.head(features).unflatten(1, (-1, 2)).to(x.dtype).unbind(2)
+        log_std = bounded_log_std(raw)
+        return (x - mean) * (-log_std).exp(), -sum_per_sample(log_std)
+
+    def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
+        state = self._first_state(z, context)
+        channels = []
+        for c in range(self.num_channels):
+            features = F.silu(self._of_channel(self.hidden, c, F.silu(state)))
+            mean, raw = self._of_channel(self.head, c, features).to(z.dtype).chunk(2, 1)
+            x = mean + z[:, c : c + 1] * bounded_log_std(raw).exp()
+            state = state + F.silu(self._of_channel(self.encoder, c, x))
+            channels.append(x)
+        return torch.cat(channels, 1)
+
+    def _first_state(self, x: Tensor, context: Context | None) -> Tensor:
+        """The running sum before the first channel: (B, hidden, H, W)."""
+        start = self.start.expand(len(x), -1, *x.shape[2:])
+        if self.condition is None:
+            return start
+        nothing = x.new_zeros(len(x), 0, *x.shape[2:])
+        return start + self.condition(with_condition(nothing, context, self.read_channels))
+
+    def _of_channel(self, conv: nn.Conv2d, c: int, x: Tensor) -> Tensor:
+        """What the grouped convolution ``conv`` computes for channel c alone."""
+        rows = slice(
+            c * conv.out_channels // self.num_channels,
+            (c + 1) * conv.out_channels // self.num_channels,
+        )
+        return F.conv2d(x, conv.weight[rows], conv.bias[rows], padding=conv.padding)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_channels}"
