@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 
+from attnflow.errors import AttnFlowError
+
 __all__ = ["expected_error", "named"]
 
 
