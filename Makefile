@@ -30,9 +30,9 @@ lowest: setup
 newest: setup
 	$(call fresh,.venv-newest,highest)
 
-FAST := tests/utils tests/test_configs.py tests/test_digits.py tests/test_flow.py \
-	tests/test_resume.py tests/test_bits.py tests/training/test_checkpoint_io.py \
-	tests/training/test_picture_callbacks.py tests/transforms/test_exactness.py \
+FAST := tests/utils tests/test_configs.py tests/data/test_digits.py tests/flows/test_glow.py \
+	tests/cli/test_resume.py tests/models/test_bits.py tests/training/test_checkpoint_io.py \
+	tests/callbacks/test_picture_callbacks.py tests/transforms/test_exactness.py \
 	tests/metrics/test_domain.py tests/data/test_public_sets.py
 
 # Runs the fast tests in the environment $(1), and what goes across both.

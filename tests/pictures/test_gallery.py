@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from attnflow.evaluation import neighbours
 from conftest import ROOT, results
 from omegaconf import OmegaConf
 from test_attention import batch_of, model_of
@@ -15,6 +14,7 @@ from torchvision.io import decode_image
 
 from attnflow import AttnFlowError
 from attnflow.data import TensorImages
+from attnflow.pictures import neighbours
 from attnflow.pictures.curves import curves_picture
 from attnflow.pictures.gallery import PICTURES, Evaluated, check_options, draw
 from attnflow.pictures.levels import DRAWS, resampled_levels

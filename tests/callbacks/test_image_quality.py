@@ -16,10 +16,10 @@ from quality import PixelFeatures, figures_of, quality, quick_trainer, tiny_modu
 from torch import nn
 from torch.nn import functional as F
 
+from attnflow.callbacks import image_quality as callback_file
 from attnflow.data import DigitsDataModule, TensorImages
 from attnflow.errors import AttnFlowError
 from attnflow.metrics import DomainClassifier
-from attnflow.metrics import callback as callback_file
 from attnflow.metrics.images import batches, to_uint8
 from attnflow.models.image_model import ImageModel
 from attnflow.spec import DataSpec

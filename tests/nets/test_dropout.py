@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnflow import dropout
+from attnflow.nets import dropout
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

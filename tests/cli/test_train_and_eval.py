@@ -12,7 +12,7 @@ from conftest import SHORT, results, run_script
 from torchvision.io import decode_image
 
 import attnflow
-from attnflow import commands
+from attnflow.cli import run as commands
 from attnflow.data import DigitsDataModule
 from attnflow.models.checkpoint import load_model, read_checkpoint
 from attnflow.models.image_model import ImageModel

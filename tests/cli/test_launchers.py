@@ -9,7 +9,7 @@ import submitit
 from conftest import results
 from hydra.core.utils import JobReturn, JobStatus
 
-from attnflow import commands
+from attnflow.cli import run as commands
 
 
 @pytest.mark.slow

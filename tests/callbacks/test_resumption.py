@@ -16,7 +16,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from runs import assert_same_training, last
 
-from attnflow.training import train as training
+from attnflow.cli import train as training
 from attnflow.training.differences import differences
 
 # Two epochs of ten steps, and the checkpoint of a step within the second one.
