@@ -37,6 +37,10 @@ SHORT = [
     "callbacks.summary=null",
 ]
 
+# The shortest training.
+TINY = [*SHORT, "trainer.max_epochs=1", "model.levels=1", "model.steps=1"]
+TINY += ["trainer.limit_test_batches=1", "trainer.limit_val_batches=1"]
+
 Command = Callable[..., Path]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -9,6 +10,16 @@ from training_state import TRAINING_STATE, difference
 
 # A schedule that does not depend on where training stops, so that runs are comparable.
 OPEN_ENDED = ["scheduler=warmup_constant", "attention=itrans"]
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Every file and folder below, with what it holds."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file()
+        else ""
+        for path in sorted(folder.rglob("*"))
+    }
 
 
 def last(run_dir: Path) -> dict:

@@ -9,16 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, SHORT, results
-
-
-def refused(command, name: str, *arguments: str) -> str:
-    """The one sentence with which a command exits."""
-    with pytest.raises(SystemExit) as stopped:
-        command(name, *arguments)
-    message = str(stopped.value.code)
-    assert message.startswith("error: ")
-    assert "\n" not in message
-    return message
+from refusals import refused
 
 
 @pytest.mark.parametrize(

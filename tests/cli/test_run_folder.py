@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SHORT, results, run_script
+from conftest import ROOT, TINY, results, run_script
 from hydra import compose, initialize_config_dir
 from omegaconf import open_dict
-from runs import last
+from refusals import refused
+from runs import content, last
 
 from attnflow.cli import launch
 from attnflow.cli.run_folder import named_folder, new_folder
 from attnflow.runs.folder_lock import lock_folder, release_folder
-
-TINY = [*SHORT, "trainer.max_epochs=1", "model.levels=1", "model.steps=1"]
-TINY += ["trainer.limit_test_batches=1", "trainer.limit_val_batches=1"]
-
-
-def content(folder: Path) -> dict[str, str]:
-    """Every file and folder below, with what it holds."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        if path.is_file()
-        else ""
-        for path in sorted(folder.rglob("*"))
-    }
-
-
-def refusal(call, *arguments: object, **named: object) -> str:
-    """The sentence with which a command ends."""
-    with pytest.raises(SystemExit) as stopped:
-        call(*arguments, **named)
-    sentence = str(stopped.value.code)
-    assert sentence.startswith("error: ")
-    assert "\n" not in sentence
-    return sentence
 
 
 def test_a_time_that_is_taken_gets_a_number(tmp_path) -> None:
@@ -80,17 +57,17 @@ def test_a_run_is_not_overwritten_unless_meant(train, command, tmp_path) -> None
     run_dir = train(*TINY)
     (run_dir / "notes.txt").write_text("mine")
     before = content(run_dir)
-    told = refusal(train, *TINY, "seed=1", run_dir=run_dir)
+    told = refused(train, *TINY, "seed=1", run_dir=run_dir)
     assert f"hydra.run.dir: expected a folder without a run, got {run_dir}, which holds" in told
     assert "resume=auto" in told
     assert "overwrite=true" in told
     # An evaluation, of this very run, is another run; and a folder below belongs to it.
     evaluate = ["eval", f"ckpt_path={run_dir}/checkpoints/best.ckpt"]
-    assert "holds results.json" in refusal(command, *evaluate, run_dir=run_dir)
-    assert "starts from what lies in" in refusal(
+    assert "holds results.json" in refused(command, *evaluate, run_dir=run_dir)
+    assert "starts from what lies in" in refused(
         command, *evaluate, "overwrite=true", run_dir=run_dir
     )
-    assert "expected a folder outside of other runs" in refusal(
+    assert "expected a folder outside of other runs" in refused(
         train, *TINY, run_dir=run_dir / "samples" / "new"
     )
     assert content(run_dir) == before
@@ -110,16 +87,16 @@ def test_overwriting_what_is_started_from_is_refused(train) -> None:
     run_dir = train(*TINY, "test=false")
     before = content(run_dir)
     for source in ("auto", run_dir, run_dir / "checkpoints" / "best.ckpt"):
-        told = refusal(train, *TINY, "overwrite=true", f"resume={source}", run_dir=run_dir)
+        told = refused(train, *TINY, "overwrite=true", f"resume={source}", run_dir=run_dir)
         assert f"overwrite: expected false, as resume={source}" in told
-    assert "overwrite" in refusal(train, *TINY, "overwrite=maybe", run_dir=run_dir)
+    assert "overwrite" in refused(train, *TINY, "overwrite=maybe", run_dir=run_dir)
     assert content(run_dir) == before
 
 
 def test_a_start_that_came_to_nothing_is_no_run(train) -> None:
     """A slip in the options can be mended in the same folder."""
     run_dir = train(*TINY, "test=false").with_name("mended")
-    assert "levels" in refusal(train, *TINY, "model.levels=9", run_dir=run_dir)
+    assert "levels" in refused(train, *TINY, "model.levels=9", run_dir=run_dir)
     train(*TINY, "test=false", run_dir=run_dir)
     assert results(run_dir)["val/bpd"] > 0
 
@@ -135,10 +112,10 @@ def test_files_that_are_no_run_stay(train, tmp_path) -> None:
 def test_no_folder_can_be_there(train, tmp_path) -> None:
     (tmp_path / "file").write_text("mine")
     for run_dir in (tmp_path / "file", tmp_path / "file" / "run"):
-        told = refusal(train, *TINY, run_dir=run_dir)
+        told = refused(train, *TINY, run_dir=run_dir)
         assert f"that can be written to, got {run_dir} (" in told
     assert (tmp_path / "file").read_text() == "mine"
-    assert "hydra.run.dir: expected a folder, got ''" in refusal(train, *TINY, run_dir="''")
+    assert "hydra.run.dir: expected a folder, got ''" in refused(train, *TINY, run_dir="''")
 
 
 def test_home_and_relative_folders_are_what_they_say(monkeypatch, tmp_path) -> None:
@@ -167,7 +144,7 @@ def test_a_folder_that_another_process_writes_to_is_refused(train, tmp_path) -> 
     try:
         assert holder.stdout.readline() == "held\n"
         for options in ([], ["resume=auto"], ["overwrite=true"]):
-            told = refusal(train, *TINY, *options, run_dir=run_dir)
+            told = refused(train, *TINY, *options, run_dir=run_dir)
             assert f"which process {holder.pid} on" in told
         assert sorted(path.name for path in run_dir.iterdir()) == [".lock"]
     finally:
@@ -204,16 +181,16 @@ def test_a_link_to_a_runs_folder_is_that_folder(train, tmp_path) -> None:
     train(*TINY, *more, f"resume={run_dir}", run_dir=link)
     train(*TINY, "test=false", "trainer.max_epochs=3", f"resume={link}", run_dir=run_dir)
     assert results(run_dir)["epochs"] == 3
-    told = refusal(train, *TINY, "overwrite=true", f"resume={link}", run_dir=run_dir)
+    told = refused(train, *TINY, "overwrite=true", f"resume={link}", run_dir=run_dir)
     assert "starts from what lies in" in told
-    assert "outside of other runs" in refusal(train, *TINY, run_dir=link / "samples" / "new")
+    assert "outside of other runs" in refused(train, *TINY, run_dir=link / "samples" / "new")
 
 
 def test_a_sweep_inside_a_run_is_refused(train, command) -> None:
     run_dir = train(*TINY, "test=false")
     before = content(run_dir)
     for folder in (run_dir / "sweep", run_dir / "checkpoints" / "sweep"):
-        told = refusal(command, "train", "-m", *TINY, "seed=1,2", run_dir=folder)
+        told = refused(command, "train", "-m", *TINY, "seed=1,2", run_dir=folder)
         assert "hydra.sweep.dir: expected a folder outside of other runs" in told
     assert content(run_dir) == before
 
@@ -244,7 +221,7 @@ def test_one_of_a_runs_processes_makes_its_folder(two_ranks, monkeypatch) -> Non
 
 def test_nodes_need_a_common_name(train, monkeypatch, tmp_path) -> None:
     options = ["trainer=ddp_cpu", "trainer.num_nodes=2"]
-    told = refusal(train, *TINY, *options, run_dir=f"'{tmp_path}/${{now:%Y}}'")
+    told = refused(train, *TINY, *options, run_dir=f"'{tmp_path}/${{now:%Y}}'")
     assert "hydra.run.dir: expected the same folder on each of trainer.num_nodes=2" in told
     assert list(tmp_path.iterdir()) == []
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, results
+from conftest import ROOT, TINY, results
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from runs import last
-from test_run_folder import TINY, content, refusal
+from refusals import refused
+from runs import content, last
 
 from attnflow.cli.repeats import fingerprint, original_of, skip
 from attnflow.report.runs import DONE, SKIPPED, read_runs
@@ -21,12 +21,12 @@ def test_a_sweep_is_not_overwritten_unless_meant(command, tmp_path) -> None:
     sweep = tmp_path / "sweep"
     command("train", *SWEEP, "seed=0,1", run_dir=sweep)
     before = content(sweep)
-    told = refusal(command, "train", *SWEEP, "seed=0,1", run_dir=sweep)
+    told = refused(command, "train", *SWEEP, "seed=0,1", run_dir=sweep)
     assert f"hydra.sweep.dir: expected a folder without a sweep, got {sweep}" in told
-    told = refusal(command, "train", *SWEEP, "seed=1,0", "resume=auto", run_dir=sweep)
+    told = refused(command, "train", *SWEEP, "seed=1,0", "resume=auto", run_dir=sweep)
     assert "(seed=0,1), got another (seed=1,0)" in told
-    assert "got a sweep's" in refusal(command, "train", *TINY, "overwrite=true", run_dir=sweep)
-    told = refusal(command, "train", *SWEEP, "seed=0,1", run_dir=sweep / "0")
+    assert "got a sweep's" in refused(command, "train", *TINY, "overwrite=true", run_dir=sweep)
+    told = refused(command, "train", *SWEEP, "seed=0,1", run_dir=sweep / "0")
     assert "expected the folder of a sweep" in told
     assert content(sweep) == before
 
@@ -43,7 +43,7 @@ def test_a_sweep_is_not_overwritten_unless_meant(command, tmp_path) -> None:
 def test_jobs_must_have_a_folder_each(command, tmp_path) -> None:
     for subdir in ("same", "'${seed}'", "'${hydra:job.override_dirname}'"):
         options = ["seed=0,1", f"hydra.sweep.subdir={subdir}"]
-        told = refusal(command, "train", *SWEEP, *options, run_dir=tmp_path / "sweep")
+        told = refused(command, "train", *SWEEP, *options, run_dir=tmp_path / "sweep")
         assert "hydra.sweep.subdir: expected a name with ${hydra:job.num}" in told
     assert not (tmp_path / "sweep").exists()
 
@@ -104,5 +104,5 @@ def test_a_search_does_not_repeat_a_training(command, tmp_path) -> None:
     assert [(sweep / job / "results.json").exists() for job in "012"] == [True, False, False]
     best = OmegaConf.load(sweep / "optimization_results.yaml")
     assert best.best_value == results(sweep / "0")["val/bpd"]
-    told = refusal(command, "train", *TINY, *options, "resume=auto", run_dir=sweep)
+    told = refused(command, "train", *TINY, *options, "resume=auto", run_dir=sweep)
     assert "expected a new folder, as a search tries other values" in told

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 from conftest import results
-from test_memory import ATTENTIONS, COUPLINGS, PRIOR, SHAPE, assert_close, gradients, same_flows
+from flow_kinds import ATTENTIONS, COUPLINGS, PRIOR, SHAPE, assert_close, gradients, same_flows
 from torch._dynamo.utils import counters
 
 from attnflow import Flow

@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import results
 from exactness import make_context, randomise
-from test_bad_input import refused
-from test_memory import ATTENTIONS, COUPLINGS
+from flow_kinds import ATTENTIONS, COUPLINGS
+from refusals import refused
 
 from attnflow import Context, Flow
 from attnflow.data import DigitsDataModule

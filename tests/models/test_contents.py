@@ -9,7 +9,7 @@ import pytest
 import torch
 from checkpoints import checkpoint
 from conftest import results
-from test_bad_input import refused
+from refusals import refused
 
 import attnflow
 from attnflow import AttnFlowError

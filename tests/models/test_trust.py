@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoints import checkpoint
-from test_bad_input import refused
+from refusals import refused
 
 import attnflow
 from attnflow import AttnFlowError

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import ROOT, results
+from drawn import batch_of, model_of
 from omegaconf import OmegaConf
-from test_attention import batch_of, model_of
 from torchvision.io import decode_image
 
 from attnflow import AttnFlowError

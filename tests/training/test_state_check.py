@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_bad_input import refused
+from refusals import refused
 
 from attnflow import AttnFlowError
 from attnflow.models.build import build_model

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from test_bad_input import refused
+from refusals import refused
 from torch.utils.data import DataLoader
 
 from attnflow.errors import AttnFlowError
