@@ -33,12 +33,11 @@ def run(job: Job) -> Outcome:
     name, attention, seed, steps = job
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    experiment = f"{name}_{attention}"
-    module = instantiate(recipe_config(experiment).data)
+    module = instantiate(recipe_config(name, attention).data)
     images = {split: module.dataset(split).fields["image"] for split in SPLITS}
     augmented = Augmented(module.dataset("train"), module.augment) if module.augment else None
     data = Data(**images, num_bins=module.spec.num_bins, augmented=augmented)
-    model, recipe = make_ours(experiment, data, module.spec)
+    model, recipe = make_ours((name, attention), data, module.spec)
     return train_for(0, model, our_bits, data, recipe, seed, max_steps=steps, validations=8)
 
 

@@ -14,7 +14,6 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -32,7 +31,8 @@ from attnflow.models.build import build_model
 from attnflow.utils.noise import sample_keys, uniform_noise
 
 ROOT = Path(__file__).parents[1]
-OURS = ("digits_none", "digits_imap", "digits_itrans")
+# The recipe of the digits with each attention, by the names of the table's rows.
+OURS = {f"digits, {attention}": ("digits", attention) for attention in ("none", "imap", "itrans")}
 COLUMNS = ("model", "test bpd", "std err", "val bpd", "params", "images/s", "sample 64 (ms)")
 
 
@@ -52,15 +52,15 @@ def peer_bits(num_bins: int) -> Callable[[nn.Module, Tensor, Tensor, int], Tenso
     return bits
 
 
-def recipe_config(experiment: str) -> DictConfig:
-    """The composed config of a recipe of conf/experiment."""
+def recipe_config(experiment: str, attention: str) -> DictConfig:
+    """The composed config of a recipe of conf/experiment with an attention."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", [f"experiment={experiment}"])
+        return compose("train", [f"experiment={experiment}", f"attention={attention}"])
 
 
-def make_ours(experiment: str, data: Data, spec: object) -> tuple[nn.Module, Recipe]:
-    """A recipe of conf/experiment: its model, initialised, and how it is trained."""
-    config = recipe_config(experiment)
+def make_ours(names: tuple[str, str], data: Data, spec: object) -> tuple[nn.Module, Recipe]:
+    """A recipe of conf/experiment with an attention: its model, initialised, and its training."""
+    config = recipe_config(*names)
     parts = {
         key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         for key in config
@@ -105,14 +105,14 @@ def run(names: list[str], budget: float, seeds: int) -> dict[str, list[tuple[Out
     """Train every model with every seed, one after another, seeds outermost."""
     module = DigitsDataModule()
     images = {split: module.dataset(split).fields["image"] for split in ("train", "val", "test")}
-    data = Data(**images, num_bins=module.spec.num_bins)
+    spec = module.spec
+    data = Data(**images, num_bins=spec.num_bins)
     outcomes: dict[str, list[tuple[Outcome, float]]] = {name: [] for name in names}
     for seed in range(seeds):
         for name in names:
             torch.manual_seed(seed)
             peer = name in PEERS
-            make = partial(make_peer, name) if peer else partial(make_ours, name, spec=module.spec)
-            model, recipe = make(data=data)
+            model, recipe = make_peer(name, data) if peer else make_ours(OURS[name], data, spec)
             bits = peer_bits(data.num_bins) if peer else our_bits
             outcome = train_for(budget, model, bits, data, recipe, seed)
             outcomes[name].append((outcome, milliseconds_to_sample(model)))

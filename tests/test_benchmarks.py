@@ -29,10 +29,10 @@ def test_density_compares_our_recipe(benchmarks, monkeypatch) -> None:
     import density
 
     monkeypatch.setattr(
-        sys, "argv", ["density.py", "--budget", "0.5", "--seeds", "1", "--models", "digits_none"]
+        sys, "argv", ["density.py", "--budget", "0.5", "--seeds", "1", "--models", "digits, none"]
     )
     density.main()
-    assert "| digits_none |" in (benchmarks / "density.md").read_text()
+    assert "| digits, none |" in (benchmarks / "density.md").read_text()
     assert (benchmarks / "density.png").stat().st_size > 1000
 
 

@@ -9,15 +9,36 @@ import torch
 from conftest import ROOT, SHORT, results
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from attnflow.cli.train import make_trainer
 from attnflow.models.build import MODEL_GROUPS, build_model
+from attnflow.models.image_model import ImageModel
+from attnflow.spec import DataSpec
+from attnflow.transforms import IMap, ITrans
 from attnflow.utils.arguments import check_config_types
 
 CONF = ROOT / "conf"
 # Options that another test covers, or that need a device this machine may lack.
 ELSEWHERE = {"logger=wandb", "trainer=gpu", "trainer=ddp", "trainer=ddp_cpu"}
+# The transformer-based attention that suits each recipe.
+ITRANS = {
+    "cifar10_affine": "itrans_patches",
+    "cifar10_class": "itrans_patches",
+    "cifar10_mixlogcdf256": "itrans_patches",
+    "cifar10_mixlogcdf96": "itrans_patches",
+    "cityscapes_label2photo": "itrans_linear",
+    "cityscapes_photo2label": "itrans_linear",
+    "digits": "itrans",
+    "digits_class": "itrans",
+    "digits_inpaint": "itrans",
+    "imagenet32": "itrans_patches",
+    "imagenet64": "itrans_patches",
+    "maps": "itrans_linear",
+    "mnist": "itrans_patches",
+    "photos": "itrans",
+    "photos_colorize": "itrans",
+}
 TRAINABLE_GROUPS = (
     "attention",
     "placement",
@@ -77,18 +98,59 @@ def test_the_seed_reaches_the_data(option) -> None:
     assert config.data.seed == 5
 
 
-@pytest.mark.parametrize("recipe", options("experiment"))
-def test_recipe_builds_its_model(recipe) -> None:
-    """The whole model, at its full size, gives the bits/dim of an image of its data set."""
+def recipe_config(recipe: str, attention: str) -> DictConfig:
+    """A recipe's config with an attention beside it, away from any file."""
+    options = [f"experiment={recipe}", f"attention={attention}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", [recipe, "paths.root_dir=/nowhere", "paths.output_dir=/nowhere"])
-    data = instantiate(config.data)
+        return compose("train", [*options, "paths.root_dir=/nowhere", "paths.output_dir=/nowhere"])
+
+
+def recipe_model(config: DictConfig, spec: DataSpec) -> ImageModel:
+    """A recipe's whole model, at its full size."""
     plain = OmegaConf.to_container(OmegaConf.masked_copy(config, MODEL_GROUPS), resolve=True)
-    model = build_model(plain, data.spec).eval()
+    return build_model(plain, spec).eval()
+
+
+@pytest.mark.parametrize("recipe", sorted(ITRANS))
+def test_recipe_takes_each_attention(recipe) -> None:
+    """The attention is an option beside a recipe: it changes nothing else, and fits its flow."""
+    others = []
+    for attention in ("none", "imap", ITRANS[recipe]):
+        config = recipe_config(recipe, attention)
+        spec = instantiate(config.data).spec
+        model = recipe_model(config, spec)
+        kinds = {type(module) for module in model.modules()} & {IMap, ITrans}
+        assert kinds == {"none": set(), "imap": {IMap}}.get(attention, {ITrans})
+        others.append(OmegaConf.to_container(config))
+        others[-1].pop("attention")
+    assert others[0] == others[1] == others[2]
+
+
+def test_every_recipe_is_among_those_that_are_tested() -> None:
+    assert sorted(ITRANS) == sorted(path.stem for path in (CONF / "experiment").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "attention"),
+    [
+        ("cifar10_class", "none"),
+        ("cifar10_mixlogcdf96", "imap"),
+        ("cityscapes_label2photo", "itrans_linear"),
+        ("digits_inpaint", "itrans"),
+        ("imagenet64", "itrans_patches"),
+        ("maps", "imap"),
+        ("photos_colorize", "itrans"),
+    ],
+)
+def test_recipe_gives_the_bits_of_an_image(recipe, attention) -> None:
+    """The whole model, at its full size, gives the bits/dim of an image of its data set."""
+    config = recipe_config(recipe, attention)
+    spec = instantiate(config.data).spec
+    model = recipe_model(config, spec)
     batch = {
-        "image": torch.randint(data.spec.num_bins, (1, *data.spec.image_shape)),
+        "image": torch.randint(spec.num_bins, (1, *spec.image_shape)),
         "label": torch.tensor([1]),
-        "condition": torch.zeros(1, *(data.spec.condition_shape or (1, 1, 1))),
+        "condition": torch.zeros(1, *(spec.condition_shape or (1, 1, 1))),
     }
     with torch.no_grad():
         bits = model(batch, torch.rand(batch["image"].shape))

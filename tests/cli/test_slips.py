@@ -17,7 +17,8 @@ from attnflow.utils.files import WriteError
     ("argument", "told"),
     [
         ("callbacks=null", "callbacks: expected one of default, "),
-        ("experiment/backbone=null", "experiment/backbone: expected one of cifar10_affine, "),
+        ("experiment=digits_imap", "as in experiment=digits attention=imap, got digits_imap."),
+        ("experiment=maps_none,maps_imap", "as in experiment=maps attention=none, got maps_none,"),
         ("hydra.run.dir=null", "hydra.run.dir: expected a folder, got null."),
         ("hydra.sweep.dir=null", "hydra.sweep.dir: expected a folder, got null."),
         ("data.data_dir=~/pics", "as in \"data.data_dir='~/pics'\", got ~/pics."),
@@ -38,6 +39,8 @@ def test_a_slip_is_told_in_a_sentence(monkeypatch, tmp_path, script, argument, t
 def test_what_is_no_slip_passes() -> None:
     arguments = ["-m", "resume=null", "~callbacks", "data.data_dir='~/pics'", "--cfg", "job"]
     check_slips([*arguments, "attention=none", "callbacks.last=null"], ROOT / "conf")
+    check_slips(["experiment=digits_class", "experiment=mine_imap"], ROOT / "conf")
+    check_slips(["--config-dir=mine", "experiment=digits_imap"], ROOT / "conf")
 
 
 def test_a_full_disk_is_told_before_hydra_writes(tmp_path) -> None:

@@ -372,7 +372,7 @@ def test_an_archive_that_swells_is_refused(tmp_path) -> None:
 
 def test_the_configs_of_this_package_are_trusted(tmp_path) -> None:
     for options in (
-        ["data=photos_colorize", "experiment=photos_colorize_itrans"],
+        ["experiment=photos_colorize", "attention=itrans"],
         ["placement=several", "attention=itrans_reading", "dequantization=variational"],
         ["conditioning=class", "prior=mar", "coupling=mixlogcdf", "coupling_net=convnet"],
     ):

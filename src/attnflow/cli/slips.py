@@ -8,6 +8,9 @@ from pathlib import Path
 
 __all__ = ["check_slips"]
 
+# Arguments that add a folder of configs, whose recipes may be called as they like.
+OWN_CONFIGS = ("--config-dir", "-cd", "hydra.searchpath=")
+
 
 def check_slips(arguments: Sequence[str], conf: Path) -> None:
     """Exit with one sentence where an argument gives what its option can't be.
@@ -16,6 +19,7 @@ def check_slips(arguments: Sequence[str], conf: Path) -> None:
         arguments: of the command line.
         conf: the folder of the config groups.
     """
+    own_configs = any(argument.startswith(OWN_CONFIGS) for argument in arguments)
     for argument in arguments:
         option, _, value = argument.partition("=")
         if value.startswith("~"):
@@ -23,9 +27,25 @@ def check_slips(arguments: Sequence[str], conf: Path) -> None:
                 f"error: {option}: expected a path with ~ in quotes of its own, as in "
                 f"\"{option}='{value}'\", got {value}."
             )
+        if option == "experiment" and not own_configs:
+            _check_recipe(value, conf)
         if value != "null":
             continue
         if option in ("hydra.run.dir", "hydra.sweep.dir"):
             sys.exit(f"error: {option}: expected a folder, got null.")
         if choices := sorted(path.stem for path in (conf / option).glob("*.yaml")):
             sys.exit(f"error: {option}: expected one of {', '.join(choices)}, got null.")
+
+
+def _check_recipe(value: str, conf: Path) -> None:
+    """Exit where an experiment is a recipe's name with an attention's behind it.
+
+    Recipes were once files of that name, one for each attention.
+    """
+    recipe, _, attention = value.partition(",")[0].rpartition("_")
+    is_recipe = (conf / "experiment" / f"{recipe}.yaml").is_file()
+    if is_recipe and (conf / "attention" / f"{attention}.yaml").is_file():
+        sys.exit(
+            "error: experiment: expected a recipe, with the attention beside it, as in "
+            f"experiment={recipe} attention={attention}, got {value}."
+        )
