@@ -31,7 +31,7 @@ from torchvision.datasets import cifar, svhn
 from torchvision.transforms import v2
 
 from attnflow import data
-from attnflow.flows.glow import Flow
+from attnflow.flows.glow import Glow
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
 
@@ -177,7 +177,7 @@ def loading_rate(module: data.ImageDataModule, augment: Sequence[Callable]) -> f
 def training_step() -> Callable[[], float]:
     """A function that takes one step and returns its images a second."""
     shape = (3, SIZE, SIZE)
-    model = ImageModel(Flow(shape, levels=3, steps=4), UniformDequantizer(256, shape))
+    model = ImageModel(Glow(shape, levels=3, steps=4), UniformDequantizer(256, shape))
     optimizer = torch.optim.Adam(model.parameters())
     images = torch.randint(256, (BATCH_SIZE, *shape))
 

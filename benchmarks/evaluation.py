@@ -27,7 +27,7 @@ from torch import Tensor
 from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 
 from attnflow.data import PhotosDataModule, TensorImages
-from attnflow.flows.glow import Flow
+from attnflow.flows.glow import Glow
 from attnflow.metrics import ImageQuality, Inception
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
@@ -82,7 +82,7 @@ def make_callback(folder: Path, images: int, batch_size: int) -> ImageQuality:
 @torch.no_grad()
 def measure(images: int, repeats: int, batch_size: int, device: torch.device) -> list[list[float]]:
     """Seconds of sampling, of features and of the callback, a row a repeat."""
-    flow = Flow((3, SIZE, SIZE), levels=3, steps=16)
+    flow = Glow((3, SIZE, SIZE), levels=3, steps=16)
     module = LightningModule()
     module.model = ImageModel(flow, UniformDequantizer(256, flow.image_shape))
     module.to(device).eval()

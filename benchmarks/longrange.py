@@ -24,7 +24,7 @@ from tables import RESULTS, save_table, standard_error
 
 from attnflow.data import LongRangeDataModule
 from attnflow.data.base import SPLITS
-from attnflow.flows.glow import Flow
+from attnflow.flows.glow import Glow
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
 from attnflow.nets import ConvNet
@@ -73,7 +73,7 @@ def make(coupling: str, attention: str, data: Data, seed: int) -> ImageModel:
     """One flow of the comparison, initialised from data."""
     torch.manual_seed(seed)
     width = WIDE_HIDDEN_CHANNELS[coupling] if attention == "none, wide" else HIDDEN_CHANNELS
-    flow = Flow(
+    flow = Glow(
         data.train.shape[1:],
         levels=1,
         steps=6,

@@ -29,7 +29,7 @@ import torch
 from tables import RESULTS, save_table
 from torch import Tensor
 
-from attnflow.flows.glow import Flow
+from attnflow.flows.glow import Glow
 from attnflow.flows.memory import MEMORY
 from attnflow.nets import ConvNet
 from attnflow.transforms import AffineCoupling, IMap
@@ -63,7 +63,7 @@ def measure(job: Job) -> Measured:
     memory, steps, hidden_channels, batch_size, device = job
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    flow = Flow(
+    flow = Glow(
         IMAGE_SHAPE,
         levels=1,
         steps=steps,
@@ -93,7 +93,7 @@ def measure(job: Job) -> Measured:
     return Measured(held + sum(t.nbytes for t in states), kept, peak, seconds)
 
 
-def kept_bytes(loss: Callable[[], Tensor], flow: Flow) -> int:
+def kept_bytes(loss: Callable[[], Tensor], flow: Glow) -> int:
     """What autograd keeps for backward, parameters and the images themselves apart."""
     kept: dict[int, int] = {}
 

@@ -37,7 +37,7 @@ from timing import Times, interleaved, ratio
 from torch import Tensor, nn
 
 from attnflow.flows.compilation import compile_flow
-from attnflow.flows.glow import Flow
+from attnflow.flows.glow import Glow
 from attnflow.nets import ConvNet
 from attnflow.transforms import AffineCoupling, IMap, ITrans
 from attnflow.transforms.coupling import Coupling
@@ -73,9 +73,9 @@ STEP_COLUMNS = ("hidden", "model", "params", "step ms", "step / normflows", "sam
 OVERHEAD_COLUMNS = ("attention", "step ms", "step / none", "sample ms", "sample / forward")
 
 
-def make_flow(attention: Callable | None, hidden_channels: int, images: Tensor) -> Flow:
+def make_flow(attention: Callable | None, hidden_channels: int, images: Tensor) -> Glow:
     """The flow of all comparisons, initialised from data."""
-    flow = Flow(
+    flow = Glow(
         SHAPE,
         **SIZE,
         attention=attention,
@@ -98,7 +98,7 @@ def training_step(model: nn.Module, images: Tensor) -> Callable[[], None]:
     return step
 
 
-def nets_step(flow: Flow, images: Tensor) -> Callable[[], None]:
+def nets_step(flow: Glow, images: Tensor) -> Callable[[], None]:
     """The same step of the flow's coupling nets alone, on what they read in the flow."""
     nets = nn.ModuleList()
     inputs: list[Tensor] = []
@@ -246,7 +246,7 @@ def peak_memory(attention: str, tokens: int) -> float:
     side = 2 * math.isqrt(tokens)
     images = torch.rand(4, TOKEN_CHANNELS // 4, side, side)
     make = {"none": None, "itrans_linear": partial(ITRANS, variant="linear", patch_size=1)}
-    flow = Flow(images.shape[1:], levels=1, steps=2, attention=make[attention])
+    flow = Glow(images.shape[1:], levels=1, steps=2, attention=make[attention])
     flow.initialize(images)
     step = training_step(flow, images)
     for _ in range(3):

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from exactness import randomise
 
-from attnflow import Flow
+from attnflow import Glow
 from attnflow.models.conditioning import ClassConditioning, ImageConditioning
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
@@ -23,7 +23,7 @@ def model_of(shape, attention, conditioning=None, scale=0.3, **options) -> Image
     spec = DataSpec(shape, 17, num_classes=3, condition_shape=shape, condition_bins=17)
     condition = KINDS[conditioning](spec, context_channels=3) if conditioning else None
     width = {"context_channels": 3} if conditioning else {}
-    flow = Flow(shape, steps=2, coupling=COUPLING, attention=attention, **width, **options)
+    flow = Glow(shape, steps=2, coupling=COUPLING, attention=attention, **width, **options)
     model = ImageModel(flow, UniformDequantizer(17, shape), condition)
     randomise(model, scale)
     return model.eval()

@@ -8,7 +8,7 @@ import torch
 from exactness import make_context, randomise
 from torch import Tensor
 
-from attnflow import Context, Flow
+from attnflow import Context, Glow
 from attnflow.flows.memory import MEMORY
 from attnflow.nets import ConvNet, GatedResNet
 from attnflow.transforms import AdditiveCoupling, AffineCoupling, IMap, ITrans, MixLogCDFCoupling
@@ -33,10 +33,10 @@ COUPLINGS = {
 }
 
 
-def same_flows(dtype: torch.dtype, **arguments) -> dict[str, Flow]:
+def same_flows(dtype: torch.dtype, **arguments) -> dict[str, Glow]:
     """One flow for each way of keeping memory, of the same weights, in training mode."""
     arguments = {"levels": 2, "steps": 2, "coupling": COUPLINGS["affine"]} | arguments
-    flows = {memory: Flow(SHAPE, memory=memory, **arguments) for memory in MEMORY}
+    flows = {memory: Glow(SHAPE, memory=memory, **arguments) for memory in MEMORY}
     randomise(flows["none"], 0.1)
     for flow in flows.values():
         flow.load_state_dict(flows["none"].state_dict(), strict=True)
@@ -51,7 +51,7 @@ def condition(dtype: torch.dtype) -> list[Tensor]:
     return [tensor.to(dtype).requires_grad_() for tensor in tensors]
 
 
-def gradients(flow: Flow, x: Tensor, conditions: list[Tensor] | None = None) -> dict[str, Tensor]:
+def gradients(flow: Glow, x: Tensor, conditions: list[Tensor] | None = None) -> dict[str, Tensor]:
     """The loss, and its gradients by everything that has one."""
     torch.manual_seed(7)  # of dropout
     x = x.clone().requires_grad_()

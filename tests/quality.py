@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from attnflow.flows.glow import Flow
+from attnflow.flows.glow import Glow
 from attnflow.metrics import FeatureExtractor, ImageQuality
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
@@ -56,7 +56,7 @@ class PixelFeatures(FeatureExtractor):
 
 def tiny_module(conditioning: nn.Module | None = None) -> FlowModule:
     """A flow of digits with two steps and 16 channels."""
-    flow = Flow(
+    flow = Glow(
         DIGITS_SHAPE,
         levels=1,
         steps=2,

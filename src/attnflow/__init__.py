@@ -10,16 +10,27 @@ from attnflow.version import __version__
 if TYPE_CHECKING:
     from attnflow.context import Context
     from attnflow.errors import AttnFlowError
-    from attnflow.flows.glow import Flow
+    from attnflow.flows.base import Flow
+    from attnflow.flows.glow import Glow
     from attnflow.flows.placement import Placement
     from attnflow.models.loaded import LoadedModel, load
 
-__all__ = ["AttnFlowError", "Context", "Flow", "LoadedModel", "Placement", "__version__", "load"]
+__all__ = [
+    "AttnFlowError",
+    "Context",
+    "Flow",
+    "Glow",
+    "LoadedModel",
+    "Placement",
+    "__version__",
+    "load",
+]
 
 _HOMES = {
     "AttnFlowError": "attnflow.errors",
     "Context": "attnflow.context",
-    "Flow": "attnflow.flows.glow",
+    "Flow": "attnflow.flows.base",
+    "Glow": "attnflow.flows.glow",
     "LoadedModel": "attnflow.models.loaded",
     "Placement": "attnflow.flows.placement",
     "load": "attnflow.models.loaded",

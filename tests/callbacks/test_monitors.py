@@ -13,7 +13,7 @@ import torch
 from conftest import results
 from torch import Tensor, nn
 
-from attnflow import AttnFlowError, Flow
+from attnflow import AttnFlowError, Glow
 from attnflow.callbacks.non_finite import NonFiniteGuard
 from attnflow.callbacks.round_trip import RoundTripMonitor
 from attnflow.callbacks.spikes import SpikeDetection
@@ -81,7 +81,7 @@ def test_the_count_goes_on_after_an_interruption(train, monkeypatch) -> None:
 
 def small_model() -> ImageModel:
     net = partial(ConvNet, hidden_channels=4)
-    flow = Flow((1, 4, 4), 1, 2, coupling=partial(AffineCoupling, net=net))
+    flow = Glow((1, 4, 4), 1, 2, coupling=partial(AffineCoupling, net=net))
     return ImageModel(flow, UniformDequantizer(17, (1, 4, 4)))
 
 

@@ -11,7 +11,7 @@ from conftest import results
 from exactness import randomise
 from lightning import Trainer
 
-from attnflow import AttnFlowError, Flow
+from attnflow import AttnFlowError, Glow
 from attnflow.callbacks.soundness import Soundness
 from attnflow.data import DigitsDataModule
 from attnflow.metrics.soundness import out_of_range, round_trip_errors
@@ -24,7 +24,7 @@ from attnflow.transforms import AffineCoupling, IMap
 CALLBACK = partial(Soundness, num_images=7, batch_size=3)
 
 
-class InexactFlow(Flow):
+class InexactFlow(Glow):
     """Its inverse is wrong by more than rounding, which depends on the batch."""
 
     def decode(self, latents, context=None) -> torch.Tensor:
@@ -32,7 +32,7 @@ class InexactFlow(Flow):
         return x + 0.1 * x.square()
 
 
-def tiny_module(kind: type[Flow] = InexactFlow) -> FlowModule:
+def tiny_module(kind: type[Glow] = InexactFlow) -> FlowModule:
     torch.manual_seed(0)
     coupling = partial(AffineCoupling, net=partial(ConvNet, hidden_channels=4))
     flow = kind((1, 8, 8), levels=1, steps=2, attention=IMap, coupling=coupling)
@@ -62,7 +62,7 @@ def digits(n: int) -> dict[str, torch.Tensor]:
 
 
 def test_an_exact_inverse_has_a_small_error_and_a_wrong_one_its_own(monkeypatch) -> None:
-    model, batch = tiny_module(Flow).model, digits(5)
+    model, batch = tiny_module(Glow).model, digits(5)
     noise = torch.rand(batch["image"].shape)
     assert 0 < round_trip_errors(model, batch, noise).max() < 1e-4
     decode = model.flow.decode

@@ -11,7 +11,7 @@ from conftest import results
 from flow_kinds import ATTENTIONS, COUPLINGS, PRIOR, SHAPE, assert_close, gradients, same_flows
 from torch._dynamo.utils import counters
 
-from attnflow import Flow
+from attnflow import Glow
 from attnflow.flows.compilation import compile_flow
 
 # What there is to trace takes seconds a graph.
@@ -26,7 +26,7 @@ def _fresh() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-def check_compiled(flow: Flow, reference: Flow, backend: str = "eager") -> None:
+def check_compiled(flow: Glow, reference: Glow, backend: str = "eager") -> None:
     """Graphs without breaks, whose values and gradients are the reference's."""
     keys = list(flow.state_dict())
     compile_flow(flow, backend=backend)

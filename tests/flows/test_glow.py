@@ -9,7 +9,7 @@ import torch
 from exactness import make_context, randomise
 from torch import Tensor
 
-from attnflow import AttnFlowError, Context, Flow, Placement
+from attnflow import AttnFlowError, Context, Glow, Placement
 from attnflow.flows.placement import POSITIONS
 from attnflow.nets import ConvNet
 from attnflow.transforms import AffineCoupling, IMap, ITrans
@@ -22,13 +22,13 @@ ATTENTIONS = {
 }
 
 
-def small_flow(image_shape=(1, 4, 4), levels=2, steps=2, **arguments) -> Flow:
-    flow = Flow(image_shape, levels, steps, coupling=COUPLING, **arguments)
+def small_flow(image_shape=(1, 4, 4), levels=2, steps=2, **arguments) -> Glow:
+    flow = Glow(image_shape, levels, steps, coupling=COUPLING, **arguments)
     randomise(flow, 0.1)
     return flow.double().eval()
 
 
-def flat_latents(flow: Flow, x: Tensor, context: Context | None = None) -> Tensor:
+def flat_latents(flow: Glow, x: Tensor, context: Context | None = None) -> Tensor:
     return torch.cat([latent.flatten(1) for latent in flow.encode(x, context)], 1)
 
 
@@ -64,10 +64,10 @@ def test_conditional_flow_depends_on_its_context() -> None:
 
 
 @pytest.fixture(scope="module")
-def trained_flow() -> Flow:
+def trained_flow() -> Glow:
     """A density of four correlated pixels, in float64."""
     torch.manual_seed(1)
-    flow = Flow((1, 2, 2), levels=1, steps=3, attention=IMap, coupling=COUPLING)
+    flow = Glow((1, 2, 2), levels=1, steps=3, attention=IMap, coupling=COUPLING)
     data = torch.rand(512, 1).sqrt() + 0.15 * torch.randn(512, 4)
     data = data.view(-1, 1, 2, 2)
     flow.initialize(data)
@@ -146,7 +146,7 @@ def test_sampling_is_reproducible_whatever_the_batch_size() -> None:
 
 
 def test_initialize_normalises_every_step() -> None:
-    flow = Flow((3, 8, 8), levels=2, steps=2, coupling=COUPLING)
+    flow = Glow((3, 8, 8), levels=2, steps=2, coupling=COUPLING)
     assert not flow.initialized
     flow.initialize(10 + 5 * torch.rand(64, 3, 8, 8))
     assert flow.initialized
@@ -157,7 +157,7 @@ def test_initialize_normalises_every_step() -> None:
 
 
 def test_eval_mode_never_initialises() -> None:
-    flow = Flow((1, 4, 4), coupling=COUPLING).eval()
+    flow = Glow((1, 4, 4), coupling=COUPLING).eval()
     before = {name: value.clone() for name, value in flow.state_dict().items()}
     flow.log_prob(torch.rand(4, 1, 4, 4))
     flow.sample(2)
@@ -166,13 +166,13 @@ def test_eval_mode_never_initialises() -> None:
 
 
 def test_parities_alternate() -> None:
-    flow = Flow((1, 8, 8), steps=3, attention=IMap, coupling=COUPLING)
+    flow = Glow((1, 8, 8), steps=3, attention=IMap, coupling=COUPLING)
     parities = [m.parity for m in flow.modules() if isinstance(m, IMap)]
     assert parities == [1, 0, 1, 0, 1, 0]
 
 
 def test_repr_shows_the_architecture() -> None:
-    text = repr(Flow((1, 8, 8), attention=IMap, placement="level_end", coupling=COUPLING))
+    text = repr(Glow((1, 8, 8), attention=IMap, placement="level_end", coupling=COUPLING))
     assert "level 1" in text
     assert text.count("IMap") == 2
     assert "ActNorm(4) -> InvertibleConv1x1(4) -> AffineCoupling" in text
@@ -197,7 +197,7 @@ def test_repr_shows_the_architecture() -> None:
 )
 def test_bad_architectures_are_named(arguments, message) -> None:
     with pytest.raises(AttnFlowError, match=message):
-        Flow(**arguments)
+        Glow(**arguments)
 
 
 def test_bad_sampling_is_named() -> None:
@@ -246,11 +246,11 @@ def test_what_a_flow_does_not_take_is_told_in_one_sentence(call, sentence) -> No
         (torch.zeros(2, 3), "context: expected an attnflow.Context, got a Tensor."),
         (Context(torch.zeros(5, 3)), "context: expected 2 rows"),
         (Context(torch.zeros(2, 4)), "context: expected 3 channels, got 4."),
-        (Context(maps=(torch.zeros(2, 3, 4, 4),) * 3), "expected maps of 1 levels, got 3."),
+        (Context(maps=(torch.zeros(2, 3, 4, 4),) * 3), "expected 1 feature maps, got 3."),
     ],
 )
 def test_a_context_that_does_not_fit_is_told(context, sentence) -> None:
-    flow = Flow((1, 4, 4), levels=1, steps=1, context_channels=3)
+    flow = Glow((1, 4, 4), levels=1, steps=1, context_channels=3)
     with pytest.raises(AttnFlowError) as told:
         flow.log_prob(torch.rand(2, 1, 4, 4), context)
     assert sentence in str(told.value)
@@ -283,7 +283,7 @@ class NoTransform(torch.nn.Module):
 )
 def test_what_is_no_transform_is_told_by_its_part(arguments, sentence) -> None:
     with pytest.raises(AttnFlowError) as told:
-        Flow((1, 4, 4), levels=1, steps=1, **arguments)
+        Glow((1, 4, 4), levels=1, steps=1, **arguments)
     assert sentence in str(told.value)
 
 
@@ -305,7 +305,7 @@ def test_what_is_no_transform_is_told_by_its_part(arguments, sentence) -> None:
         ),
         ({"placement": 3}, "placement: expected a Placement, .* got 3"),
         ({"placement": None}, "placement: expected a Placement, .* got None"),
-        ({"placement": ["after_coupling", 3]}, "placement positions: expected one of .* got 3"),
+        ({"placement": ["after_coupling", 3]}, "placement positions: expected the name .* got 3"),
         ({"attention": partial(ITrans, num_heads="4")}, "ITrans's num_heads is '4'"),
         ({"attention": partial(ITrans, patch_size=2.0)}, "ITrans's patch_size is 2.0"),
         ({"attention": partial(ITrans, key_channels="8")}, "ITrans's key_channels is '8'"),
@@ -313,9 +313,9 @@ def test_what_is_no_transform_is_told_by_its_part(arguments, sentence) -> None:
 )
 def test_arguments_of_another_type_are_named(options, sentence) -> None:
     with pytest.raises(AttnFlowError, match=sentence):
-        Flow(**{"image_shape": (1, 8, 8), **options})
+        Glow(**{"image_shape": (1, 8, 8), **options})
 
 
 def test_a_generator_of_another_type_is_named() -> None:
     with pytest.raises(AttnFlowError, match=r"generator: expected a torch\.Generator or None"):
-        Flow((1, 8, 8)).sample(2, None, 1.0, 3)
+        Glow((1, 8, 8)).sample(2, None, 1.0, 3)

@@ -20,7 +20,7 @@ from flow_kinds import (
 )
 from torch import Tensor, nn
 
-from attnflow import AttnFlowError, Flow
+from attnflow import AttnFlowError, Glow
 from attnflow.flows.memory import MEMORY
 from attnflow.transforms import IMap
 
@@ -48,7 +48,7 @@ def test_gradients_are_the_ordinary_ones(attention, coupling) -> None:
 def test_gradients_of_a_trained_flow_in_float32(coupling, steps) -> None:
     """To 1e-4, at the start and after the weights have moved."""
     options = {"levels": 1, "steps": steps, "coupling": COUPLINGS[coupling]}
-    flows = {memory: Flow(SHAPE, attention=ITRANS, memory=memory, **options) for memory in MEMORY}
+    flows = {memory: Glow(SHAPE, attention=ITRANS, memory=memory, **options) for memory in MEMORY}
     flow = flows["none"]
     flow.initialize(torch.rand(64, *SHAPE))
     optimizer = torch.optim.Adam(flow.parameters(), 2e-3)
@@ -88,7 +88,7 @@ def test_some_parameters_may_be_frozen() -> None:
 class LogProb(nn.Module):
     """What DDP wraps: a module whose forward is the loss."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Glow) -> None:
         super().__init__()
         self.flow = flow
 
@@ -137,4 +137,4 @@ def test_training_is_the_same_and_checkpoints_are_interchangeable(train) -> None
 
 def test_an_unknown_way_is_named() -> None:
     with pytest.raises(AttnFlowError, match="memory is 'little'; accepted are none, checkpoint"):
-        Flow(SHAPE, memory="little")
+        Glow(SHAPE, memory="little")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from attnflow import AttnFlowError, Flow, Placement
+from attnflow import AttnFlowError, Glow, Placement
+from attnflow.flows.placement import as_placements
 from attnflow.transforms import IMap
 
 
@@ -36,20 +37,19 @@ def test_levels_and_positions() -> None:
 
 
 def test_no_position_means_no_attention() -> None:
-    flow = Flow((1, 8, 8), attention=IMap, placement=Placement([]))
+    flow = Glow((1, 8, 8), attention=IMap, placement=Placement([]))
     assert not any(isinstance(m, IMap) for m in flow.modules())
 
 
 def test_several_placements_add_up() -> None:
     several = [Placement("after_actnorm", levels=[0], steps="first"), Placement("level_end")]
-    flow = Flow((1, 8, 8), attention=IMap, placement=several)
+    flow = Glow((1, 8, 8), attention=IMap, placement=several)
     assert sum(isinstance(m, IMap) for m in flow.modules()) == 3
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"positions": "inside"}, "'inside'"),
         ({"levels": "first"}, "'first'"),
         ({"steps": "every 0"}, "'every 0'"),
         ({"steps": "odd"}, "'odd'"),
@@ -63,12 +63,20 @@ def test_bad_placements_are_named(arguments, message) -> None:
 def test_a_list_of_positions_is_a_placement_of_them() -> None:
     names = ["after_actnorm", "after_coupling"]
     listed, placed = (
-        Flow((1, 8, 8), levels=1, attention=IMap, placement=placement)
+        Glow((1, 8, 8), levels=1, attention=IMap, placement=placement)
         for placement in (names, Placement(names))
     )
     found = [name for name, module in listed.named_modules() if isinstance(module, IMap)]
     assert found == [name for name, module in placed.named_modules() if isinstance(module, IMap)]
     assert len(found) == 8
+
+
+def test_positions_and_levels_are_those_of_a_flow() -> None:
+    with pytest.raises(AttnFlowError, match="position is 'inside'; accepted are first, last"):
+        as_placements(["first", "inside"], ("first", "last"), 1)
+    with pytest.raises(AttnFlowError, match=r"levels are \[1\], but the flow has 1 levels"):
+        as_placements(Placement("first", levels=[1]), ("first", "last"), 1)
+    assert as_placements("last", ("first", "last"), 1) == (Placement("last"),)
 
 
 @pytest.mark.parametrize("options", [{"positions": 3}, {"levels": 1}, {"levels": [True]}])

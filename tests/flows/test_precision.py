@@ -11,9 +11,9 @@ from exactness import make_context, randomise
 from flow_kinds import ATTENTIONS, COUPLINGS
 from refusals import refused
 
-from attnflow import Context, Flow
+from attnflow import Context, Glow
 from attnflow.data import DigitsDataModule
-from attnflow.flows.glow import Level
+from attnflow.flows.level import Level
 from attnflow.models.checkpoint import load_model, read_checkpoint
 from attnflow.models.conditioning import ImageConditioning
 from attnflow.models.dequantization import VariationalDequantizer
@@ -66,7 +66,7 @@ def test_transforms_ignore_autocast(name, context) -> None:
 @pytest.mark.parametrize("coupling", COUPLINGS)
 def test_nets_alone_compute_in_half_precision(coupling, prior, context) -> None:
     """A flow's numbers are float32, near float32's own, and its round trip is float32's."""
-    flow = Flow((1, 8, 8), 2, 2, coupling=COUPLINGS[coupling], prior=PRIORS[prior])
+    flow = Glow((1, 8, 8), 2, 2, coupling=COUPLINGS[coupling], prior=PRIORS[prior])
     randomise(flow, 0.1)
     flow.eval()
     x = torch.rand(2, 1, 8, 8)
@@ -106,7 +106,7 @@ def test_dequantization_ignores_autocast() -> None:
 def test_every_conditioned_transform_reads_an_encoder_in_half_precision() -> None:
     spec = DataSpec((1, 8, 8), 17, condition_shape=(2, 8, 8), condition_bins=5)
     conditioning = ImageConditioning(spec, context_channels=4)
-    flow = Flow((1, 8, 8), 2, 1, ATTENTIONS["reading"], context_channels=4).eval()
+    flow = Glow((1, 8, 8), 2, 1, ATTENTIONS["reading"], context_channels=4).eval()
     randomise(flow, 0.1)
     batch = {"condition": torch.randint(5, (2, 2, 8, 8))}
     x = torch.rand(2, 1, 8, 8)

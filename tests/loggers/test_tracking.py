@@ -27,7 +27,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from attnflow.callbacks.gradient_norm import GradientNorm
 from attnflow.data import DigitsDataModule, TensorImages
-from attnflow.flows.glow import Flow
+from attnflow.flows.glow import Glow
 from attnflow.models.checkpoint import KEY, read_checkpoint
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
@@ -305,7 +305,7 @@ def test_the_gradient_norm_is_that_before_clipping(tmp_path) -> None:
         limit_val_batches=0,
         use_distributed_sampler=False,
     )
-    flow = Flow((1, 8, 8), levels=1, steps=2)
+    flow = Glow((1, 8, 8), levels=1, steps=2)
     module = FlowModule(ImageModel(flow, UniformDequantizer(17, (1, 8, 8))), partial(Adam, lr=1e-3))
     trainer.fit(module, DigitsDataModule())
     logged = column(Path(logger.log_dir), "train/grad_norm")

@@ -9,7 +9,7 @@ import torch
 from conftest import results
 from exactness import randomise
 
-from attnflow import AttnFlowError, Flow
+from attnflow import AttnFlowError, Glow
 from attnflow.flows.glow import CONDITIONABLE
 from attnflow.metrics.conditional import (
     agreement_with_labels,
@@ -42,7 +42,7 @@ KINDS = {
 
 def model_of(kind: str, conditions: tuple[str, ...], **options) -> ImageModel:
     conditioning = KINDS[kind](SPEC, conditions=conditions)
-    flow = Flow(
+    flow = Glow(
         SPEC.image_shape,
         levels=2,
         steps=2,
@@ -109,7 +109,7 @@ def test_wrong_conditions_are_named() -> None:
     with pytest.raises(AttnFlowError, match="condition has shape None"):
         ImageConditioning(plain)
     with pytest.raises(AttnFlowError, match="conditions is 'squeeze'"):
-        Flow((1, 4, 4), context_channels=2, conditions=("squeeze",))
+        Glow((1, 4, 4), context_channels=2, conditions=("squeeze",))
 
 
 def test_bayes_rule_agrees_with_the_densities() -> None:

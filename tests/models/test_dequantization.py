@@ -9,7 +9,7 @@ import torch
 from conftest import results
 from exactness import randomise
 
-from attnflow import AttnFlowError, Flow
+from attnflow import AttnFlowError, Glow
 from attnflow.models.dequantization import UniformDequantizer, VariationalDequantizer
 from attnflow.models.image_model import ImageModel
 from attnflow.nets import ConvNet
@@ -53,7 +53,7 @@ def test_values_stay_in_their_bin() -> None:
 def small_model(dequantizer: type) -> ImageModel:
     torch.manual_seed(0)
     net = partial(ConvNet, hidden_channels=16)
-    flow = Flow((1, 4, 4), levels=1, steps=2, coupling=partial(AffineCoupling, net=net))
+    flow = Glow((1, 4, 4), levels=1, steps=2, coupling=partial(AffineCoupling, net=net))
     return ImageModel(flow, dequantizer(4, image_shape=(1, 4, 4)))
 
 

@@ -9,7 +9,7 @@ import torch
 from drawn import COUPLING, batch_of, model_of
 from exactness import randomise
 
-from attnflow import Flow
+from attnflow import Glow
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
 from attnflow.pictures.attention import MARK, attention_maps, attention_picture
@@ -109,7 +109,7 @@ def test_a_picture_of_many_attentions_stays_small() -> None:
     model = model_of((1, 8, 8), partial(ITrans, patch_size=1, num_heads=2), levels=2)
     few = attention_picture(model, batch_of((1, 8, 8), 2))
     assert len(attention_maps(model, batch_of((1, 8, 8), 2))) == 8
-    many = Flow((1, 8, 8), levels=2, steps=8, coupling=COUPLING, attention=IMap)
+    many = Glow((1, 8, 8), levels=2, steps=8, coupling=COUPLING, attention=IMap)
     assert (
         few.shape[1]
         == attention_picture(

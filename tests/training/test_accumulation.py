@@ -14,7 +14,7 @@ from torch.optim import SGD
 
 from attnflow.cli.trainer import build_trainer
 from attnflow.data import DigitsDataModule
-from attnflow.flows.glow import Flow
+from attnflow.flows.glow import Glow
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.nets import ConvNet
@@ -38,7 +38,7 @@ class Module(FlowModule):
         torch.manual_seed(0)
         coupling = partial(AffineCoupling, net=partial(ConvNet, hidden_channels=4))
         model = ImageModel(
-            Flow((1, 8, 8), 1, 1, coupling=coupling), UniformDequantizer(17, (1, 8, 8))
+            Glow((1, 8, 8), 1, 1, coupling=coupling), UniformDequantizer(17, (1, 8, 8))
         )
         super().__init__(model.double(), partial(SGD, lr=0.01), description={})
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from attnflow.flows.base import Flow
 from attnflow.flows.compilation import compile_flow
-from attnflow.flows.glow import Flow
 
 
 class CompiledFlow(Callback):

@@ -1,6 +1,7 @@
 """Flows: exact densities over images, built of transforms."""
 
-from attnflow.flows.glow import Flow
+from attnflow.flows.base import Flow
+from attnflow.flows.glow import Glow
 from attnflow.flows.placement import Placement
 
-__all__ = ["Flow", "Placement"]
+__all__ = ["Flow", "Glow", "Placement"]

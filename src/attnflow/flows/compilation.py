@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from attnflow.flows.glow import Flow
-from attnflow.flows.memory import parts
+from attnflow.flows.base import Flow
 from attnflow.transforms.attention.masks import attention_mask
 from attnflow.transforms.attention.mixing import later_tokens
 
@@ -20,13 +19,13 @@ MOST_GRAPHS = 512
 
 
 def compile_flow(flow: Flow, backend: str = "inductor") -> None:
-    """Compile what a flow computes forward, in place: every step and every prior is one graph.
+    """Compile what a flow computes forward, in place: each of its blocks is one graph.
 
     The inverse stays eager, as it may iterate, and so does the initialisation. Names of parameters
     do not change, and what is computed is the same up to rounding.
 
     Args:
-        flow: graphs are made when its parts are first called.
+        flow: graphs are made when its blocks are first called.
         backend: of ``torch.compile``.
     """
     config = torch._dynamo.config
@@ -35,7 +34,6 @@ def compile_flow(flow: Flow, backend: str = "inductor") -> None:
         torch.compiler.assume_constant_result(function)
     # Dropout draws what eager code would draw: the inverse of a reversible step relies on it.
     options = {"fallback_random": True} if backend == "inductor" else None
-    for level in flow.levels:
-        for part in (*parts(level.transforms, level.memory), level.prior):
-            if any(True for _ in part.parameters()):  # a squeeze is not worth a graph
-                part.compile(fullgraph=True, dynamic=False, backend=backend, options=options)
+    for block in flow.blocks():
+        if any(True for _ in block.parameters()):  # a squeeze is not worth a graph
+            block.compile(fullgraph=True, dynamic=False, backend=backend, options=options)

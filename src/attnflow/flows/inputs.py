@@ -114,14 +114,14 @@ def check_latents(
             )
 
 
-def check_context(context: object, context_channels: int, rows: int, levels: int) -> None:
+def check_context(context: object, context_channels: int, rows: int, num_maps: int) -> None:
     """Raise :class:`AttnFlowError` unless a context is there where, and as, a flow wants it.
 
     Args:
         context: any object.
         context_channels: of the flow; 0 for one without a condition.
         rows: of the batch.
-        levels: of the flow.
+        num_maps: how many feature maps the flow reads, where the context holds such.
     """
     if (context is None) != (context_channels == 0):
         wanted = "a Context" if context_channels else "None"
@@ -139,8 +139,8 @@ def check_context(context: object, context_channels: int, rows: int, levels: int
             f"context: expected {rows} rows, one for each sample, got {len(context)}."
         )
     width = 0 if context.vector is None else context.vector.shape[-1]
-    if context.maps and len(context.maps) != levels:
-        raise AttnFlowError(f"context: expected maps of {levels} levels, got {len(context.maps)}.")
+    if context.maps and len(context.maps) != num_maps:
+        raise AttnFlowError(f"context: expected {num_maps} feature maps, got {len(context.maps)}.")
     widths = {width + features.shape[1] for features in context.maps} or {width}
     if widths != {context_channels}:
         raise AttnFlowError(

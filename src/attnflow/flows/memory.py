@@ -1,4 +1,4 @@
-"""How the transforms of a level are run in training: what is kept for their gradients.
+"""How transforms are run in training, one after the other: what is kept for their gradients.
 
 The activations of a flow's coupling nets, not its parameters, fill the memory of a device, and
 they grow with the number of steps. They need not be kept: they can be computed again from each
@@ -21,34 +21,38 @@ from torch.utils.checkpoint import checkpoint, get_device_states, set_device_sta
 from attnflow.context import Context
 from attnflow.transforms.base import Composition, Transform, zero_log_det
 
-__all__ = ["MEMORY", "Run", "parts"]
+__all__ = ["MEMORY", "Run", "pieces"]
 
-# (transforms, x, context) -> (z, log_det)
-Run = Callable[[Composition, Tensor, Context | None], tuple[Tensor, Tensor]]
+# (transforms in forward order, x, context) -> (z, log_det)
+Run = Callable[[Sequence[Transform], Tensor, Context | None], tuple[Tensor, Tensor]]
 
 
 def ordinary(
-    transforms: Composition, x: Tensor, context: Context | None = None
+    transforms: Sequence[Transform], x: Tensor, context: Context | None = None
 ) -> tuple[Tensor, Tensor]:
     """All activations are kept: fastest, and memory grows with every layer."""
-    return transforms(x, context)
+    total = zero_log_det(x)
+    for transform in transforms:
+        x, log_det = transform(x, context)
+        total = total + log_det
+    return x, total
 
 
 def checkpointed(
-    transforms: Composition, x: Tensor, context: Context | None = None
+    transforms: Sequence[Transform], x: Tensor, context: Context | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The input of every step is kept; a step's activations are computed again in backward."""
+    """The input of each transform is kept; its activations are computed again in backward."""
     total = zero_log_det(x)
-    for transform in transforms.children():
+    for transform in transforms:
         x, log_det = checkpoint(transform, x, context, use_reentrant=False)
         total = total + log_det
     return x, total
 
 
 def reversible(
-    transforms: Composition, x: Tensor, context: Context | None = None
+    transforms: Sequence[Transform], x: Tensor, context: Context | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The output of the last step alone is kept: memory does not grow with the number of steps.
+    """The last output alone is kept: memory does not grow with the number of transforms.
 
     Backward goes from the output to the input: the inverse of each transform gives its input
     again, and its forward the activations that its own gradients need. Dropout and the like draw
@@ -56,10 +60,10 @@ def reversible(
     inverses alone; they cannot be differentiated again.
     """
     if not torch.is_grad_enabled():
-        return transforms(x, context)
+        return ordinary(transforms, x, context)
     vector, maps = (None, ()) if context is None else (context.vector, context.maps)
     # Parameters are arguments too, so that their gradients arrive where DDP waits for them.
-    return _Reversible.apply(transforms, x, vector, len(maps), *maps, *trained(transforms))
+    return _Reversible.apply(transforms, x, vector, len(maps), *maps, *trained(*transforms))
 
 
 MEMORY: dict[str, Run] = {
@@ -69,7 +73,7 @@ MEMORY: dict[str, Run] = {
 }
 
 
-def parts(transforms: Composition, memory: str) -> list[Transform]:
+def pieces(transforms: Composition, memory: str) -> list[Transform]:
     """What is run as one piece: each transform alone where it is reversed alone, else steps."""
     return list(innermost(transforms) if memory == "reversible" else transforms.children())
 
@@ -80,7 +84,7 @@ class _Reversible(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        transforms: Composition,
+        transforms: Sequence[Transform],
         x: Tensor,
         vector: Tensor | None,
         num_maps: int,
@@ -92,7 +96,7 @@ class _Reversible(torch.autograd.Function):
         ctx.draws = []
         total = zero_log_det(x)
         with ctx.autocast():
-            for transform in innermost(transforms):
+            for transform in transforms:
                 before = Draws(x)
                 x, log_det = transform(x, context)
                 # Most transforms draw nothing, and a state takes 5 KB.
@@ -108,9 +112,9 @@ class _Reversible(torch.autograd.Function):
         vector, *maps = (leaf(condition) for condition in (vector, *maps))
         context = as_context(vector, tuple(maps))
         conditions = [c for c in (vector, *maps) if c is not None and c.requires_grad]
-        parameters = trained(ctx.transforms)
+        parameters = trained(*ctx.transforms)
         total: dict[Tensor, Tensor | None] = dict.fromkeys([*conditions, *parameters])
-        steps = list(zip(innermost(ctx.transforms), ctx.draws, strict=True))
+        steps = list(zip(ctx.transforms, ctx.draws, strict=True))
         for transform, draws in reversed(steps):
             again = draws.again if draws else nullcontext
             with torch.no_grad(), ctx.autocast(), again():
@@ -162,9 +166,9 @@ def innermost(transforms: Composition) -> Iterator[Transform]:
             yield transform
 
 
-def trained(module: nn.Module) -> list[Tensor]:
-    """The parameters that get gradients."""
-    return [p for p in module.parameters() if p.requires_grad]
+def trained(*modules: nn.Module) -> list[Tensor]:
+    """The parameters that get gradients, each once."""
+    return [p for p in nn.ModuleList(modules).parameters() if p.requires_grad]
 
 
 def as_context(vector: Tensor | None, maps: tuple[Tensor, ...]) -> Context | None:

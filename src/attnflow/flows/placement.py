@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from attnflow.errors import AttnFlowError, check_choice
 
-__all__ = ["POSITIONS", "STEP_POSITIONS", "Placement", "several"]
+__all__ = ["POSITIONS", "STEP_POSITIONS", "Placement", "as_placements", "several"]
 
 STEP_POSITIONS = ("before_actnorm", "after_actnorm", "after_conv1x1", "after_coupling")
 POSITIONS = (*STEP_POSITIONS, "level_end")
@@ -19,8 +19,8 @@ class Placement:
     """The positions, levels and steps at which a flow holds an attention.
 
     Attributes:
-        positions: one of :data:`POSITIONS` or several; the four step positions are named by
-            what they stand before or after, ``level_end`` comes after a level's last step.
+        positions: one of the flow's ``POSITIONS`` or several; Glow's four step positions are named
+            by what they stand before or after, ``level_end`` comes after a level's last step.
         levels: ``all``, or the levels' numbers, from 0.
         steps: ``all``, ``first``, ``last`` or ``every N`` (the last of each N steps);
             ``level_end`` does not look at it.
@@ -32,13 +32,11 @@ class Placement:
 
     def __post_init__(self) -> None:
         names = [self.positions] if isinstance(self.positions, str) else self.positions
-        if not isinstance(names, Sequence):
+        if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
             raise AttnFlowError(
-                f"placement positions: expected one of {', '.join(POSITIONS)} or a list of these, "
-                f"got {self.positions!r}."
+                "placement positions: expected the name of a position or a list of names, got "
+                f"{self.positions!r}."
             )
-        for name in names:
-            check_choice("placement position", name, POSITIONS)
         object.__setattr__(self, "positions", tuple(names))
         if self.levels != "all":
             listed = isinstance(self.levels, Sequence) and not isinstance(self.levels, str)
@@ -58,8 +56,10 @@ class Placement:
         match = re.fullmatch(r"every[ _](\d+)", str(self.steps))
         return int(match[1]) if match else 0
 
-    def check_levels(self, num_levels: int) -> None:
-        """Raise :class:`AttnFlowError` where a level is named that the flow does not have."""
+    def check(self, positions: Sequence[str], num_levels: int) -> None:
+        """Raise :class:`AttnFlowError` for a position or a level that the flow does not have."""
+        for name in self.positions:
+            check_choice("placement position", name, positions)
         if self.levels != "all" and not set(self.levels) <= set(range(num_levels)):
             raise AttnFlowError(
                 f"placement levels are {list(self.levels)}, but the flow has {num_levels} "
@@ -82,3 +82,29 @@ class Placement:
 def several(placements: Sequence[Placement]) -> tuple[Placement, ...]:
     """A flow with attention wherever any of ``placements`` puts one (for configs)."""
     return tuple(placements)
+
+
+def as_placements(
+    placement: str | Placement | Sequence[str | Placement],
+    positions: Sequence[str],
+    num_levels: int,
+) -> tuple[Placement, ...]:
+    """The placements of a flow's argument.
+
+    Args:
+        placement: one or several.
+        positions, num_levels: of the flow.
+
+    Raises:
+        AttnFlowError: what is no placement, or names what the flow does not have.
+    """
+    listed = [placement] if isinstance(placement, str | Placement) else placement
+    if not isinstance(listed, Sequence):
+        raise AttnFlowError(
+            "placement: expected a Placement, the name of a position, or a list of these, got "
+            f"{placement!r}."
+        )
+    placements = tuple(each if isinstance(each, Placement) else Placement(each) for each in listed)
+    for each in placements:
+        each.check(positions, num_levels)
+    return placements

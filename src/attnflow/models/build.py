@@ -11,7 +11,7 @@ from torch import nn
 
 from attnflow.data.base import ImageDataModule
 from attnflow.errors import AttnFlowError
-from attnflow.flows.glow import Flow
+from attnflow.flows.base import Flow
 from attnflow.models.conditioning import Conditioning
 from attnflow.models.dequantization import Dequantizer
 from attnflow.models.image_model import ImageModel

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.flows.glow import Flow
+from attnflow.flows.base import Flow
 from attnflow.models.bits import bits_per_dim, num_dimensions
 
 __all__ = ["Batch", "ImageModel"]

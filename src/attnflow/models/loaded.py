@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from attnflow.context import Context
 from attnflow.errors import AttnFlowError
-from attnflow.flows.glow import Flow
+from attnflow.flows.base import Flow
 from attnflow.flows.inputs import (
     as_labels,
     check_count,

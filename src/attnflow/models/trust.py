@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from attnflow.data.base import ImageDataModule
 from attnflow.errors import AttnFlowError
-from attnflow.flows.glow import Flow
+from attnflow.flows.base import Flow
 from attnflow.flows.placement import Placement, several
 from attnflow.models.build import MODEL_GROUPS
 from attnflow.models.conditioning import Conditioning
