@@ -1,0 +1,261 @@
+"""Same values, gradients and log-dets as another revision: proof that a rebuild changed none.
+
+    git worktree add /tmp/before b303d23
+    python benchmarks/parity.py --reference /tmp/before
+
+Each tree builds the same models from its own conf/ by its own code, in a process of its own: every
+option of the groups that make a model, and three recipes. Parameters get numbers that depend on
+their order and size alone, so that new names change nothing. Compared are bits/dim, log_prob,
+latents, decoded images, and the gradients of the images and of every parameter, in float32 and in
+float64. Exits with 1 where one of them differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+ROOT = Path(__file__).parents[1]
+# The largest difference, relative to the largest number of the same tensor.
+LIMITS = {torch.float32: 1e-6, torch.float64: 1e-10}
+# Gradients that are zero but for rounding count relative to this share of the largest one.
+FLOOR = 1e-3
+GROUPS = "model attention placement coupling coupling_net prior dequantization conditioning".split()
+# Where each revision keeps what is needed here, the newest first.
+BUILDERS = ("attnflow.models.build", "attnflow.assembly")
+SPECS = ("attnflow.spec", "attnflow.data.base")
+# What older revisions spell otherwise.
+OLD_SPELLINGS = {
+    "experiment=digits attention=imap": "experiment=digits_imap",
+    "experiment=photos attention=itrans": "experiment=photos_itrans",
+    "experiment=cifar10_mixlogcdf96 attention=imap": "experiment=cifar10_mixlogcdf96_imap",
+    "position_embedding=none": "position_embedding=false",
+}
+
+GREY, COLOUR = (1, 8, 8), (3, 8, 8)
+SMALL = "coupling=affine coupling_net=convnet coupling_net.hidden_channels=8 prior=gaussian"
+SHALLOW = f"{SMALL} model.levels=1 model.steps=2"
+EVERYWHERE = "conditioning.conditions=[actnorm,conv1x1,coupling,attention,prior]"
+NARROW = "coupling_net.hidden_channels=8 coupling_net.num_blocks=1 coupling.num_components=3"
+
+# Name -> (the images' shape, overrides of conf/train.yaml).
+Cases = dict[str, tuple[tuple[int, int, int], str]]
+
+
+def cases() -> Cases:
+    """Every option of the groups that make a model, and three recipes at a reduced width."""
+    found: Cases = {
+        "recipe digits, imap": (GREY, "experiment=digits attention=imap"),
+        "recipe photos, itrans": (COLOUR, "experiment=photos attention=itrans model.steps=2"),
+        "recipe cifar10 mixture": (
+            COLOUR,
+            f"experiment=cifar10_mixlogcdf96 attention=imap model.steps=1 {NARROW}",
+        ),
+    }
+    attentions = (
+        "imap, imap_global, imap attention.mask=coarse, imap attention.mask=channel, "
+        "imap attention.mask=spatial, imap attention.kernel_size=3, "
+        "itrans, itrans_causal, itrans_linear, itrans_reading, "
+        "itrans attention.signed=false, itrans attention.mask=spatial, "
+        "itrans attention.patch_size=2 attention.num_heads=2, "
+        "itrans attention.key_channels=3 attention.num_heads=2, "
+        "itrans attention.position_embedding=none, itrans attention.position_embedding=absolute, "
+        "itrans attention.position_embedding=relative, "
+        "itrans_causal attention.mask=channel, itrans_causal attention.position_embedding=none, "
+        "itrans_causal attention.patch_size=2 attention.num_heads=3, "
+        "itrans_linear attention.rank=3 attention.num_heads=2, "
+        "itrans_linear attention.patch_size=2, "
+        "itrans_linear attention.position_embedding=none, "
+        "itrans_reading attention.mask=checkerboard"
+    )
+    for attention in attentions.split(", "):
+        found[f"attention {attention}"] = (COLOUR, f"{SHALLOW} attention={attention}")
+        found[f"attention {attention}, conditioned"] = (
+            GREY,
+            f"{SHALLOW} attention={attention} conditioning=image conditioning.levels=1",
+        )
+    options = (
+        "coupling=affine, coupling=additive, coupling=mixlogcdf, "
+        "coupling=mixlogcdf coupling.num_components=1, "
+        "coupling=mixlogcdf coupling_net=gated_resnet coupling_net.hidden_channels=8, "
+        "coupling_net=gated_resnet coupling_net.hidden_channels=8 coupling_net.attention_heads=2, "
+        "coupling_net=gated_resnet coupling_net.hidden_channels=8 coupling_net.weight_norm=true, "
+        "prior=gaussian, prior=split_gaussian, prior=mar, "
+        "dequantization=uniform, dequantization=variational, "
+        "conditioning=class, conditioning=image, "
+        f"conditioning=class {EVERYWHERE} prior=split_gaussian, "
+        f"conditioning=image {EVERYWHERE} prior=mar, "
+        "placement=after_actnorm, placement=after_conv1x1, placement=after_coupling, "
+        "placement=before_actnorm, placement=level_end, placement=none, placement=several, "
+        "model.conv1x1.start=rotation, model.memory=checkpoint, model.memory=reversible"
+    )
+    for option in options.split(", "):
+        overrides = f"{SMALL} model.steps=2 attention=imap {option}"
+        found[option] = (COLOUR, overrides)
+    return found
+
+
+def model_config(tree: Path, overrides: str) -> DictConfig:
+    """The composed config of a tree, in the spelling that it knows."""
+    if not (tree / "conf" / "experiment" / "digits.yaml").exists():
+        for new, old in OLD_SPELLINGS.items():
+            overrides = overrides.replace(new, old)
+    names = [each.partition("=")[0] for each in overrides.split()]
+    last = {name: each for name, each in zip(names, overrides.split(), strict=True)}
+    with initialize_config_dir(str(tree / "conf"), version_base="1.3"):
+        config = compose("train", list(last.values()))
+    return OmegaConf.create(OmegaConf.to_container(OmegaConf.masked_copy(config, GROUPS)))
+
+
+def first_of(modules: tuple[str, ...], name: str):
+    """``name`` from the first of the modules that there is."""
+    for module in modules:
+        try:
+            return getattr(import_module(module), name)
+        except ModuleNotFoundError:
+            continue
+    raise ModuleNotFoundError(f"{name}: expected it in {', '.join(modules)}.")
+
+
+def fill(model: nn.Module) -> None:
+    """Numbers for all parameters and saved buffers, by their order and size alone."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            scale = min(0.3, 3 * parameter.numel() ** -0.5)
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_(scale * noise)
+        saved = model.state_dict(keep_vars=True)
+        for buffer in (value for value in saved.values() if not isinstance(value, nn.Parameter)):
+            if buffer.dtype == torch.int64:
+                buffer.copy_(torch.randperm(len(buffer), generator=generator))
+            elif buffer.is_floating_point():
+                signs = torch.randint(2, buffer.shape, generator=generator)
+                buffer.copy_(2 * signs - 1)
+
+
+def outcome(model: nn.Module, shape: tuple[int, int, int], dtype: torch.dtype) -> dict[str, Tensor]:
+    """What a model computes for the same images and noise, and its gradients."""
+    model = model.to(dtype).eval()
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(16, (3, *shape), generator=generator)
+    batch = {"image": images, "label": torch.arange(3), "condition": images.flip(0, 3)}
+    noise = torch.rand(images.shape, generator=generator, dtype=torch.float64).to(dtype)
+    bits = model(batch, noise)
+    gradients = torch.autograd.grad(bits.sum(), list(model.parameters()), allow_unused=True)
+    x = ((images + noise) / 16).to(dtype).requires_grad_()
+    log_prob = model.flow.log_prob(x, model.context(batch))
+    (of_x,) = torch.autograd.grad(log_prob.sum(), x)
+    with torch.no_grad():
+        latents = model.flow.encode(x, model.context(batch))
+        back = model.flow.decode(latents, model.context(batch))
+        drawn = [torch.randn(z.shape, generator=generator, dtype=torch.float64) for z in latents]
+        decoded = model.flow.decode([z.to(dtype) for z in drawn], model.context(batch))
+        model.initialize(batch, noise)
+        initialised = model(batch, noise)
+    found = {"bits/dim": bits, "log_prob": log_prob, "gradient of x": of_x, "round trip": back}
+    found |= {"decoded": decoded, "bits/dim once initialised": initialised}
+    found |= {f"latent {i}": z for i, z in enumerate(latents)}
+    for number, (parameter, gradient) in enumerate(zip(model.parameters(), gradients, strict=True)):
+        known = torch.zeros_like(parameter) if gradient is None else gradient
+        found[f"gradient {number}"] = known.flatten()
+    return {name: value.detach() for name, value in found.items()}
+
+
+def record(tree: Path, only: str, path: Path) -> None:
+    """Save the outcomes of all cases, by name and type."""
+    torch.set_num_threads(1)
+    build_model, make_spec = first_of(BUILDERS, "build_model"), first_of(SPECS, "DataSpec")
+    found = {}
+    for name, (shape, overrides) in cases().items():
+        if only not in name:
+            continue
+        spec = make_spec(shape, 16, num_classes=3, condition_shape=shape, condition_bins=16)
+        model = build_model(model_config(tree, overrides), spec)
+        found[name, "names"] = [each for each, _ in model.named_parameters()]
+        for dtype in LIMITS:
+            fill(model)
+            found[name, dtype] = outcome(model, shape, dtype)
+    torch.save(found, path)
+
+
+def compare(ours: dict[str, Tensor], reference: dict[str, Tensor]) -> tuple[str, float, float]:
+    """Where the largest relative difference is, and the absolute and the relative one there."""
+    if ours.keys() != reference.keys():
+        return "other numbers of latents or parameters", torch.inf, torch.inf
+    gradients = [value for name, value in reference.items() if name.startswith("gradient ")]
+    floor = FLOOR * max(float(each.abs().max()) for each in gradients)
+    worst = ("", 0.0, 0.0)
+    for name, expected in reference.items():
+        if ours[name].shape != expected.shape:
+            return f"shape of {name}", torch.inf, torch.inf
+        difference = float((ours[name] - expected).abs().max())
+        least = floor if name.startswith("gradient ") else 0.0
+        relative = difference / max(float(expected.abs().max()), least, 1e-30)
+        if not relative <= worst[2]:
+            worst = (name, difference, relative)
+    return worst
+
+
+def table(reference: dict, ours: dict) -> tuple[Table, bool]:
+    """One row a case, and whether all of them agree."""
+    shown = Table("model", "type", "largest difference", "absolute", "relative", title="Parity")
+    agree = True
+    for (name, dtype), expected in reference.items():
+        if dtype == "names":
+            continue
+        where, absolute, relative = compare(ours[name, dtype], expected)
+        passes = relative <= LIMITS[dtype]
+        agree &= passes
+        if where.startswith("gradient ") and where.split()[1].isdigit():
+            where = f"gradient of {ours[name, 'names'][int(where.split()[1])]}"
+        kind = str(dtype).removeprefix("torch.")
+        style = None if passes else "red"
+        shown.add_row(name, kind, where, f"{absolute:.1e}", f"{relative:.1e}", style=style)
+    return shown, agree
+
+
+def recorded(tree: Path, only: str, folder: Path) -> dict:
+    """The outcomes of one tree, by its own code in a process of its own."""
+    path = folder / f"{len(list(folder.iterdir()))}.pt"
+    command = [sys.executable, __file__, "--record", str(path), "--reference", str(tree)]
+    environment = os.environ | {"PYTHONPATH": str(tree / "src")}
+    subprocess.run([*command, "--only", only], check=True, env=environment, cwd=tree)
+    with torch.serialization.safe_globals([torch.float32, torch.float64]):
+        return torch.load(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--reference", type=Path, required=True, help="a checkout of it")
+    parser.add_argument("--only", default="", help="models whose names hold this")
+    parser.add_argument("--record", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.record:
+        record(arguments.reference.resolve(), arguments.only, arguments.record)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        reference, ours = (
+            recorded(tree, arguments.only, Path(folder))
+            for tree in (arguments.reference.resolve(), ROOT)
+        )
+    shown, agree = table(reference, ours)
+    Console(width=150).print(shown)
+    print("all agree" if agree else "some differ")
+    sys.exit(0 if agree else 1)
+
+
+if __name__ == "__main__":
+    main()
