@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["Context", "with_condition"]
+__all__ = ["Context", "required", "with_condition"]
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,12 @@ def with_condition(features: Tensor, context: Context | None, context_channels: 
     """
     if not context_channels:
         return features
-    if context is None:
-        raise AttnFlowError(
-            f"this flow is conditional ({context_channels} context channels), but context is "
-            "None; a Context is needed."
-        )
-    condition = context.as_map(*features.shape[2:]).to(features.dtype)
+    condition = required(context).as_map(*features.shape[2:]).to(features.dtype)
     return torch.cat([features, condition], 1)
+
+
+def required(context: Context | None) -> Context:
+    """The context of a layer that was built for one; raises :class:`AttnFlowError` for None."""
+    if context is None:
+        raise AttnFlowError("context: expected a Context, as this layer is conditional, got None.")
+    return context

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.context import Context
+from attnflow.transforms.maps import bounded
 from attnflow.transforms.priors import MultiScaleAutoregressivePrior
-from attnflow.transforms.priors.gaussian import bounded_log_std
 
 SHAPE = (5, 4, 3)
 
@@ -34,7 +34,7 @@ def reference_log_prob(prior: MultiScaleAutoregressivePrior, x: Tensor, context:
             state = state + F.silu(convolved(prior.encoder, j, x[:, j : j + 1]))
         features = F.silu(convolved(prior.hidden, c, F.silu(state)))
         mean, raw = convolved(prior.head, c, features).unbind(1)
-        normal = torch.distributions.Normal(mean, bounded_log_std(raw).exp())
+        normal = torch.distributions.Normal(mean, bounded(raw, prior.map.largest_log_std).exp())
         total = total + normal.log_prob(x[:, c]).sum((1, 2))
     return total
 

@@ -11,22 +11,22 @@ from exactness import randomise
 from attnflow import AttnFlowError
 from attnflow.nets import ConvNet
 from attnflow.transforms import MixLogCDFCoupling
-from attnflow.transforms.coupling.mixlogcdf import invert_mixture_logit, mixture_logit
+from attnflow.transforms.maps.mixture_cdf import invert_mixture_logit, mixture_logit
 
 
 def mixture(dtype: torch.dtype = torch.float64, components: int = 5) -> list[torch.Tensor]:
-    """Means, log-scales and log-weights of shape (4, 2, K, 3, 3)."""
-    mean, log_scale, logits = torch.randn(3, 4, 2, components, 3, 3, dtype=dtype)
-    return [2 * mean, log_scale, logits.log_softmax(2)]
+    """Means, log-scales and log-weights of shape (K, 4, 2, 3, 3)."""
+    mean, log_scale, logits = torch.randn(3, components, 4, 2, 3, 3, dtype=dtype)
+    return [2 * mean, log_scale, logits.log_softmax(0)]
 
 
 def test_against_the_naive_formula() -> None:
     mean, log_scale, log_weight = mixture()
     x = torch.randn(4, 2, 3, 3, dtype=torch.float64)
     weight = log_weight.exp()
-    sigmoid = torch.sigmoid((x.unsqueeze(2) - mean) / log_scale.exp())
-    cdf = (weight * sigmoid).sum(2)
-    pdf = (weight * sigmoid * (1 - sigmoid) / log_scale.exp()).sum(2)
+    sigmoid = torch.sigmoid((x - mean) / log_scale.exp())
+    cdf = (weight * sigmoid).sum(0)
+    pdf = (weight * sigmoid * (1 - sigmoid) / log_scale.exp()).sum(0)
     value, log_derivative = mixture_logit(x, mean, log_scale, log_weight)
     torch.testing.assert_close(value, torch.logit(cdf), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(log_derivative, (pdf / (cdf * (1 - cdf))).log())
@@ -78,7 +78,7 @@ def test_coupling_stays_finite_at_extreme_parameters() -> None:
 
 def test_components_start_apart() -> None:
     coupling = MixLogCDFCoupling(4, num_components=4)
-    assert len(coupling.start[0, 2:6, 0, 0].unique()) == 4
+    assert len(coupling.start[2:6, 0, 0, 0].unique()) == 4
 
 
 def test_bad_number_of_components_is_named() -> None:

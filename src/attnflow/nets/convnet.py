@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context, with_condition
+from attnflow.errors import check_least
 from attnflow.nets.dropout import SharedDropout
-from attnflow.nets.layers import _check_widths, zero_conv
+from attnflow.nets.layers import check_dropout, zero_conv
 
 __all__ = ["ConvNet"]
 
@@ -15,8 +16,10 @@ __all__ = ["ConvNet"]
 class ConvNet(nn.Sequential):
     """Glow's coupling net: 3x3 convolution, 1x1 convolution, 3x3 convolution from zero.
 
+    Kingma & Dhariwal, Glow (2018), section 4.
+
     Args:
-        in_channels, out_channels: of the features (B, C, H, W).
+        in_channels, out_channels: of the features, (B, C, H, W) before and after.
         hidden_channels: width of the two inner layers.
         dropout: share of the hidden values that training leaves out.
         context_channels: width of the condition, read beside the features; 0 for none.
@@ -30,7 +33,8 @@ class ConvNet(nn.Sequential):
         dropout: float = 0.0,
         context_channels: int = 0,
     ) -> None:
-        _check_widths("ConvNet", dropout, hidden_channels=hidden_channels)
+        check_least("hidden_channels", hidden_channels, 1)
+        check_dropout(dropout)
         super().__init__(
             nn.Conv2d(in_channels + context_channels, hidden_channels, 3, padding=1),
             nn.ReLU(inplace=True),
@@ -42,8 +46,9 @@ class ConvNet(nn.Sequential):
         self.context_channels = context_channels
 
     def forward(self, features: Tensor, context: Context | None = None) -> Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
         features = with_condition(features, context, self.context_channels)
-        # Channels last, the convolutions are matrix products (a tenth faster on a CPU); outside,
-        # a transform's halves are contiguous only with the channels first.
+        # With channels last, the convolutions are matrix products (a tenth faster on a CPU). The
+        # transforms outside keep channels first, so that their halves are contiguous.
         features = features.contiguous(memory_format=torch.channels_last)
         return super().forward(features).contiguous()

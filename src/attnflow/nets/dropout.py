@@ -19,10 +19,10 @@ class SharedDropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of the same shape as x: (B, ...)."""
+        """Map (B, ...) to the same shape."""
         ranks = world_size()
         if ranks == 1 or not self.training:
             return super().forward(x)
-        # In x's memory format, which is the order that random numbers come in.
+        # The mask has x's memory format, which is the order that random numbers come in.
         mask = super().forward(torch.cat([torch.ones_like(x)] * ranks))
         return x * mask[rank() :: ranks]

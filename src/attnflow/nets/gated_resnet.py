@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.context import Context, with_condition
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, check_least
 from attnflow.nets.dropout import SharedDropout
-from attnflow.nets.layers import _check_widths, zero_conv
+from attnflow.nets.layers import check_dropout, zero_conv
 
 __all__ = ["GatedResNet"]
 
@@ -21,7 +21,7 @@ class GatedResNet(nn.Module):
     positions. The last convolution starts at zero.
 
     Args:
-        in_channels, out_channels: of the features (B, C, H, W).
+        in_channels, out_channels: of the features, (B, C, H, W) before and after.
         hidden_channels: width of the residual stream.
         num_blocks: how many blocks.
         dropout: share of a block's hidden values that training leaves out.
@@ -42,12 +42,13 @@ class GatedResNet(nn.Module):
         context_channels: int = 0,
     ) -> None:
         super().__init__()
-        widths = {"hidden_channels": hidden_channels, "num_blocks": num_blocks}
-        _check_widths("GatedResNet", dropout, **widths)
+        check_least("hidden_channels", hidden_channels, 1)
+        check_least("num_blocks", num_blocks, 1)
+        check_dropout(dropout)
         if attention_heads and hidden_channels % attention_heads:
             raise AttnFlowError(
-                f"GatedResNet's attention_heads is {attention_heads}; a divisor of "
-                f"hidden_channels ({hidden_channels}) is accepted."
+                f"attention_heads: expected a divisor of hidden_channels ({hidden_channels}), or "
+                f"0, got {attention_heads}."
             )
         self.context_channels = context_channels
         blocks: list[nn.Module] = []
@@ -63,6 +64,7 @@ class GatedResNet(nn.Module):
         )
 
     def forward(self, features: Tensor, context: Context | None = None) -> Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
         return self.layers(with_condition(features, context, self.context_channels))
 
 

@@ -1,26 +1,42 @@
-"""What several nets are made of."""
+"""Layers that several nets and transforms are made of."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from torch import nn
 
-from attnflow.errors import AttnFlowError, check_least
+from attnflow.errors import AttnFlowError
+
+__all__ = ["check_dropout", "zero_conv", "zero_linear"]
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def zero_conv(in_channels: int, out_channels: int, kernel_size: int, groups: int = 1) -> nn.Conv2d:
-    """A convolution that gives zeros until it is trained, so that a coupling starts simple."""
+    """A convolution that gives zeros until it is trained, so that a coupling starts simple.
+
+    Args:
+        in_channels, out_channels, groups: as of :class:`torch.nn.Conv2d`.
+        kernel_size: odd; the padding keeps the sides.
+    """
     padding = kernel_size // 2
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, groups=groups)
-    nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)
-    return conv
+    return _zeroed(conv)
 
 
-def _check_widths(net: str, dropout: float, **widths: int) -> None:
-    """Raise :class:`AttnFlowError` for a net without width, or one that drops out everything."""
-    for name, value in widths.items():
-        check_least(f"{net}'s {name}", value, 1)
+def zero_linear(in_features: int, out_features: int) -> nn.Linear:
+    """A linear layer that gives zeros until it is trained."""
+    return _zeroed(nn.Linear(in_features, out_features))
+
+
+def check_dropout(dropout: float) -> None:
+    """Raise :class:`AttnFlowError` for what is no share of hidden values, or is all of them."""
     if not 0 <= dropout < 1:
-        raise AttnFlowError(
-            f"{net}'s dropout is {dropout}; a share of 0 or more and below 1 is accepted."
-        )
+        raise AttnFlowError(f"dropout: expected a share from 0 to below 1, got {dropout}.")
+
+
+def _zeroed(layer: Layer) -> Layer:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer

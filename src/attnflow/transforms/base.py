@@ -8,13 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError
 
 __all__ = [
     "Composition",
     "Transform",
     "full_precision",
-    "halves",
     "log_det_dtype",
     "sum_per_sample",
     "zero_log_det",
@@ -108,13 +106,3 @@ def zero_log_det(x: Tensor) -> Tensor:
 def sum_per_sample(values: Tensor) -> Tensor:
     """Sum of all but the batch dimension, in float32 or wider: shape (B,)."""
     return values.flatten(1).sum(1, dtype=log_det_dtype(values))
-
-
-def halves(num_channels: int, owner: str) -> int:
-    """Half of ``num_channels``; raises :class:`AttnFlowError` where it is odd."""
-    if num_channels < 2 or num_channels % 2:
-        raise AttnFlowError(
-            f"{owner} splits the channels in two halves, but num_channels is {num_channels}; "
-            "an even number of 2 or more is accepted."
-        )
-    return num_channels // 2

@@ -1,41 +1,46 @@
-"""Gaussian priors, as affine maps to the standard normal base."""
+"""Gaussian priors, whose map takes latents to the standard normal base."""
 
 from __future__ import annotations
+
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 
-from attnflow.context import Context, with_condition
+from attnflow.context import Context, required, with_condition
 from attnflow.errors import check_least
-from attnflow.nets.layers import zero_conv
+from attnflow.nets.layers import zero_conv, zero_linear
 from attnflow.transforms.base import Transform, sum_per_sample
+from attnflow.transforms.maps import GaussianMap, parameters_first
 
 __all__ = ["GaussianPrior", "SplitGaussianPrior"]
 
-LARGEST_LOG_STD = 3.0
 
+class MappedPrior(Transform):
+    """``z = (x - mean) exp(-log_std)``, by :class:`GaussianMap`.
 
-class _GaussianPrior(Transform):
-    """``z = (x - mean) exp(-log_std)``; mean and log_std come from :meth:`_raw`."""
+    Subclasses define :meth:`features`, from which mean and log_std are read.
+    """
+
+    map = GaussianMap()
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
-        mean, log_std = self._mean_and_log_std(x, context)
-        return (x - mean) * (-log_std).exp(), -sum_per_sample(log_std.expand_as(x))
+        z, log_derivative = self.map.forward(x, self._map_parameters(x, context))
+        return z, sum_per_sample(log_derivative)
 
     def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
-        mean, log_std = self._mean_and_log_std(z, context)
-        return mean + z * log_std.exp()
+        return self.map.inverse(z, self._map_parameters(z, context))
 
-    def _raw(self, x: Tensor, context: Context | None) -> Tensor:
-        """Mean and unbounded log_std, (1 or B, 2 C, ...); x is read for its shape alone."""
-        raise NotImplementedError
+    @abstractmethod
+    def features(self, x: Tensor, context: Context | None) -> Tensor:
+        """The map's parameters, (1 or B, 2 C, ...); x is read for its shape alone."""
 
-    def _mean_and_log_std(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor]:
-        mean, raw = self._raw(x, context).to(x.dtype).chunk(2, 1)
-        return mean, bounded_log_std(raw)
+    def _map_parameters(self, x: Tensor, context: Context | None) -> Tensor:
+        features = self.features(x, context).to(x.dtype)
+        return parameters_first(features, self.map.num_parameters, dim=1)
 
 
-class GaussianPrior(_GaussianPrior):
+class GaussianPrior(MappedPrior):
     """A Gaussian with a learned mean and scale for each channel, the same at all positions.
 
     It does not read the kept half. With a condition, mean and scale depend on it.
@@ -51,20 +56,18 @@ class GaussianPrior(_GaussianPrior):
     ) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(1, 2 * num_channels, 1, 1))
-        self.conditioner = None
+        self.conditioner: nn.Linear | None = None
         if context_channels:
-            self.conditioner = nn.Linear(context_channels, 2 * num_channels)
-            nn.init.zeros_(self.conditioner.weight)
-            nn.init.zeros_(self.conditioner.bias)
+            self.conditioner = zero_linear(context_channels, 2 * num_channels)
 
-    def _raw(self, x: Tensor, context: Context | None) -> Tensor:
+    def features(self, x: Tensor, context: Context | None) -> Tensor:
         if self.conditioner is None:
             return self.bias
-        condition = context.as_vector()[:, : self.conditioner.in_features]
+        condition = required(context).as_vector()[:, : self.conditioner.in_features]
         return self.bias + self.conditioner(condition)[..., None, None]
 
 
-class SplitGaussianPrior(_GaussianPrior):
+class SplitGaussianPrior(MappedPrior):
     """A Gaussian whose mean and scale at every position a network reads in the kept half.
 
     Kingma & Dhariwal, Glow (2018), section 3.4. At the last level, where nothing is kept and
@@ -85,10 +88,10 @@ class SplitGaussianPrior(_GaussianPrior):
         hidden_channels: int = 64,
     ) -> None:
         super().__init__()
-        check_least("prior.hidden_channels", hidden_channels, 1)
+        check_least("hidden_channels", hidden_channels, 1)
         self.read_channels = kept_channels + context_channels
         self.bias = nn.Parameter(torch.zeros(1, 2 * num_channels, 1, 1))
-        self.net = None
+        self.net: nn.Module | None = None
         if self.read_channels:
             self.net = nn.Sequential(
                 nn.Conv2d(self.read_channels, hidden_channels, 3, padding=1),
@@ -96,13 +99,8 @@ class SplitGaussianPrior(_GaussianPrior):
                 zero_conv(hidden_channels, 2 * num_channels, 3),
             )
 
-    def _raw(self, x: Tensor, context: Context | None) -> Tensor:
+    def features(self, x: Tensor, context: Context | None) -> Tensor:
         if self.net is None:
             return self.bias
         nothing = x.new_zeros(len(x), 0, *x.shape[2:])
         return self.bias + self.net(with_condition(nothing, context, self.read_channels))
-
-
-def bounded_log_std(raw: Tensor) -> Tensor:
-    """``raw``, bent smoothly so that its absolute value stays below LARGEST_LOG_STD."""
-    return LARGEST_LOG_STD * torch.tanh(raw / LARGEST_LOG_STD)

@@ -10,7 +10,7 @@ from attnflow.context import Context, with_condition
 from attnflow.errors import check_least
 from attnflow.nets.layers import zero_conv
 from attnflow.transforms.base import Transform, sum_per_sample
-from attnflow.transforms.priors.gaussian import bounded_log_std
+from attnflow.transforms.maps import GaussianMap
 
 __all__ = ["MultiScaleAutoregressivePrior"]
 
@@ -31,6 +31,8 @@ class MultiScaleAutoregressivePrior(Transform):
         hidden_channels: width of the running sum and of each channel's network.
     """
 
+    map = GaussianMap()
+
     def __init__(
         self,
         num_channels: int,
@@ -39,13 +41,13 @@ class MultiScaleAutoregressivePrior(Transform):
         hidden_channels: int = 32,
     ) -> None:
         super().__init__()
-        check_least("prior.hidden_channels", hidden_channels, 1)
+        check_least("hidden_channels", hidden_channels, 1)
         self.num_channels = num_channels
         self.read_channels = kept_channels + context_channels
         width = num_channels * hidden_channels
         self.encoder = nn.Conv2d(num_channels, width, 3, padding=1, groups=num_channels)
         self.start = nn.Parameter(torch.zeros(1, hidden_channels, 1, 1))
-        self.condition = None
+        self.condition: nn.Conv2d | None = None
         if self.read_channels:
             self.condition = nn.Conv2d(self.read_channels, hidden_channels, 3, padding=1)
         self.hidden = nn.Conv2d(width, width, 1, groups=num_channels)
@@ -56,17 +58,16 @@ class MultiScaleAutoregressivePrior(Transform):
         first = self._first_state(x, context).unsqueeze(1)
         states = torch.cat([first, encoded[:, :-1]], 1).cumsum(1)
         features = F.silu(self.hidden(F.silu(states.flatten(1, 2))))
-        mean, raw = self.head(features).unflatten(1, (-1, 2)).to(x.dtype).unbind(2)
-        log_std = bounded_log_std(raw)
-        return (x - mean) * (-log_std).exp(), -sum_per_sample(log_std)
+        z, log_derivative = self.map.forward(x, _parameters(self.head(features).to(x.dtype)))
+        return z, sum_per_sample(log_derivative)
 
     def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
         state = self._first_state(z, context)
         channels = []
         for c in range(self.num_channels):
             features = F.silu(self._of_channel(self.hidden, c, F.silu(state)))
-            mean, raw = self._of_channel(self.head, c, features).to(z.dtype).chunk(2, 1)
-            x = mean + z[:, c : c + 1] * bounded_log_std(raw).exp()
+            parameters = _parameters(self._of_channel(self.head, c, features).to(z.dtype))
+            x = self.map.inverse(z[:, c : c + 1], parameters)
             state = state + F.silu(self._of_channel(self.encoder, c, x))
             channels.append(x)
         return torch.cat(channels, 1)
@@ -89,3 +90,8 @@ class MultiScaleAutoregressivePrior(Transform):
 
     def extra_repr(self) -> str:
         return f"{self.num_channels}"
+
+
+def _parameters(features: Tensor) -> Tensor:
+    """The map's parameters, (2, B, C, H, W), of a head whose channels (B, 2 C, H, W) are apart."""
+    return features.unflatten(1, (-1, 2)).movedim(2, 0)
