@@ -104,7 +104,7 @@ from refusals import refused
         (["attention._target_=attnflow.transforms.IMap.x"], "but IMap has no 'x'"),
         (["attention._target_=attnflow.version.__version__"], "a class or a function, got str"),
         (["attention._target_=3"], "attention._target_: expected the full name of a class, got 3"),
-        (["+data.augment=[{_target_:nowhere.Flip}]"], "data.augment.0._target_ is 'nowhere.Flip'"),
+        (["data.augment=[{_target_:nowhere.Flip}]"], "data.augment.0._target_ is 'nowhere.Flip'"),
         # What is no part of a model, or of data.
         (
             ["~attention", "+attention={_target_:torch.nn.Identity,_partial_:true}"],
