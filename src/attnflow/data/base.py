@@ -13,6 +13,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from typing_extensions import TypedDict
 
 from attnflow.data.augmentation import Augmented, check_augment
 from attnflow.data.order import EpochSampler, LazyLoader, NumberedEpochSampler
@@ -21,10 +22,19 @@ from attnflow.spec import DataSpec
 from attnflow.utils.arguments import check_types
 from attnflow.utils.signals import ENDING
 
-__all__ = ["SPLITS", "DataSpec", "ImageDataModule"]
+__all__ = ["SPLITS", "DataSpec", "ImageDataModule", "LoaderOptions"]
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
+
+
+class LoaderOptions(TypedDict, total=False):
+    """What every data set is read with: the arguments of :class:`ImageDataModule`."""
+
+    global_batch_size: int
+    num_workers: int
+    seed: int
+    augment: Sequence[Callable]
 
 
 class ImageDataModule(LightningDataModule):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
+from typing_extensions import Unpack
 
-from attnflow.data.base import ImageDataModule
+from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.decoding import decode, fit
 from attnflow.data.finding import data_folder
@@ -41,7 +42,7 @@ class CityscapesDataModule(ImageDataModule):
         num_bits: bits of a grey value of the image, 1 to 8.
         in_memory: decode once and keep all; False decodes at every read, and so meets a damaged
             file only there.
-        global_batch_size, num_workers, seed, augment: as for every data module.
+        loader: as for every data module, :class:`~attnflow.data.base.ImageDataModule`.
     """
 
     def __init__(
@@ -52,12 +53,9 @@ class CityscapesDataModule(ImageDataModule):
         size: Sequence[int] = (128, 256),
         num_bits: int = 8,
         in_memory: bool = False,
-        global_batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
-        augment: Sequence[Callable] = (),
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(global_batch_size, num_workers, seed, augment)
+        super().__init__(**loader)
         check_choice("data.direction", direction, ("label2photo", "photo2label"))
         check_choice("data.labels", labels, ("one_hot", "color"))
         if direction == "photo2label" and labels == "one_hot":

@@ -11,14 +11,15 @@ from unicodedata import normalize
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import Unpack
 
 from attnflow.data.finding import Found, entries, is_hidden, shown
-from attnflow.data.image_files import ImageFilesDataModule
+from attnflow.data.image_files import ImageFileOptions, ImageFilesDataModule
 from attnflow.data.splits import Splits
 from attnflow.errors import AttnFlowError
 from attnflow.spec import DataSpec
 
-__all__ = ["ClassFolderDataModule", "ImageFolderDataModule"]
+__all__ = ["ClassFolderDataModule", "FolderOptions", "ImageFolderDataModule"]
 
 
 class ImageFolderDataModule(ImageFilesDataModule):
@@ -33,7 +34,10 @@ class ImageFolderDataModule(ImageFilesDataModule):
     """
 
     def __init__(
-        self, data_dir: str, splits: Mapping[str, str] | None = None, **options: object
+        self,
+        data_dir: str,
+        splits: Mapping[str, str] | None = None,
+        **options: Unpack[ImageFileOptions],
     ) -> None:
         super().__init__(data_dir, **options)
         if splits is not None and not isinstance(splits, Mapping):
@@ -55,6 +59,12 @@ class ImageFolderDataModule(ImageFilesDataModule):
         return self.splits.found(split)
 
 
+class FolderOptions(ImageFileOptions, total=False):
+    """What data sets of folders are read with: arguments of :class:`ImageFolderDataModule`."""
+
+    splits: Mapping[str, str] | None
+
+
 class ClassFolderDataModule(ImageFolderDataModule):
     """A folder for each class; the classes are numbered in the order of their names.
 
@@ -73,7 +83,7 @@ class ClassFolderDataModule(ImageFolderDataModule):
         data_dir: str,
         num_classes: int | None = None,
         classes: Sequence[str] | None = None,
-        **options: object,
+        **options: Unpack[FolderOptions],
     ) -> None:
         super().__init__(data_dir, **options)
         self.num_classes = num_classes

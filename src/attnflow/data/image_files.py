@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import Unpack
 
-from attnflow.data.base import ImageDataModule
+from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.decoding import CorruptImage, decode, fit, size_of
 from attnflow.data.finding import Found, data_folder, shown
@@ -20,10 +20,22 @@ from attnflow.errors import AttnFlowError, check_choice
 from attnflow.spec import DataSpec
 from attnflow.utils.arguments import check_types
 
-__all__ = ["ImageFilesDataModule"]
+__all__ = ["ImageFileOptions", "ImageFilesDataModule"]
 
 # How many times the pixels that are kept an image may have, once it is scaled: they need memory.
 MOST_LEFT_OUT = 1000
+
+
+class ImageFileOptions(LoaderOptions, total=False):
+    """What data sets of image files are read with: arguments of :class:`ImageFilesDataModule`."""
+
+    size: int | None
+    channels: int
+    num_bits: int
+    convert: bool
+    background: str | int
+    in_memory: bool
+    skip_corrupt: bool
 
 
 class ImageFilesDataModule(ImageDataModule):
@@ -40,7 +52,7 @@ class ImageFilesDataModule(ImageDataModule):
         in_memory: decode once and keep all; False decodes at every read, after one that checks
             every file.
         skip_corrupt: leave files out that cannot be decoded, with a warning.
-        global_batch_size, num_workers, seed, augment: as for every data module.
+        loader: as for every data module, :class:`~attnflow.data.base.ImageDataModule`.
     """
 
     def __init__(
@@ -53,12 +65,9 @@ class ImageFilesDataModule(ImageDataModule):
         background: str | int = "white",
         in_memory: bool = True,
         skip_corrupt: bool = False,
-        global_batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
-        augment: Sequence[Callable] = (),
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(global_batch_size, num_workers, seed, augment)
+        super().__init__(**loader)
         flags = {"convert": convert, "in_memory": in_memory, "skip_corrupt": skip_corrupt}
         check_types(ImageFilesDataModule.__init__, {"size": size, **flags}, "data")
         check_choice("data.channels", channels, (1, 3))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
+from typing_extensions import Unpack
 
-from attnflow.data.base import ImageDataModule
+from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.batch_files import read_arrays
 from attnflow.data.bit_depth import check_num_bits
 from attnflow.data.finding import data_folder, shown
@@ -43,7 +44,7 @@ class DownsampledImageNetDataModule(ImageDataModule):
         data_dir: the folder of the batch files.
         size: 32 or 64.
         num_bits: bits of a grey value, 1 to 8.
-        global_batch_size, num_workers, seed, augment: as for every data module.
+        loader: as for every data module, :class:`~attnflow.data.base.ImageDataModule`.
     """
 
     def __init__(
@@ -51,12 +52,9 @@ class DownsampledImageNetDataModule(ImageDataModule):
         data_dir: str,
         size: int = 32,
         num_bits: int = 8,
-        global_batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
-        augment: Sequence[Callable] = (),
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(global_batch_size, num_workers, seed, augment)
+        super().__init__(**loader)
         check_choice("data.size", size, (32, 64))
         self.data_dir, self.size = data_folder(data_dir), size
         self.num_bits = check_num_bits(num_bits)

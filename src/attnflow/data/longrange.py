@@ -6,8 +6,9 @@ import math
 
 import torch
 from torch.utils.data import Dataset
+from typing_extensions import Unpack
 
-from attnflow.data.base import SPLITS, ImageDataModule
+from attnflow.data.base import SPLITS, ImageDataModule, LoaderOptions
 from attnflow.data.samples import TensorImages
 from attnflow.errors import AttnFlowError
 from attnflow.spec import DataSpec
@@ -29,7 +30,7 @@ class LongRangeDataModule(ImageDataModule):
         replaced: share of the right half's pixels that are drawn anew, 0 to 1.
         offset: rows by which the copy is moved.
         num_train: training images; validation and test have a quarter each.
-        global_batch_size, num_workers, seed: as for every data module.
+        loader: as for every data module, :class:`~attnflow.data.base.ImageDataModule`.
     """
 
     def __init__(
@@ -39,11 +40,9 @@ class LongRangeDataModule(ImageDataModule):
         replaced: float = 0.1,
         offset: int = 4,
         num_train: int = 8192,
-        global_batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(global_batch_size, num_workers, seed)
+        super().__init__(**loader)
         if size < 2 or size % 2:
             raise AttnFlowError(f"data.size is {size}; an even number of 2 or more is accepted.")
         if not 2 <= num_levels <= 256:

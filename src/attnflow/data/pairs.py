@@ -9,11 +9,12 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 from torch import Tensor
+from typing_extensions import Unpack
 
 from attnflow.data.bit_depth import check_num_bits
 from attnflow.data.decoding import as_tensor, open_image
 from attnflow.data.finding import Found, shown
-from attnflow.data.folders import ImageFolderDataModule
+from attnflow.data.folders import FolderOptions, ImageFolderDataModule
 from attnflow.data.splits import Splits, find_images
 from attnflow.errors import AttnFlowError, check_choice
 from attnflow.spec import DataSpec
@@ -43,7 +44,7 @@ class PairedFolderDataModule(ImageFolderDataModule):
         condition_dir: str | None = None,
         condition_channels: int | None = None,
         condition_num_bits: int | None = None,
-        **options: object,
+        **options: Unpack[FolderOptions],
     ) -> None:
         super().__init__(data_dir, **options)
         check_choice("data.condition", condition, ("left", "right"))

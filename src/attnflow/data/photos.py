@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 import torch
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import Unpack
 
-from attnflow.data.base import ImageDataModule
+from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.samples import TensorImages
 from attnflow.errors import AttnFlowError
@@ -34,19 +33,16 @@ class PhotosDataModule(ImageDataModule):
     Args:
         size: side of a patch; at most the width of the narrowest region, 96.
         num_bits: bits of a grey value, 1 to 8.
-        global_batch_size, num_workers, seed, augment: as for every data module.
+        loader: as for every data module, :class:`~attnflow.data.base.ImageDataModule`.
     """
 
     def __init__(
         self,
         size: int = 16,
         num_bits: int = 8,
-        global_batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
-        augment: Sequence[Callable] = (),
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(global_batch_size, num_workers, seed, augment)
+        super().__init__(**loader)
         self.num_bits = check_num_bits(num_bits)
         if not 2 <= size <= 96:
             raise AttnFlowError(

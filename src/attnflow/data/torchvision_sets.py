@@ -6,7 +6,7 @@ import math
 import pickle
 import struct
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import ClassVar
@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
+from typing_extensions import Unpack
 
-from attnflow.data.base import ImageDataModule
+from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.finding import data_folder, shown
 from attnflow.data.samples import TensorImages
@@ -67,7 +68,7 @@ class TorchvisionDataModule(ImageDataModule):
         padding: zero pixels to add on every side; bits/dim stay those of the original's
             dimensions.
         download: whether missing files may be downloaded.
-        global_batch_size, num_workers, seed, augment: as for every data module.
+        loader: as for every data module, :class:`~attnflow.data.base.ImageDataModule`.
 
     Attributes:
         source: torchvision's class.
@@ -88,12 +89,9 @@ class TorchvisionDataModule(ImageDataModule):
         num_bits: int = 8,
         padding: int = 0,
         download: bool = True,
-        global_batch_size: int = 64,
-        num_workers: int = 0,
-        seed: int = 0,
-        augment: Sequence[Callable] = (),
+        **loader: Unpack[LoaderOptions],
     ) -> None:
-        super().__init__(global_batch_size, num_workers, seed, augment)
+        super().__init__(**loader)
         check_least("data.padding", padding, 0)
         self.data_dir, self.num_bits = data_folder(data_dir), check_num_bits(num_bits)
         self.padding, self.download = padding, download
