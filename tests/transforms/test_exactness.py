@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import cycle
 
 import pytest
 import torch
@@ -28,9 +29,14 @@ from attnflow.transforms.priors import (
 )
 
 SMALL_NET = partial(ConvNet, hidden_channels=8)
-EVEN_SHAPES = [(4, 4, 4), (2, 2, 6), (6, 4, 2), (8, 2, 2), (2, 6, 4), (4, 2, 8)]
-ODD_SHAPES = [(4, 3, 3), (2, 5, 3), (3, 3, 5), (6, 1, 3), (1, 5, 5), (2, 3, 4)]
-P3_SHAPES = [(2, 3, 3), (2, 3, 6), (1, 6, 6), (3, 6, 3), (4, 3, 3), (1, 9, 3)]
+# A square, a wide and a tall image, one of a single 2 x 2 patch.
+EVEN_SHAPES = [(4, 4, 4), (2, 2, 6), (6, 4, 2), (8, 2, 2)]
+# One channel, an odd number of channels, a single row, one odd side.
+ODD_SHAPES = [(1, 5, 5), (3, 3, 5), (6, 1, 3), (2, 3, 4)]
+# A single 3 x 3 patch, a row and a column of them, a square of them in one channel.
+P3_SHAPES = [(2, 3, 3), (2, 3, 6), (3, 6, 3), (1, 6, 6)]
+# Channels of a vector and of maps.
+CONTEXTS = [(0, 0), (3, 0), (2, 3)]
 
 
 def step(num_channels: int, context_channels: int = 0) -> Step:
@@ -118,16 +124,17 @@ ATTENTIONS = {
 }
 
 
-def cases(table: dict) -> list:
+def cases(table: dict, *settings: tuple) -> list:
+    """Every transform at each of its shapes, with each of the settings in turn."""
+    turns = cycle(settings)
     return [
-        pytest.param(make, shape, id=f"{name}-{'x'.join(map(str, shape))}")
+        pytest.param(make, shape, *setting, id=f"{name}-{'x'.join(map(str, shape))}-{setting}")
         for name, (make, shapes) in table.items()
-        for shape in shapes
+        for shape, setting in zip(shapes, turns, strict=False)
     ]
 
 
-@pytest.mark.parametrize(("vector", "maps"), [(0, 0), (3, 0), (2, 3)])
-@pytest.mark.parametrize(("make", "shape"), cases(TRANSFORMS))
+@pytest.mark.parametrize(("make", "shape", "vector", "maps"), cases(TRANSFORMS, *CONTEXTS))
 def test_transform_is_exact(make, shape, vector, maps) -> None:
     transform = make(shape[0], context_channels=vector + maps)
     # A mixture of far, narrow logistics is flat between them, beyond what float64 can invert.
@@ -136,8 +143,7 @@ def test_transform_is_exact(make, shape, vector, maps) -> None:
 
 
 @pytest.mark.parametrize("parity", [0, 1])
-@pytest.mark.parametrize(("vector", "maps"), [(0, 0), (2, 3)])
-@pytest.mark.parametrize(("make", "shape"), cases(ATTENTIONS))
+@pytest.mark.parametrize(("make", "shape", "vector", "maps"), cases(ATTENTIONS, (0, 0), (2, 3)))
 def test_attention_is_exact(make, shape, vector, maps, parity) -> None:
     attention = make(shape[0], parity=parity, image_size=shape[1:], context_channels=vector + maps)
     randomise(attention)
