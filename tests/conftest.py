@@ -17,6 +17,7 @@ os.environ["WANDB_SILENT"] = "true"
 
 import pytest
 import torch
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
@@ -72,6 +73,9 @@ def _seed() -> None:
 def run_script(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str) -> None:
     """Run train.py or eval.py in this process, with these arguments."""
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+    if not any(a.startswith(("hydra.mode=", "hparams_search=")) for a in arguments):
+        # Hydra composes the whole config a first time to look for its mode, which only these set.
+        monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
     GlobalHydra.instance().clear()
     handlers = {signum: signal.getsignal(signum) for signum in ENDING}
     try:
