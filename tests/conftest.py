@@ -32,14 +32,17 @@ SHORT = [
     "trainer.limit_train_batches=3",
     "trainer.check_val_every_n_epoch=1",
     "trainer.log_every_n_steps=1",
-    "model.steps=2",
+    "model.steps=1",
     "coupling_net.hidden_channels=16",
+    "callbacks.pictures.num_samples=4",
+    "callbacks.round_trip.num_images=4",
+    "callbacks.soundness.num_images=4",
     "callbacks.progress=null",
     "callbacks.summary=null",
 ]
 
 # The shortest training.
-TINY = [*SHORT, "trainer.max_epochs=1", "model.levels=1", "model.steps=1"]
+TINY = [*SHORT, "trainer.max_epochs=1", "model.levels=1"]
 TINY += ["trainer.limit_test_batches=1", "trainer.limit_val_batches=1"]
 
 Command = Callable[..., Path]

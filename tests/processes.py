@@ -17,7 +17,7 @@ from conftest import ROOT, SHORT
 DEADLINE = 120.0
 # A training that ends at a signal alone, saves at every step, and has a line for each in its CSV.
 ENDLESS = [*SHORT, "scheduler=warmup_constant", "trainer.max_epochs=100000"]
-ENDLESS += ["model.levels=1", "model.steps=1", "callbacks.last.every_n_steps=1"]
+ENDLESS += ["model.levels=1", "callbacks.last.every_n_steps=1"]
 
 
 @contextmanager

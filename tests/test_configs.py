@@ -170,7 +170,7 @@ def test_placements_of_a_list(train) -> None:
 def test_short_training_arguments_exist() -> None:
     """The overrides that tests share are keys of the config."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        assert compose("train", [o for o in SHORT if "=" in o]).model.steps == 2
+        assert compose("train", [o for o in SHORT if "=" in o]).model.steps == 1
 
 
 @pytest.mark.parametrize("bar", [True, False])

@@ -60,7 +60,7 @@ DISTURBANCES = {
 @pytest.mark.parametrize("disturbance", DISTURBANCES)
 def test_a_step_that_is_not_finite_is_skipped(train, monkeypatch, disturbance, fused) -> None:
     disturbed(monkeypatch, 3, DISTURBANCES[disturbance])
-    options = ["test=false", "attention=none", "model.steps=1", "trainer.log_every_n_steps=2"]
+    options = ["test=false", "attention=none", "trainer.log_every_n_steps=2"]
     run_dir = train(*options, f"+optimizer.fused={fused}")
     assert results(run_dir)["steps"] == 6
     assert column(run_dir, "train/skipped_steps") == [0, 1, 1]
@@ -74,7 +74,7 @@ def test_a_step_that_is_not_finite_is_skipped(train, monkeypatch, disturbance, f
 
 def test_the_count_goes_on_after_an_interruption(train, monkeypatch) -> None:
     disturbed(monkeypatch, 1, DISTURBANCES["loss is nan"])
-    options = ["test=false", "attention=none", "model.steps=1"]
+    options = ["test=false", "attention=none"]
     first = train(*options, "trainer.max_epochs=1")
     second = train(*options, f"resume={first}")
     assert column(second, "train/skipped_steps")[3:] == [1, 1, 1]  # after those of the first

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import SHORT, results
 
-TINY = [*SHORT, "trainer.max_epochs=1", "model.levels=1", "model.steps=1"]
+TINY = [*SHORT, "trainer.max_epochs=1", "model.levels=1"]
 TINY += ["trainer.limit_test_batches=1", "trainer.limit_val_batches=1"]
 LOGS = ("train.log", ".lock")  # which tell of every start
 LATE = [

@@ -154,7 +154,7 @@ def test_damaged_checkpoints_are_named(command, checkpoint, how) -> None:
 def test_another_architecture_is_refused(command, checkpoint) -> None:
     before = checkpoint.read_bytes()
     message = refused(command, "train", *SHORT, f"resume={checkpoint}", "model.steps=3")
-    assert f"model.steps: expected 2 as in the checkpoint {checkpoint}, got 3" in message
+    assert f"model.steps: expected 1 as in the checkpoint {checkpoint}, got 3" in message
     message = refused(command, "train", *SHORT, f"resume={checkpoint}", "attention=none")
     assert f"attention: expected IMap as in the checkpoint {checkpoint}, got null" in message
     assert checkpoint.read_bytes() == before
@@ -190,7 +190,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(command, train, monkey
         bad = self.training and len(calls) > 4 and self is calls[1] and calls.count(self) > 2
         return z, log_derivative * float("nan") if bad else log_derivative
 
-    affine = [*SHORT, "coupling=affine", "test=false"]
+    affine = [*SHORT, "model.steps=2", "coupling=affine", "test=false"]
     checkpoint = command("train", *affine) / "checkpoints" / "last.ckpt"
     before = checkpoint.read_bytes()
     monkeypatch.setattr(AffineCoupling, "transform", poisoned)

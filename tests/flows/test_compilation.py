@@ -96,7 +96,7 @@ def test_machine_code_computes_the_same() -> None:
 def test_training_and_evaluation_compile_by_option(train, command, monkeypatch) -> None:
     compiled = partial(compile_flow, backend="eager")
     monkeypatch.setattr("attnflow.cli.trainer.compile_flow", compiled)
-    options = ["debug=fast", "model.steps=1", "model.levels=1", "coupling=affine", "attention=none"]
+    options = ["debug=fast", "model.levels=1", "coupling=affine", "attention=none"]
     reference = results(train(*options))
     assert not counters["stats"]
     run_dir = train(*options, "trainer.compile=true")

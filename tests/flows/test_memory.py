@@ -124,7 +124,7 @@ def test_ddp_reduces_every_gradient(one_rank, memory) -> None:
 def test_training_is_the_same_and_checkpoints_are_interchangeable(train) -> None:
     """With averaged weights, dropout, a condition and a learned dequantization."""
     options = ["conditioning=class", "dequantization=variational", "attention=itrans"]
-    options += ["trainer.max_epochs=1", "model.steps=1"]
+    options += ["trainer.max_epochs=1"]
     ordinary, reversible = (
         train(*options, f"model.memory={memory}") for memory in ("none", "reversible")
     )

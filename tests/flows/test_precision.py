@@ -141,7 +141,7 @@ def test_trained_bits_per_dim_are_those_of_float32(train) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("memory", ["none", "reversible"])
 def test_training_in_mixed_precision_is_training_in_float32(train, memory) -> None:
-    options = ["trainer.max_epochs=1", "model.steps=1", f"model.memory={memory}"]
+    options = ["trainer.max_epochs=1", f"model.memory={memory}"]
     exact, mixed = (
         results(train(*options, f"trainer.precision={precision}"))
         for precision in ("32-true", "bf16-mixed")
