@@ -48,6 +48,10 @@ TINY += ["trainer.limit_test_batches=1", "trainer.limit_val_batches=1"]
 Command = Callable[..., Path]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--models", type=int, default=16, help="models to compose at random")
+
+
 @pytest.fixture(scope="session")
 def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """torch-fidelity's architecture with random weights, in its format."""
