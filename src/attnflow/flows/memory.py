@@ -9,7 +9,7 @@ step's input (gradient checkpointing), and even the inputs can, as every transfo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -181,12 +181,14 @@ def leaf(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.detach().requires_grad_(tensor.requires_grad)
 
 
-def autocast_of(x: Tensor) -> Callable[[], torch.autocast]:
+def autocast_of(x: Tensor) -> Callable[[], AbstractContextManager]:
     """Makes autocast contexts like the one that is entered now.
 
     They cache no weights: a copy that was cached without a graph would cut the weight off.
     """
     kind = x.device.type
+    if not torch.amp.is_autocast_available(kind):  # the meta device
+        return nullcontext
     return partial(
         torch.autocast,
         kind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -88,8 +89,10 @@ class Composition(Transform):
         return x
 
 
-def full_precision(x: Tensor) -> torch.autocast:
+def full_precision(x: Tensor) -> AbstractContextManager:
     """A context manager in which determinants and solves escape autocast's half precision."""
+    if not torch.amp.is_autocast_available(x.device.type):  # the meta device
+        return nullcontext()
     return torch.autocast(x.device.type, enabled=False)
 
 
