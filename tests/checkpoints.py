@@ -50,3 +50,13 @@ def checkpoint(path: Path, *overrides: str, change: Callable[[dict], None] | Non
         change(held)
     torch.save(held, path)
     return path
+
+
+def put(held: dict, place: str, value: object) -> None:
+    """Set an entry of a checkpoint's config by its dotted key, in the model's part too."""
+    config = held[KEY]["config"]
+    for root in (config, config["model"]) if place.split(".")[0] in config["model"] else (config,):
+        *parents, last = place.split(".")
+        for parent in parents:
+            root = root[parent]
+        root[last] = value

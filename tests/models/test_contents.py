@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import checkpoint
+from checkpoints import checkpoint, put
 from conftest import results
 from refusals import refused
 
@@ -174,19 +174,6 @@ def test_double_weights_are_the_same_model(tmp_path) -> None:
         assert torch.equal(value, same[f"model.{name}"].to(value.dtype))
 
 
-def put(key: str, value: object) -> Callable[[dict], None]:
-    """A change of one option of the config, by its dotted key."""
-
-    def change(held: dict) -> None:
-        *parents, last = key.split(".")
-        config = held[KEY]["config"]
-        for parent in parents:
-            config = config[parent]
-        config[last] = value
-
-    return change
-
-
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -209,14 +196,14 @@ def put(key: str, value: object) -> Callable[[dict], None]:
     ],
 )
 def test_configs_of_no_model_are_told(tmp_path, key, value) -> None:
-    refusal(checkpoint(tmp_path / "x.ckpt", change=put(key, value)))
+    refusal(checkpoint(tmp_path / "x.ckpt", change=lambda h: put(h, key, value)))
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("data.seed", "x"), ("data.augment", 3), ("data.global_batch_size", [1])]
 )
 def test_data_of_another_kind_is_told_by_eval(tmp_path, command, key, value) -> None:
-    path = checkpoint(tmp_path / "x.ckpt", change=put(key, value))
+    path = checkpoint(tmp_path / "x.ckpt", change=lambda h: put(h, key, value))
     assert str(path) in refused(command, "eval", f"ckpt_path={path}", *EVAL)
 
 

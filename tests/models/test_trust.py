@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import checkpoint
+from checkpoints import checkpoint, put
 from refusals import refused
 
 import attnflow
@@ -99,15 +99,6 @@ CALLS = {
     "a way of another type": {"_target_": "attnflow.flows.placement.Placement", "_partial_": "yes"},
     "arguments of another type": {"_target_": "attnflow.flows.placement.Placement", "_args_": "ab"},
 }
-
-
-def put(held: dict, place: str, value: object) -> None:
-    """Set an entry of a checkpoint's config by its dotted key."""
-    *parents, last = place.split(".")
-    config = held[KEY]["config"]
-    for parent in parents:
-        config = config[parent]
-    config[last] = value
 
 
 def refusal(path: Path, ran: Path, **options: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from hydra.utils import instantiate
 from torch import nn
@@ -18,9 +19,10 @@ from attnflow.models.image_model import ImageModel
 from attnflow.spec import DataSpec
 from attnflow.utils.arguments import call, check_kind
 
-__all__ = ["MODEL_GROUPS", "build_data", "build_model"]
+__all__ = ["MODEL_GROUPS", "build_data", "build_model", "told_once"]
 
-# The config groups that decide a model's parameters and their shapes.
+# The config groups that decide a model's parameters and their shapes; ``model`` holds most of the
+# others as its parts, and ``coupling`` its net.
 MODEL_GROUPS = (
     "model",
     "attention",
@@ -43,7 +45,10 @@ def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
     Raises:
         AttnFlowError: parts that do not fit each other or the data.
     """
-    parts = {group: instantiate(config.get(group), _convert_="all") for group in MODEL_GROUPS}
+    # A part comes before what holds it, so that its mistakes are told under its own name.
+    parts = {
+        group: instantiate(config.get(group), _convert_="all") for group in reversed(MODEL_GROUPS)
+    }
     for group, part in parts.items():
         check_arguments(group, part)
     conditioning, conditional = None, {}
@@ -51,17 +56,7 @@ def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
         conditioning = make("conditioning", Conditioning, parts, spec)
         conditional["context_channels"] = conditioning.context_channels
         conditional["conditions"] = conditioning.conditions
-    flow = make(
-        "model",
-        Flow,
-        parts,
-        spec.image_shape,
-        attention=parts["attention"],
-        placement=parts["placement"],
-        coupling=parts["coupling"],
-        prior=parts["prior"],
-        **conditional,
-    )
+    flow = make("model", Flow, parts, spec.image_shape, **conditional)
     dequantizer = make(
         "dequantization", Dequantizer, parts, spec.num_bins, image_shape=spec.image_shape
     )
@@ -77,6 +72,27 @@ def build_data(config: Mapping) -> ImageDataModule:
     datamodule = instantiate(config, _convert_="all")
     check_kind("data", datamodule, ImageDataModule)
     return datamodule
+
+
+def told_once(config: Mapping) -> dict[str, Any]:
+    """A composed config in which a part stands under its own group alone.
+
+    ``attention`` keeps its options, and ``model.attention``, which holds the same, is left out.
+    """
+    groups = {group: config.get(group) for group in MODEL_GROUPS}
+
+    def is_part(name: str, value: object) -> bool:
+        return any(
+            value == part and (name == group or isinstance(part, Mapping))
+            for group, part in groups.items()
+        )
+
+    def without_parts(value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        return {n: without_parts(held) for n, held in value.items() if not is_part(n, held)}
+
+    return {group: without_parts(value) for group, value in config.items()}
 
 
 def make(group: str, kind: type, parts: Mapping, *args: object, **kwargs: object) -> nn.Module:

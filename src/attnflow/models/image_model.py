@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from attnflow.context import Context
 from attnflow.flows.base import Flow
 from attnflow.models.bits import bits_per_dim, num_dimensions
+from attnflow.models.conditioning import Conditioning
+from attnflow.models.dequantization import Dequantizer
 
 __all__ = ["Batch", "ImageModel"]
 
@@ -25,7 +27,8 @@ class ImageModel(nn.Module):
     Args:
         flow: the density of continuous values.
         dequantizer: takes integers to continuous values.
-        conditioning: makes a context of a batch, or None for an unconditional model.
+        conditioning: makes a context of a batch, or None for an unconditional model; it is built
+            for the flow's feature maps here.
         unpadded_shape: (C, H, W) of the images before padding, whose dimensions bits/dim are
             counted in; None where images are not padded.
     """
@@ -33,8 +36,8 @@ class ImageModel(nn.Module):
     def __init__(
         self,
         flow: Flow,
-        dequantizer: nn.Module,
-        conditioning: nn.Module | None = None,
+        dequantizer: Dequantizer,
+        conditioning: Conditioning | None = None,
         unpadded_shape: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
@@ -42,6 +45,8 @@ class ImageModel(nn.Module):
         self.dequantizer = dequantizer
         self.conditioning = conditioning
         self.unpadded_shape = unpadded_shape
+        if conditioning is not None:
+            conditioning.build(flow.map_sizes)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -166,9 +166,15 @@ def _spread(maps: list[AttentionMap]) -> list[AttentionMap]:
 
 
 def _title(name: str) -> str:
-    """``levels.0.transforms.step_1.attention_after_coupling`` in readable lines."""
-    parts = name.split(".")
-    if parts[0] != "levels":
-        return name
-    words = (part.removeprefix("attention_").replace("_", " ") for part in parts[3:])
-    return "\n".join((f"level {parts[1]}", *words))
+    """A module's place in readable lines: "level 0", "step 1", "after coupling".
+
+    That of ``levels.0.transforms.step_1.attention_after_coupling``: a container's name goes with
+    the number behind it, or says nothing.
+    """
+    lines = []
+    for part in name.split("."):
+        if part.isdecimal() and lines:
+            lines[-1] = f"{lines[-1].removesuffix('s')} {part}"
+        else:
+            lines.append(part.removeprefix("attention_").replace("_", " "))
+    return "\n".join(line for line in lines if line != "transforms")

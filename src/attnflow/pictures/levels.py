@@ -1,4 +1,4 @@
-"""What each level's latents hold."""
+"""What each latent holds: those of a multi-scale flow are its levels'."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def levels_picture(model: ImageModel, batch: Batch) -> Tensor:
     Returns:
         (3, H', W') in [0, 1].
     """
-    images, levels = batch["image"], len(model.flow.levels)
+    images, levels = batch["image"], len(model.flow.latent_shapes)
     rows = {}
     for level in range(levels):
         draws = [resampled_levels(model, batch, level, others) for others in (False, True)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnflow.errors import AttnFlowError
-from attnflow.models.build import MODEL_GROUPS
+from attnflow.models.build import MODEL_GROUPS, told_once
 from attnflow.training.progress import Progress
 
 __all__ = ["Difference", "check_honoured", "differences", "table"]
@@ -61,10 +61,10 @@ class Difference:
 def differences(before: Mapping, now: Mapping) -> list[Difference]:
     """The options in which two composed configs differ, in plain values.
 
-    Two classes in the same place make one difference, whatever their options. Paths below the
-    runs' own folders do not differ.
+    Two classes in the same place make one difference, whatever their options, and a part of the
+    model one, under its own group. Paths below the runs' own folders do not differ.
     """
-    before, now = (_without_folder(config) for config in (before, now))
+    before, now = (_without_folder(told_once(config)) for config in (before, now))
     return list(_compared("", before, now))
 
 

@@ -18,7 +18,7 @@ class Conditioning(nn.Module):
     Args:
         field: the entry of a batch that is read, ``label`` or ``condition``.
         context_channels: width of the context.
-        conditions: the transforms that read it, of :data:`attnflow.flows.glow.CONDITIONABLE`.
+        conditions: the transforms that read it, of those that the flow names.
     """
 
     def __init__(self, field: str, context_channels: int, conditions: Sequence[str]) -> None:
@@ -26,6 +26,9 @@ class Conditioning(nn.Module):
         check_least("conditioning.context_channels", context_channels, 1)
         self.field, self.context_channels = field, context_channels
         self.conditions = tuple(conditions)
+
+    def build(self, map_sizes: Sequence[tuple[int, int]]) -> None:
+        """Make the networks of the flow's feature maps, (H, W) of each, where there are such."""
 
     def read(self, batch: Mapping[str, Tensor]) -> Tensor:
         """The entry of ``batch`` that is the condition; raises where it is missing."""

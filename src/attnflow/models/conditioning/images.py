@@ -17,24 +17,25 @@ __all__ = ["ImageConditioning"]
 
 
 class ImageConditioning(Conditioning):
-    """A network that reads the condition image, with features for every level of the flow.
+    """Networks that read the condition image, one for each feature map of the flow.
 
     As in Full-Glow (Sorkhei et al., 2021), the features condition every operation of a step.
-    Every level squeezes what the level before it made and goes on from there.
+    Each network squeezes what the one before it made to the sides of its map.
 
     Args:
         spec: of data with a ``condition_shape`` of the images' sides.
-        levels: of the flow.
-        context_channels: width of the features at each level.
-        num_blocks: residual blocks at each level.
+        context_channels: width of each map.
+        num_blocks: residual blocks of each network.
         dropout: of the blocks.
         conditions: the transforms that read the features.
     """
 
+    encoders: nn.ModuleList
+    factors: list[int]
+
     def __init__(
         self,
         spec: DataSpec,
-        levels: int = 2,
         context_channels: int = 32,
         num_blocks: int = 1,
         dropout: float = 0.0,
@@ -48,14 +49,27 @@ class ImageConditioning(Conditioning):
                 f"{spec.image_shape[1]} x {spec.image_shape[2]}, are accepted."
             )
         self.shape, self.num_bins = tuple(spec.condition_shape), spec.condition_bins
-        widths = [spec.condition_shape[0], *[context_channels] * (levels - 1)]
-        self.encoders = nn.ModuleList(
-            GatedResNet(4 * width, context_channels, 2 * context_channels, num_blocks, dropout)
-            for width in widths
-        )
-        for encoder in self.encoders:
+        self.num_blocks, self.dropout = num_blocks, dropout
+
+    def build(self, map_sizes: Sequence[tuple[int, int]]) -> None:
+        self.encoders, self.factors = nn.ModuleList(), []
+        width = self.context_channels
+        channels, *sides = self.shape
+        for size in map_sizes:
+            factor = sides[0] // size[0]
+            if [factor * side for side in size] != sides:
+                raise AttnFlowError(
+                    f"map_sizes: expected each a whole fraction of the one before, of {self.shape} "
+                    f"first, got {list(map_sizes)}."
+                )
+            encoder = GatedResNet(
+                factor**2 * channels, width, 2 * width, self.num_blocks, self.dropout
+            )
             # A coupling net starts at zero; features that start there would teach nothing.
             encoder.layers[-1].reset_parameters()
+            self.encoders.append(encoder)
+            self.factors.append(factor)
+            channels, sides = width, list(size)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Context:
         condition = self.read(batch)
@@ -67,8 +81,8 @@ class ImageConditioning(Conditioning):
         dtype = next(self.parameters()).dtype
         features = 2 * condition.to(dtype) / (self.num_bins - 1) - 1
         maps = []
-        for encoder in self.encoders:
-            features = encoder(F.pixel_unshuffle(features, 2))
+        for encoder, factor in zip(self.encoders, self.factors, strict=True):
+            features = encoder(F.pixel_unshuffle(features, factor))
             # In full precision whatever the autocast: determinants are computed from them.
             maps.append(features.to(dtype))
         return Context(maps=tuple(maps))
