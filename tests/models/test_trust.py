@@ -282,6 +282,39 @@ def test_targets_of_configs_are_those_of_models_and_data(tmp_path) -> None:
     assert targets_of_configs([tmp_path]) == {"my.A", "my.B", "my.C"}
 
 
+def of_old(place: str, target: str) -> Callable[[dict], None]:
+    """Makes a checkpoint one of version 0.1.0, whose config names a class that is gone."""
+
+    def change(held: dict) -> None:
+        put(held, place, target)
+        held[KEY]["version"] = "0.1.0"
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("place", "target"),
+    [
+        ("model._target_", "attnflow.flow.Flow"),
+        ("attention._target_", "attnflow.transforms.Gone"),
+        ("data._target_", "attnflow.data.gone.DataModule"),
+    ],
+)
+def test_a_checkpoint_of_an_earlier_version_is_told_as_such(tmp_path, ran, place, target) -> None:
+    path = checkpoint(tmp_path / "x.ckpt", change=of_old(place, target))
+    sentence = refusal(path, ran)
+    assert f"{path} is of an earlier attnflow (0.1.0), whose {target} ({place}) is no" in sentence
+    assert sentence.endswith("so train anew, or use the version that wrote it.")
+
+
+def test_every_command_tells_of_an_earlier_version(tmp_path, command, train) -> None:
+    change = of_old("model._target_", "attnflow.flow.Flow")
+    path = checkpoint(tmp_path / "x.ckpt", change=change)
+    assert "earlier attnflow (0.1.0)" in refused(command, "eval", f"ckpt_path={path}")
+    for option in ("resume", "init_from"):
+        assert "earlier attnflow (0.1.0)" in refused(train, f"{option}={path}")
+
+
 @pytest.mark.parametrize("trust", ["my_package", [3], ["my package"], ["my_package."], None])
 def test_trust_is_a_list_of_names(command, tmp_path, trust) -> None:
     path = checkpoint(tmp_path / "x.ckpt")

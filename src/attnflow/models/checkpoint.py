@@ -15,9 +15,10 @@ from attnflow.models.allowance import Allowance
 from attnflow.models.build import build_model
 from attnflow.models.contents import check_description, check_state, check_weights
 from attnflow.models.image_model import ImageModel
-from attnflow.models.trust import check_trusted
+from attnflow.models.trust import check_current, check_trusted
 from attnflow.spec import DataSpec
 from attnflow.utils.sentences import named
+from attnflow.version import __version__
 
 __all__ = [
     "check_same_architecture",
@@ -178,7 +179,9 @@ def name_of_code(path: Path) -> str | None:
 
 def check_contents(checkpoint: Mapping, path: Path) -> None:
     """Raise :class:`AttnFlowError` where what a model is rebuilt from is of another kind."""
-    check_description(checkpoint[KEY], KEY, path)
+    held = checkpoint[KEY]
+    check_description(held, KEY, path)
+    check_current(held["config"], held.get("version"), f"checkpoint {path}")
     check_state(checkpoint["state_dict"], path)
     step = checkpoint.get("global_step")
     if type(step) is not int or not 0 <= step < 2**63:
@@ -193,8 +196,6 @@ def describe(config: Mapping, spec: DataSpec) -> dict[str, object]:
     The whole config is kept: a model is rebuilt from the groups of its architecture and of its
     data, and a resumed training says what else has changed.
     """
-    from attnflow.version import __version__
-
     return {"config": dict(config), "data_spec": spec.as_dict(), "version": __version__}
 
 

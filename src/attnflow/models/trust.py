@@ -21,8 +21,9 @@ from attnflow.models.conditioning import Conditioning
 from attnflow.models.dequantization import Dequantizer
 from attnflow.nets import ConvNet, GatedResNet
 from attnflow.transforms import Transform
+from attnflow.version import __version__
 
-__all__ = ["check_trust", "check_trusted", "targets_of_configs"]
+__all__ = ["check_current", "check_trust", "check_trusted", "targets_of_configs"]
 
 # The config groups out of which a file's model and data are made again.
 GROUPS = (*MODEL_GROUPS, "data")
@@ -71,6 +72,42 @@ def check_trusted(config: Mapping, source: object, trust: Sequence[str] = ()) ->
                 f"it and trust the file with it, trust=[{value}] allows it (of eval.py and of "
                 "attnflow.load)."
             )
+
+
+def check_current(config: Mapping, version: object, source: object) -> None:
+    """Raise where a file's config names what this package no longer has.
+
+    Args:
+        config: what the file holds, by config group.
+        version: of the package that wrote it.
+        source: the file, for the message.
+
+    Raises:
+        AttnFlowError: the file is of an earlier version.
+    """
+    for key, name, value in values_of({group: config.get(group) for group in GROUPS}):
+        if name == "_target_" and isinstance(value, str) and is_gone(value):
+            raise AttnFlowError(
+                f"{source} is of an earlier attnflow ({version}), whose {value} ({key}) is no "
+                f"longer there: expected a file of this version ({__version__}), so train anew, "
+                "or use the version that wrote it."
+            )
+
+
+def is_gone(target: str) -> bool:
+    """Whether a name in this package leads nowhere; nothing outside of the package is imported."""
+    parts = target.split(".")
+    if parts[0] != "attnflow" or not all(part.isidentifier() for part in parts):
+        return False
+    found = import_module("attnflow")
+    for number, part in enumerate(parts[1:], start=2):
+        if not hasattr(found, part):
+            try:
+                import_module(".".join(parts[:number]))
+            except ImportError:
+                return True
+        found = getattr(found, part)
+    return False
 
 
 def values_of(config: Mapping | list) -> Iterator[tuple[str, object, object]]:
