@@ -1,4 +1,4 @@
-# make train: set up and train the default model. make test: set up and run all checks.
+# Targets, of which make help lists those with a line behind two hashes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,22 +6,30 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 ARGS ?=
 
-.PHONY: train test test-lowest test-newest lowest newest setup lint bench-density bench-longrange bench-attention bench-data bench-memory \
-	bench-speed bench-kills clean
+.DEFAULT_GOAL := help
+.PHONY: help train test test-fast test-lowest test-newest lowest newest setup lint format types \
+	bench-density bench-longrange bench-attention bench-data bench-memory bench-speed bench-kills \
+	clean
 
-train: setup
+help: ## list the targets; ARGS="..." adds arguments to a target's command
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+train: setup ## set up .venv and train the default model
 	$(BIN)/python train.py $(ARGS)
 
-test: setup
+test: setup ## set up .venv and run every test
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
+test-fast: setup ## the tests of a minute
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m 'not slow' $(FAST) $(ARGS)
+
 # Both ends of the declared versions, each in a fresh environment: the fast tests in the one, then
 # a training, a resume and an evaluation across the two.
-test-lowest: lowest newest
+test-lowest: lowest newest ## the fast tests with the lowest versions that pyproject.toml declares
 	$(call fast-tests,.venv-lowest)
 
-test-newest: lowest newest
+test-newest: lowest newest ## the fast tests with the newest versions
 	$(call fast-tests,.venv-newest)
 
 lowest: setup
@@ -47,39 +55,46 @@ define fresh
 	$(BIN)/uv pip install --quiet --python $(1) --resolution $(2) -e '.[dev]'
 endef
 
-setup: $(VENV)/.installed
+setup: $(VENV)/.installed ## make .venv with everything that development needs
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
-lint: setup
+lint: setup ## check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench-density: setup
+format: setup ## mend what ruff can, and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup ## check types
+	$(BIN)/pyright --pythonpath $(BIN)/python $(ARGS)
+
+bench-density: setup ## bits/dim of the digits at equal seconds, beside other libraries
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/density.py $(ARGS)
 
-bench-longrange: setup
+bench-longrange: setup ## how much of a far dependence each attention finds
 	$(BIN)/python benchmarks/longrange.py $(ARGS)
 
-bench-attention: setup
+bench-attention: setup ## what attention adds at equal steps
 	$(BIN)/python benchmarks/attention.py $(ARGS)
 
-bench-data: setup
+bench-data: setup ## images a second that each data set delivers
 	$(BIN)/python benchmarks/data.py $(ARGS)
 
-bench-memory: setup
+bench-memory: setup ## memory of a training step by depth
 	$(BIN)/python benchmarks/memory.py $(ARGS)
 
-bench-speed: setup
+bench-speed: setup ## seconds of training steps and samples
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/speed.py $(ARGS)
 
-bench-kills: setup
+bench-kills: setup ## trainings that are killed and resumed
 	$(BIN)/python benchmarks/kills.py $(ARGS)
 
-clean:
+clean: ## remove the environments and what was built
 	rm -rf $(VENV) .venv-lowest .venv-newest build src/*.egg-info
