@@ -1,0 +1,49 @@
+"""What stands beside the code agrees with it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from attnflow.version import __version__
+
+ROOMS = sorted(path.name for path in (ROOT / "src" / "attnflow").iterdir() if path.is_dir())
+
+
+def test_the_version_is_told_once() -> None:
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_room_is_named(page) -> None:
+    text = (ROOT / page).read_text()
+    rooms = [room for room in ROOMS if not room.startswith("__")]
+    assert [room for room in rooms if f"{room}/" not in text] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_file_that_is_named_exists(page) -> None:
+    """Files of the page's tables and text; names with a wildcard or a placeholder are none."""
+    text = (ROOT / page).read_text()
+    named = re.findall(r"`((?:conf|tests|benchmarks|src|[a-z]+)/[\w/]+\.(?:py|yaml|md))`", text)
+    places = (ROOT, ROOT / "src" / "attnflow")
+    assert [name for name in named if not any((at / name).is_file() for at in places)] == []
+    assert page == "README.md" or len(named) > 10
+
+
+def test_ci_runs_targets_of_the_makefile_on_the_declared_versions() -> None:
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["test"]
+    declared = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
+    assert job["strategy"]["matrix"]["python"] == declared
+    help_text = subprocess.run(
+        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    targets = {line.split()[0] for line in help_text.splitlines()}
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert {command.removeprefix("make ") for command in commands} <= targets
+    assert "make test" in commands
