@@ -54,6 +54,13 @@ def refused(command, name: str, *arguments: str) -> str:
         (["callbacks.checkpoint.monitor=val/loss"], "callbacks.checkpoint"),
         (["callbacks.checkpoint.mode=max"], "callbacks.checkpoint"),
         (["+callbacks.checkpoint.save_weights_only=true"], "save_weights_only: expected false"),
+        # They would write the val/bpd of an earlier step beside the weights.
+        (["+callbacks.checkpoint.every_n_train_steps=7"], "every_n_train_steps: expected none"),
+        (
+            ["+callbacks.checkpoint.train_time_interval={_target_: datetime.timedelta, days: 1}"],
+            "train_time_interval: expected none",
+        ),
+        (["callbacks.checkpoint.save_on_train_epoch_end=true"], "epoch_end: expected none"),
         (["resume=true"], "resume: expected a path, got True"),
         (["resume=5"], "resume is '5', but 5 does not exist"),
         (["resume=[a]"], "resume: expected a path, got ['a']"),

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from attnflow.arguments import check_config_types, check_seed
 from attnflow.cli.folder_lock import lock_folder, release_folder
 from attnflow.cli.launch import is_first
+from attnflow.cli.places import check_places
 from attnflow.cli.records import HYDRA, adopt_records, drop_records
 from attnflow.cli.repeats import original_of, skip
 from attnflow.cli.run_folder import RESULTS
@@ -86,6 +87,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
                 lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
             check_seed(config.seed)
             check_config_types(given(config))
+            check_places(config, folder)
             original = original_of(config, folder, Path(hydra.sweep.dir)) if sweeping else None
             if original:
                 value = skip(folder, original)

@@ -215,12 +215,29 @@ def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
             "report; a ModelCheckpoint that monitors val/bpd, mode min (callbacks.checkpoint), is "
             "needed."
         )
-    if any(callback.save_weights_only for callback in found):
+    for callback in found:
+        check_keeper(callback)
+    return found
+
+
+def check_keeper(callback: ModelCheckpoint) -> None:
+    """Raise :class:`AttnFlowError` where a figure would be kept apart from its weights."""
+    if callback.save_weights_only:
         raise AttnFlowError(
             "callbacks.checkpoint.save_weights_only: expected false, as the checkpoint of the best "
             "val/bpd holds that figure beside its weights, got true."
         )
-    return found
+    turns = {
+        "every_n_train_steps": callback._every_n_train_steps,
+        "train_time_interval": callback._train_time_interval,
+        "save_on_train_epoch_end": callback._save_on_train_epoch_end,
+    }
+    for name, value in turns.items():
+        if value:  # it would save the weights of one step with the val/bpd of an earlier one
+            raise AttnFlowError(
+                f"callbacks.checkpoint.{name}: expected none, as the checkpoint of the best "
+                f"val/bpd is written when that is measured, got {value}."
+            )
 
 
 def best_checkpoint(trainer: Trainer) -> str:
