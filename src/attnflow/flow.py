@@ -272,7 +272,7 @@ class Flow(nn.Module):
             AttnFlowError: another number of latents, another shape, type or context.
         """
         check_latents(latents, self.latent_shapes, next(self.parameters()))
-        check_context(context, self.context_channels, len(latents[0]), len(self.levels))
+        self._check_context(context, len(latents[0]))
         x = None
         for index in reversed(range(len(self.levels))):
             x = self.levels[index].inverse(x, latents[index], context and context.at_level(index))
@@ -306,7 +306,7 @@ class Flow(nn.Module):
         check_count("batch_size", batch_size)
         check_temperature(temperature)
         check_generator(generator)
-        check_context(context, self.context_channels, n, len(self.levels))
+        self._check_context(context, n)
         latents = self.base_sample(n, temperature, generator, numbers)
         images = []
         for start in range(0, n, batch_size):
@@ -331,7 +331,7 @@ class Flow(nn.Module):
         rows = torch.as_tensor(range(n) if numbers is None else numbers, device=like.device)
         sizes = [math.prod(shape) for shape in self.latent_shapes]
         noise = normal_noise(sample_keys(seed, 0, rows), (sum(sizes),), like.dtype)
-        parts = (temperature * noise).split(sizes, 1)
+        parts = (float(temperature) * noise).split(sizes, 1)
         return [part.view(-1, *s) for part, s in zip(parts, self.latent_shapes, strict=True)]
 
     @property
@@ -356,7 +356,12 @@ class Flow(nn.Module):
     def _check(self, x: Tensor, context: Context | None) -> None:
         """Raise :class:`AttnFlowError` for what is no batch of this flow's images."""
         check_continuous("x", x, self.image_shape, next(self.parameters()))
-        check_context(context, self.context_channels, len(x), len(self.levels))
+        self._check_context(context, len(x))
+
+    def _check_context(self, context: Context | None, rows: int) -> None:
+        """Raise :class:`AttnFlowError` for what is no condition of ``rows`` samples."""
+        like = next(self.parameters())
+        check_context(context, self.context_channels, rows, len(self.levels), like)
 
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.parameters())
