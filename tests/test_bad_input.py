@@ -61,6 +61,19 @@ def refused(command, name: str, *arguments: str) -> str:
             "train_time_interval: expected none",
         ),
         (["callbacks.checkpoint.save_on_train_epoch_end=true"], "epoch_end: expected none"),
+        (
+            ["callbacks.checkpoint.save_top_k=2"],
+            "1 of checkpoints that are all called 'best', got 2",
+        ),
+        (["callbacks.checkpoint.save_top_k=-1"], "all called 'best', got -1; a callbacks.checkpoi"),
+        (
+            [
+                "callbacks.checkpoint.save_top_k=3",
+                "callbacks.checkpoint.enable_version_counter=true",
+                "callbacks.checkpoint.filename='{epoch}'",
+            ],
+            "all called '{epoch}', got 3",
+        ),
         (["resume=true"], "resume: expected a path, got True"),
         (["resume=5"], "resume is '5', but 5 does not exist"),
         (["resume=[a]"], "resume: expected a path, got ['a']"),

@@ -200,8 +200,9 @@ def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
     """The callbacks that keep the checkpoint of the best ``val/bpd``; at least one.
 
     Raises:
-        AttnFlowError: there is none, so training would end with nothing to test or to report; or
-            one keeps the weights alone, without the val/bpd that they are reported with.
+        AttnFlowError: there is none, so training would end with nothing to test or to report; one
+            keeps the weights alone, without the val/bpd that they are reported with; or one would
+            write several under one name.
     """
     found = [
         callback
@@ -217,6 +218,7 @@ def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
         )
     for callback in found:
         check_keeper(callback)
+        check_names(callback)
     return found
 
 
@@ -238,6 +240,16 @@ def check_keeper(callback: ModelCheckpoint) -> None:
                 f"callbacks.checkpoint.{name}: expected none, as the checkpoint of the best "
                 f"val/bpd is written when that is measured, got {value}."
             )
+
+
+def check_names(keeper: ModelCheckpoint) -> None:
+    """Raise :class:`AttnFlowError` where a worse checkpoint could take the best one's name."""
+    if keeper.save_top_k not in (0, 1) and "{step" not in (keeper.filename or "{step}"):
+        raise AttnFlowError(
+            f"callbacks.checkpoint.save_top_k: expected 1 of checkpoints that are all called "
+            f"{keeper.filename!r}, got {keeper.save_top_k}; a callbacks.checkpoint.filename with "
+            "{step} in it gives each a name of its own."
+        )
 
 
 def best_checkpoint(trainer: Trainer) -> str:
