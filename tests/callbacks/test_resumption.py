@@ -169,6 +169,7 @@ def test_trainer_and_callbacks_are_as_the_command_says(resume, trainers) -> None
         "callbacks.spikes.window=17",
         "callbacks.round_trip=null",
         "callbacks.checkpoint.save_top_k=2",
+        "callbacks.checkpoint.filename='best-{step}'",
     )
     (trainer,) = trainers
     named = {type(callback).__name__: callback for callback in trainer.callbacks}
@@ -306,6 +307,16 @@ def test_the_best_of_all_legs_is_kept(resume, base, moved) -> None:
     assert (found["val/bpd"], found["test/bpd"]) == (best["val/bpd"], best["test/bpd"])
     kept = torch.load(run_dir / "checkpoints" / "best.ckpt", weights_only=True)
     assert kept["global_step"] == 20
+
+
+def test_the_best_of_several_stays_the_best(resume, base) -> None:
+    several = ("callbacks.checkpoint.save_top_k=2", "callbacks.checkpoint.filename='best-{step}'")
+    run_dir = resume(*several, "optimizer.lr=0.3", "scheduler=none", "trainer.max_epochs=4")
+    found = results(run_dir)
+    assert (found["val/step"], found["val/bpd"]) == (20, results(base)["val/bpd"])
+    kept = {path.name for path in (run_dir / "checkpoints").glob("best*")}
+    assert len(kept) == 2
+    assert kept & {"best.ckpt", "best-step=20.ckpt"}
 
 
 def test_a_foreign_best_checkpoint_is_not_taken(resume, base, command, tmp_path) -> None:

@@ -45,6 +45,26 @@ from refusals import refused
         (["callbacks.checkpoint.monitor=val/loss"], "callbacks.checkpoint"),
         (["callbacks.checkpoint.mode=max"], "callbacks.checkpoint"),
         (["+callbacks.checkpoint.save_weights_only=true"], "save_weights_only: expected false"),
+        # They would write the val/bpd of an earlier step beside the weights.
+        (["+callbacks.checkpoint.every_n_train_steps=7"], "every_n_train_steps: expected none"),
+        (
+            ["+callbacks.checkpoint.train_time_interval={_target_: datetime.timedelta, days: 1}"],
+            "train_time_interval: expected none",
+        ),
+        (["callbacks.checkpoint.save_on_train_epoch_end=true"], "epoch_end: expected none"),
+        (
+            ["callbacks.checkpoint.save_top_k=2"],
+            "1 of checkpoints that are all called 'best', got 2",
+        ),
+        (["callbacks.checkpoint.save_top_k=-1"], "all called 'best', got -1; a callbacks.checkpoi"),
+        (
+            [
+                "callbacks.checkpoint.save_top_k=3",
+                "callbacks.checkpoint.enable_version_counter=true",
+                "callbacks.checkpoint.filename='{epoch}'",
+            ],
+            "all called '{epoch}', got 3",
+        ),
         (["resume=true"], "resume: expected a path, got True"),
         (["resume=5"], "resume is '5', but 5 does not exist"),
         (["resume=[a]"], "resume: expected a path, got ['a']"),

@@ -93,6 +93,29 @@ def test_overwriting_what_is_started_from_is_refused(train) -> None:
     assert content(run_dir) == before
 
 
+PLACES = ("paths.output_dir", "callbacks.checkpoint.dirpath", "callbacks.last.directory")
+
+
+@pytest.mark.parametrize("option", [*PLACES, "callbacks.pictures.directory", "logger.csv.save_dir"])
+def test_no_option_has_a_run_write_into_another_ones_folder(train, tmp_path, option) -> None:
+    other, own = tmp_path / "other", tmp_path / "own"
+    (other / "checkpoints").mkdir(parents=True)
+    (other / "checkpoints" / "best.ckpt").write_text("the other's")
+    before = content(other)
+    for place in (other, other / "checkpoints", f"{own}/../other"):
+        told = refused(train, *TINY, f"{option}={place}", run_dir=own)
+        assert f"{option}: expected a place in the run's own folder, {own}, " in told
+        assert told.endswith(f"got {place}.")
+        assert content(other) == before
+
+
+def test_a_run_may_write_anywhere_in_its_own_folder(train, tmp_path) -> None:
+    own = tmp_path / "own"
+    kept = f"callbacks.checkpoint.dirpath={own}/kept"
+    train(*TINY, "test=false", kept, run_dir=own)
+    assert (own / "kept" / "best.ckpt").is_file()
+
+
 def test_a_start_that_came_to_nothing_is_no_run(train) -> None:
     """A slip in the options can be mended in the same folder."""
     run_dir = train(*TINY, "test=false").with_name("mended")

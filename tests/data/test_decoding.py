@@ -131,17 +131,40 @@ def test_a_background_that_is_no_colour_is_named(background) -> None:
     assert str(raised.value).endswith(f"got {background!r}.")
 
 
-def write_png16(path: Path, colour_type: int, channels: int) -> None:
-    """A PNG of 16 bits a value, which Pillow can't write."""
+def write_png(path: Path, bits: int, colour_type: int, rows: bytes, *more: bytes) -> None:
+    """A PNG of 4 x 4 pixels that Pillow can't write; ``more`` are a chunk's name and content."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(name + content))
         return struct.pack(">I", len(content)) + name + content + checksum
 
-    rows = b"".join(b"\0" + pixels(4 * channels * 2).tobytes() for _ in range(4))
-    header = struct.pack(">IIBBBBB", 4, 4, 16, colour_type, 0, 0, 0)
-    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", 4, 4, bits, colour_type, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + (chunk(*more) if more else b"")
+    chunks += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+def write_png16(path: Path, colour_type: int, channels: int) -> None:
+    """A PNG of 16 bits a value."""
+    rows = b"".join(b"\0" + pixels(4 * channels * 2).tobytes() for _ in range(4))
+    write_png(path, 16, colour_type, rows)
+
+
+@pytest.mark.parametrize(
+    ("bits", "row", "hidden", "shown"),
+    [
+        (1, b"\x50", 1, [0, 7, 0, 7]),
+        (2, b"\x1b", 1, [0, 7, 170, 255]),
+        (2, b"\x1b", 3, [0, 85, 170, 7]),
+        (4, b"\x01\x3f", 3, [0, 17, 7, 255]),
+        (8, b"\x00\x01\x03\xff", 3, [0, 1, 7, 255]),
+    ],
+)
+def test_a_transparent_grey_value_is_one_of_the_file(tmp_path, bits, row, hidden, shown) -> None:
+    """Case A2, whatever number of bits a grey value has."""
+    write_png(tmp_path / "0.png", bits, 0, (b"\0" + row) * 4, b"tRNS", struct.pack(">H", hidden))
+    image = decode(tmp_path / "0.png", 1, background=(7, 7, 7))
+    assert image.tolist() == [[shown] * 4]
 
 
 @pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])

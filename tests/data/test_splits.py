@@ -128,6 +128,14 @@ def test_train_and_valid_alone(tmp_path) -> None:
     assert numbers(Splits(tmp_path)) == [18, 2, 4]
 
 
+@pytest.mark.parametrize("target", ["nowhere", "test"])
+def test_a_split_that_is_a_broken_link_is_not_cut_from_another(tmp_path, target) -> None:
+    write_many(tmp_path / "train", 20)
+    (tmp_path / "test").symlink_to(tmp_path / target)
+    with pytest.raises(AttnFlowError, match=r"/test: expected the folder of the test split, got a"):
+        Splits(tmp_path).found("train")
+
+
 def test_two_folders_of_one_split_are_refused(tmp_path) -> None:
     for name in ("train", "val", "Validation"):
         write_many(tmp_path / name, 3)
@@ -163,6 +171,9 @@ def test_images_beside_the_splits_are_not_ignored(tmp_path, beside) -> None:
         ("trainA", "trainB"),
         ("archive/train", "archive/test"),
         ("cats/train", "cats/test"),
+        ("trainset", "testset"),
+        ("Trainingdata/cat", "testdata/cat"),
+        ("imgtrain", "imgval"),
     ],
 )
 def test_folders_called_like_splits_are_not_mixed(tmp_path, folders) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from exactness import make_context, randomise
@@ -230,6 +232,7 @@ def test_bad_sampling_is_named() -> None:
         (lambda f, x: f.sample(2, batch_size=0), "batch_size: expected a whole number"),
         (lambda f, x: f.sample(2, temperature="0.5"), "temperature: expected a number of 0 or"),
         (lambda f, x: f.sample(2, temperature=float("nan")), "got nan."),
+        (lambda f, x: f.sample(2, temperature=10**309), f"expected a number of {2**62} or less"),
     ],
 )
 def test_what_a_flow_does_not_take_is_told_in_one_sentence(call, sentence) -> None:
@@ -247,13 +250,44 @@ def test_what_a_flow_does_not_take_is_told_in_one_sentence(call, sentence) -> No
         (Context(torch.zeros(5, 3)), "context: expected 2 rows"),
         (Context(torch.zeros(2, 4)), "context: expected 3 channels, got 4."),
         (Context(maps=(torch.zeros(2, 3, 4, 4),) * 3), "expected 1 feature maps, got 3."),
+        (Context(), "context: expected a vector or maps, got a Context of neither."),
+        (
+            Context([[0.0, 0.0, 0.0]]),
+            "vector of the context: expected a tensor (B, D), got a list.",
+        ),
+        (
+            Context(torch.tensor(1.0)),
+            "the vector of the context: expected a tensor (B, D), got ().",
+        ),
+        (Context(torch.zeros(2, 1, 3)), "expected a tensor (B, D), got (2, 1, 3)."),
+        (Context(torch.zeros(2, 3).double()), "expected torch.float32 as the flow's weights, got"),
+        (Context(torch.zeros(2, 3).long()), "as the flow's weights, got torch.int64."),
+        (Context(torch.zeros(2, 3).to("meta")), "expected values on cpu, where the flow is, got"),
+        (Context(torch.zeros(2, 3).to_sparse()), "context: expected a dense tensor"),
+        (Context(maps=torch.zeros(1, 2, 3, 2, 2)), "maps as a tuple of tensors, got a Tensor."),
+        (
+            Context(maps=(None,)),
+            "map of level 0 of the context: expected a tensor (B, F, H, W), got N",
+        ),
+        (Context(maps=(torch.zeros(2, 3, 2),)), "expected a tensor (B, F, H, W), got (2, 3, 2)."),
+        (Context(maps=(torch.zeros(2, 3, 0, 2),)), "(B, F, H, W), got (2, 3, 0, 2)."),
+        (
+            Context(torch.zeros(2, 1), (torch.zeros(3, 2, 2, 2),)),
+            "the map of level 0 of the context: expected 2 rows, one for each sample, got 3.",
+        ),
     ],
 )
 def test_a_context_that_does_not_fit_is_told(context, sentence) -> None:
     flow = Glow((1, 4, 4), levels=1, steps=1, context_channels=3)
-    with pytest.raises(AttnFlowError) as told:
-        flow.log_prob(torch.rand(2, 1, 4, 4), context)
-    assert sentence in str(told.value)
+    latents = flow.encode(torch.rand(2, 1, 4, 4), Context(torch.zeros(2, 3)))
+    for call in (
+        lambda: flow.log_prob(torch.rand(2, 1, 4, 4), context),
+        lambda: flow.decode(latents, context),
+        lambda: flow.sample(2, context),
+    ):
+        with pytest.raises(AttnFlowError) as told:
+            call()
+        assert sentence in str(told.value)
 
 
 class NoTransform(torch.nn.Module):
@@ -314,6 +348,16 @@ def test_what_is_no_transform_is_told_by_its_part(arguments, sentence) -> None:
 def test_arguments_of_another_type_are_named(options, sentence) -> None:
     with pytest.raises(AttnFlowError, match=sentence):
         Glow(**{"image_shape": (1, 8, 8), **options})
+
+
+def test_a_temperature_is_any_real_number() -> None:
+    flow = small_flow()
+    drawn = [
+        flow.sample(3, temperature=value, generator=torch.Generator().manual_seed(0))
+        for value in (0.5, Fraction(1, 2), np.float32(0.5))
+    ]
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
 
 
 def test_a_generator_of_another_type_is_named() -> None:

@@ -87,6 +87,15 @@ CHANGES = {
     "a step of words": (lambda h: h.update(global_step="<b>"), "global_step, got '<b>'."),
     "a step below none": (lambda h: h.update(global_step=-5), "global_step, got -5."),
     "a numbered weight": (lambda h: h["state_dict"].update({3: torch.zeros(1)}), "text as name"),
+    "a weight that colours": (
+        lambda h: h["state_dict"].update({"model.\x1b[31mx": torch.zeros(1)}),
+        r"expected a printable text as name, got 'model.\x1b[31mx'.",
+    ),
+    "a callback of two lines": (
+        in_config(callbacks={"a\nb": 1}),
+        r"expected a printable text as name, got 'a\nb'.",
+    ),
+    "a choice of two lines": (in_choices(data="a\nb"), r"the name of a config, got 'a\nb'."),
     "a weight of no values": (
         lambda h: h["state_dict"].update({"model.x": torch.zeros(1, device="meta")}),
         "expected a dense tensor as model.x",

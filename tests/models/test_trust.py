@@ -82,6 +82,7 @@ CALLS = {
     "a number as target": {"_target_": 3},
     "no target": {"_target_": None},
     "an empty target": {"_target_": ""},
+    "a target of two lines": {"_target_": "pathlib.Path\n.touch"},
     "an interpolated target": {"_target_": "${oc.env:TARGET}"},
     "an environment variable": {
         "_target_": "attnflow.flows.placement.Placement",
@@ -373,7 +374,8 @@ def expanded(held: dict) -> None:
         (lambda h: h.update({KEY: 3}), "expected a mapping as attnflow"),
         (lambda h: h.update(state_dict=3), "expected a mapping as state_dict"),
         (lambda h: h[KEY]["config"].update(attention=torch.zeros(3)), "got Tensor"),
-        (lambda h: h[KEY]["config"]["attention"].update({3.5: 1}), "expected a text as name"),
+        (lambda h: h[KEY]["config"]["attention"].update({3.5: 1}), "text as name, got 3.5"),
+        (lambda h: h[KEY]["config"]["attention"].update({"a\nb": TOUCH}), r"name, got 'a\nb'."),
     ],
 )
 def test_absurd_files_are_refused_in_a_sentence(tmp_path, change, named) -> None:

@@ -57,6 +57,10 @@ def refused_by_wandb() -> Exception:
         (error_of(Path("/nowhere/x").read_text), "/nowhere/x: No such file or directory."),
         (PermissionError(13, "Permission denied", "logs"), "logs: Permission denied."),
         (OSError(28, "No space left on device", "last.ckpt"), "last.ckpt: No space left on dev"),
+        (
+            raised(RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")),
+            "data.num_workers: RuntimeError: DataLoader worker (pid(s) 7) exited unexpectedly (ki",
+        ),
         (MemoryError(), "out of memory (MemoryError:); a smaller model"),
         (torch.OutOfMemoryError("2 GiB"), "out of memory (OutOfMemoryError: 2 GiB)"),
         (

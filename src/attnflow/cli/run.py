@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from attnflow.cli.launch import is_first
+from attnflow.cli.places import check_places
 from attnflow.cli.ranks import count_ranks, run_ranks
 from attnflow.cli.repeats import original_of, skip
 from attnflow.cli.sweep_folder import failed_jobs
@@ -86,6 +87,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
                 lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
             check_seed(config.seed)
             check_config_types(given(config))
+            check_places(config, folder)
             original = original_of(config, folder, Path(hydra.sweep.dir)) if sweeping else None
             if original:
                 value = skip(folder, original)

@@ -200,8 +200,9 @@ def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
     """The callbacks that keep the checkpoint of the best ``val/bpd``; at least one.
 
     Raises:
-        AttnFlowError: there is none, so training would end with nothing to test or to report; or
-            one keeps the weights alone, without the val/bpd that they are reported with.
+        AttnFlowError: there is none, so training would end with nothing to test or to report; one
+            keeps the weights alone, without the val/bpd that they are reported with; or one would
+            write several under one name.
     """
     found = [
         callback
@@ -215,12 +216,40 @@ def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
             "report; a ModelCheckpoint that monitors val/bpd, mode min (callbacks.checkpoint), is "
             "needed."
         )
-    if any(callback.save_weights_only for callback in found):
+    for callback in found:
+        check_keeper(callback)
+        check_names(callback)
+    return found
+
+
+def check_keeper(callback: ModelCheckpoint) -> None:
+    """Raise :class:`AttnFlowError` where a figure would be kept apart from its weights."""
+    if callback.save_weights_only:
         raise AttnFlowError(
             "callbacks.checkpoint.save_weights_only: expected false, as the checkpoint of the best "
             "val/bpd holds that figure beside its weights, got true."
         )
-    return found
+    turns = {
+        "every_n_train_steps": callback._every_n_train_steps,
+        "train_time_interval": callback._train_time_interval,
+        "save_on_train_epoch_end": callback._save_on_train_epoch_end,
+    }
+    for name, value in turns.items():
+        if value:  # it would save the weights of one step with the val/bpd of an earlier one
+            raise AttnFlowError(
+                f"callbacks.checkpoint.{name}: expected none, as the checkpoint of the best "
+                f"val/bpd is written when that is measured, got {value}."
+            )
+
+
+def check_names(keeper: ModelCheckpoint) -> None:
+    """Raise :class:`AttnFlowError` where a worse checkpoint could take the best one's name."""
+    if keeper.save_top_k not in (0, 1) and "{step" not in (keeper.filename or "{step}"):
+        raise AttnFlowError(
+            f"callbacks.checkpoint.save_top_k: expected 1 of checkpoints that are all called "
+            f"{keeper.filename!r}, got {keeper.save_top_k}; a callbacks.checkpoint.filename with "
+            "{step} in it gives each a name of its own."
+        )
 
 
 def best_checkpoint(trainer: Trainer) -> str:

@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as F
 
 from attnflow.data.depth import HEADER_BYTES, bits_per_value
 from attnflow.data.finding import shown
-from attnflow.data.transparency import WHITE, Colour, opaque
+from attnflow.data.transparency import WHITE, Colour, opaque, scale_transparent_grey
 from attnflow.errors import AttnFlowError
 
 __all__ = ["CorruptImage", "as_tensor", "decode", "fit", "image_suffixes", "open_image", "size_of"]
@@ -90,6 +90,7 @@ def open_image(file: Path, background: Colour = WHITE) -> Image.Image:
             image = Image.open(opened, formats=formats())
             check_pixels(image, header, file)
             check_no_second(image, opened, file)
+            scale_transparent_grey(image, bits_per_value(image, header))
             return opaque(ImageOps.exif_transpose(image), background)  # which loads it too
         except AttnFlowError:
             raise

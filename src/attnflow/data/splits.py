@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -150,6 +150,10 @@ class Splits:
         there: dict[str, Path] = {}
         for entry in self._entries():
             split = SPLIT_OF.get(entry.name.lower())
+            if split is not None and not os.path.exists(entry):
+                raise AttnFlowError(
+                    f"{shown(entry)}: expected the folder of the {split} split, got a broken link."
+                )
             if split is None or not entry.is_dir():
                 continue
             if split in there:
@@ -178,9 +182,11 @@ class Splits:
     def _check_none_below(self) -> None:
         """No folder of files that are to be cut may be called as if it were a split's."""
         within = {file.relative_to(self.folder).parent for file in self._images(self.folder).files}
+        lowered = {str(folder).lower() for folder in within}
         for folder in sorted(within):
             words = BETWEEN_WORDS.split(str(folder))
-            if SPLIT_OF.keys() & {word.lower() for word in words}:
+            like_a_split = SPLIT_OF.keys() & {word.lower() for word in words}
+            if like_a_split or has_counterpart(str(folder).lower(), lowered):
                 raise AttnFlowError(
                     f"{shown(self.folder / folder)} is called as if it held a split, but would be "
                     "mixed with all other images; train, val and test just below data.data_dir "
@@ -191,6 +197,16 @@ class Splits:
         """What lies in the folder and may be data."""
         there = entries(self.folder) if os.path.isdir(self.folder) else []
         return [self.folder / entry.name for entry in there if not is_hidden(entry.name)]
+
+
+def has_counterpart(name: str, others: Collection[str]) -> bool:
+    """Whether a folder and one of the others differ by their split alone: trainset and testset."""
+    evaluated = NAMES["val"] + NAMES["test"]
+    return any(
+        train in name and name.replace(train, split) in others
+        for train in NAMES["train"]
+        for split in evaluated
+    )
 
 
 def find_images(folder: Path) -> Found:

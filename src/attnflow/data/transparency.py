@@ -6,7 +6,7 @@ from PIL import Image, ImageColor
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["WHITE", "Colour", "opaque", "parse_background"]
+__all__ = ["WHITE", "Colour", "opaque", "parse_background", "scale_transparent_grey"]
 
 Colour = tuple[int, int, int]  # R, G, B
 WHITE: Colour = (255, 255, 255)
@@ -30,6 +30,18 @@ def opaque(image: Image.Image, background: Colour = WHITE) -> Image.Image:
         under = Image.new("RGBA", image.size, background)
         image = Image.alpha_composite(under, image.convert("RGBA"))
     return image.convert(kind)
+
+
+def scale_transparent_grey(image: Image.Image, bits: int) -> None:
+    """Scale the grey value that a PNG of 2 or 4 bits a pixel declares to be transparent.
+
+    Pillow scales the pixels to 0 .. 255 and leaves that value as it is, so that it finds none.
+    """
+    value = image.info.get("transparency")
+    if image.format == "PNG" and image.mode == "L" and bits < 8 and isinstance(value, int):
+        most = 2**bits - 1
+        if value <= most:
+            image.info["transparency"] = value * 255 // most
 
 
 def parse_background(background: str | int) -> Colour:

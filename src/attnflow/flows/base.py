@@ -113,7 +113,7 @@ class Flow(nn.Module, ABC):
             AttnFlowError: another number of latents, another shape, type or context.
         """
         check_latents(latents, self.latent_shapes, next(self.parameters()))
-        check_context(context, self.context_channels, len(latents[0]), len(self.map_sizes))
+        self._check_context(context, len(latents[0]))
         return self.inverse(latents, context)
 
     @torch.no_grad()
@@ -144,7 +144,7 @@ class Flow(nn.Module, ABC):
         check_count("batch_size", batch_size)
         check_temperature(temperature)
         check_generator(generator)
-        check_context(context, self.context_channels, n, len(self.map_sizes))
+        self._check_context(context, n)
         latents = self.base_sample(n, temperature, generator, numbers)
         images = []
         for start in range(0, n, batch_size):
@@ -169,7 +169,7 @@ class Flow(nn.Module, ABC):
         rows = torch.as_tensor(range(n) if numbers is None else numbers, device=like.device)
         sizes = [math.prod(shape) for shape in self.latent_shapes]
         noise = normal_noise(sample_keys(seed, 0, rows), (sum(sizes),), like.dtype)
-        parts = (temperature * noise).split(sizes, 1)
+        parts = (float(temperature) * noise).split(sizes, 1)
         return [part.view(-1, *s) for part, s in zip(parts, self.latent_shapes, strict=True)]
 
     @torch.no_grad()
@@ -182,7 +182,12 @@ class Flow(nn.Module, ABC):
     def _check(self, x: Tensor, context: Context | None) -> None:
         """Raise :class:`AttnFlowError` for what is no batch of this flow's images."""
         check_continuous("x", x, self.image_shape, next(self.parameters()))
-        check_context(context, self.context_channels, len(x), len(self.map_sizes))
+        self._check_context(context, len(x))
+
+    def _check_context(self, context: Context | None, rows: int) -> None:
+        """Raise :class:`AttnFlowError` for what is no condition of ``rows`` samples."""
+        like = next(self.parameters())
+        check_context(context, self.context_channels, rows, len(self.map_sizes), like)
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:

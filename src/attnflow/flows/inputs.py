@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral, Rational, Real
 
 import torch
 from torch import Tensor
@@ -62,8 +62,10 @@ def check_generator(value: object) -> None:
 def check_temperature(value: object) -> None:
     """Raise :class:`AttnFlowError` unless ``value`` is a finite number of 0 or more."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0:
+    if not is_number or not 0 <= value < math.inf:
         raise AttnFlowError(f"temperature: expected a number of 0 or more, got {value!r}.")
+    if isinstance(value, Rational) and value > MOST:  # which no float may hold
+        raise AttnFlowError(f"temperature: expected a number of {MOST} or less, got more.")
 
 
 def check_continuous(name: str, x: object, shape: tuple[int, ...], like: Tensor) -> None:
@@ -82,12 +84,7 @@ def check_continuous(name: str, x: object, shape: tuple[int, ...], like: Tensor)
             "to bits_per_dim and encode of a model of attnflow.load, and to a flow as "
             "(images + u) / num_bins with u uniform in [0, 1)."
         )
-    if x.device != like.device:
-        raise AttnFlowError(
-            f"{name}: expected values on {like.device}, where the flow is, got {x.device}."
-        )
-    if x.dtype != like.dtype and not torch.is_autocast_enabled(x.device.type):
-        raise AttnFlowError(f"{name}: expected {like.dtype} as the flow's weights, got {x.dtype}.")
+    _check_like(name, x, like)
 
 
 def check_latents(
@@ -114,7 +111,9 @@ def check_latents(
             )
 
 
-def check_context(context: object, context_channels: int, rows: int, num_maps: int) -> None:
+def check_context(
+    context: object, context_channels: int, rows: int, num_maps: int, like: Tensor
+) -> None:
     """Raise :class:`AttnFlowError` unless a context is there where, and as, a flow wants it.
 
     Args:
@@ -122,6 +121,7 @@ def check_context(context: object, context_channels: int, rows: int, num_maps: i
         context_channels: of the flow; 0 for one without a condition.
         rows: of the batch.
         num_maps: how many feature maps the flow reads, where the context holds such.
+        like: a parameter of the flow.
     """
     if (context is None) != (context_channels == 0):
         wanted = "a Context" if context_channels else "None"
@@ -134,10 +134,17 @@ def check_context(context: object, context_channels: int, rows: int, num_maps: i
         return
     if not isinstance(context, Context):
         raise AttnFlowError(f"context: expected an attnflow.Context, got {_kind(context)}.")
-    if len(context) != rows:
+    if not isinstance(context.maps, Sequence):
         raise AttnFlowError(
-            f"context: expected {rows} rows, one for each sample, got {len(context)}."
+            f"context: expected maps as a tuple of tensors, got {_kind(context.maps)}."
         )
+    if context.vector is None and not context.maps:
+        raise AttnFlowError("context: expected a vector or maps, got a Context of neither.")
+    if context.vector is not None:
+        _check_condition("the vector of the context", context.vector, ("B", "D"), rows, like)
+    for level, features in enumerate(context.maps):
+        name = f"the map of level {level} of the context"
+        _check_condition(name, features, ("B", "F", "H", "W"), rows, like)
     width = 0 if context.vector is None else context.vector.shape[-1]
     if context.maps and len(context.maps) != num_maps:
         raise AttnFlowError(f"context: expected {num_maps} feature maps, got {len(context.maps)}.")
@@ -198,6 +205,35 @@ def _check_batch(name: str, values: object, shape: tuple[int, ...]) -> None:
         )
     if not len(values):
         raise AttnFlowError(f"{name}: expected one sample or more, got an empty batch.")
+
+
+def _check_condition(
+    name: str, values: object, axes: tuple[str, ...], rows: int, like: Tensor
+) -> None:
+    """Raise unless a part of a context has these axes, a row a sample, and a flow's type."""
+    expected = f"a tensor ({', '.join(axes)})"
+    if not isinstance(values, Tensor):
+        raise AttnFlowError(f"{name}: expected {expected}, got {_kind(values)}.")
+    _check_values(name, values)
+    if values.ndim != len(axes) or 0 in values.shape[1:]:
+        raise AttnFlowError(f"{name}: expected {expected}, got ({_words(values.shape)}).")
+    if len(values) != rows:
+        raise AttnFlowError(
+            f"{name}: expected {rows} rows, one for each sample, got {len(values)}."
+        )
+    _check_like(name, values, like)
+
+
+def _check_like(name: str, values: Tensor, like: Tensor) -> None:
+    """Raise unless values are on the device and of the type of a flow's weights."""
+    if values.device != like.device:
+        raise AttnFlowError(
+            f"{name}: expected values on {like.device}, where the flow is, got {values.device}."
+        )
+    if values.dtype != like.dtype and not torch.is_autocast_enabled(values.device.type):
+        raise AttnFlowError(
+            f"{name}: expected {like.dtype} as the flow's weights, got {values.dtype}."
+        )
 
 
 def _check_values(name: str, values: Tensor) -> None:

@@ -63,7 +63,7 @@ def check_choices(choices: object, path: object) -> None:
         place = f"checkpoint {path}: config.choices"
         if not isinstance(group, str) or not GROUP.fullmatch(group) or FIGURES.fullmatch(group):
             raise AttnFlowError(f"{place}: expected the name of a config group, got {group!r:.60}.")
-        if choice is not None and not isinstance(choice, str):
+        if choice is not None and not (isinstance(choice, str) and choice.isprintable()):
             raise AttnFlowError(
                 f"{place}.{group}: expected the name of a config, got {choice!r:.60}."
             )
@@ -85,8 +85,8 @@ def check_plain_values(held: Mapping, place: str) -> None:
     """Raise :class:`AttnFlowError` unless all is made of texts, numbers, lists and mappings."""
     check_bounded(held, place)
     for key, name, value in values_of(held):
-        if not isinstance(name, str | int):
-            raise AttnFlowError(f"{place}: expected a text as name, got {type(name).__name__}.")
+        if not isinstance(name, int):  # the place in a list
+            check_name(name, place)
         if not isinstance(value, str | int | float | Mapping | list | type(None)):
             raise AttnFlowError(
                 f"{place}.{key}: expected a plain value, got {type(value).__name__}."
@@ -95,12 +95,17 @@ def check_plain_values(held: Mapping, place: str) -> None:
             raise AttnFlowError(f"{place}.{key}: expected a number below 2**63, got more.")
 
 
+def check_name(name: object, place: str) -> None:
+    """Raise :class:`AttnFlowError` for what is no name, or none that a sentence could tell."""
+    if not isinstance(name, str) or not name.isprintable():
+        raise AttnFlowError(f"{place}: expected a printable text as name, got {name!r:.60}.")
+
+
 def check_state(state: object, path: object) -> None:
     """Raise :class:`AttnFlowError` unless ``state`` is made of whole, dense tensors by name."""
     check_mapping(state, path, "state_dict")
     for name, value in state.items():
-        if not isinstance(name, str):
-            raise AttnFlowError(f"checkpoint {path}: expected a text as name, got {name!r:.60}.")
+        check_name(name, f"checkpoint {path}")
         if not is_dense(value):
             raise AttnFlowError(
                 f"checkpoint {path}: expected a dense tensor as {name}, got {type(value).__name__}."

@@ -143,7 +143,8 @@ def check_plain(value: object, name: object, place: str) -> None:
         raise AttnFlowError(f"{place}: expected a text as name, got {type(name).__name__}.")
     if not isinstance(value, str | int | float | Mapping | list | type(None)):
         raise AttnFlowError(f"{place}: expected a plain value, got {type(value).__name__}.")
-    if isinstance(value, str) and ("${" in value or value == "???"):
+    odd = name in WAYS and not str(value).isprintable()
+    if odd or (isinstance(value, str) and ("${" in value or value == "???")):
         raise AttnFlowError(f"{place}: expected a plain value, got {value!r}.")
     if name in WAYS and not isinstance(value, WAYS[name]):
         raise AttnFlowError(f"{place}: expected {WAYS[name].__name__}, got {value!r}.")

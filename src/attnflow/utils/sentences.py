@@ -30,11 +30,11 @@ def expected_error(error: BaseException) -> str | None:
     """The sentence that tells ``error`` to a user; None for a bug, which needs its traceback.
 
     Expected are, wherever they are raised: :class:`AttnFlowError`; the types of other libraries
-    that say "this is not how I am used" (:data:`REFUSALS`); a path that the system refuses; and
-    want of memory. What is raised while an object is made of what the config names and says is
-    expected as well, unless this package's own code raised it, which tells its users by
-    AttnFlowError; and what Lightning meets while it restores a checkpoint. ``HYDRA_FULL_ERROR=1``
-    shows the traceback of them all.
+    that say "this is not how I am used" (:data:`REFUSALS`); a path that the system refuses; want of
+    memory; and a data loader's worker that was killed. What is raised while an object is made of
+    what the config names and says is expected as well, unless this package's own code raised it,
+    which tells its users by AttnFlowError; and what Lightning meets while it restores a checkpoint.
+    ``HYDRA_FULL_ERROR=1`` shows the traceback of them all.
     """
     chain = list(causes(error))
     for each in chain:
@@ -53,6 +53,11 @@ def expected_error(error: BaseException) -> str | None:
             return (
                 f"out of memory ({words(each)}); a smaller model, or a smaller "
                 "data.global_batch_size, is needed."
+            )
+        if isinstance(each, RuntimeError) and str(each).startswith("DataLoader worker (pid"):
+            return (
+                f"data.num_workers: {words(each)} (killed, often for want of memory); fewer "
+                "workers are needed, and resume=auto goes on from what was saved."
             )
         if isinstance(each, OSError) and each.filename is not None:
             return f"{each.filename}: {each.strerror}."

@@ -1,0 +1,43 @@
+"""Where the options of a run say that it writes: in its own folder, wherever they say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from attnflow.cli.run_folder import absolute, lies_in
+from attnflow.errors import AttnFlowError
+
+__all__ = ["check_places"]
+
+# What attnflow's and Lightning's callbacks and loggers call the folder that they write to.
+NAMES = ("dirpath", "directory", "save_dir")
+
+
+def check_places(config: DictConfig, folder: Path) -> None:
+    """Raise :class:`AttnFlowError` for an option that has a run write elsewhere.
+
+    There, it could replace the checkpoints and figures of another run.
+
+    Args:
+        config: composed; its callbacks, loggers and ``paths.output_dir`` are looked at.
+        folder: the run's.
+    """
+    for option, given in places(config):
+        if given is not None and not lies_in(absolute(given), folder):
+            raise AttnFlowError(
+                f"{option}: expected a place in the run's own folder, {folder}, which "
+                f"hydra.run.dir names, got {given}."
+            )
+
+
+def places(config: DictConfig) -> Iterator[tuple[str, object]]:
+    """The options that name a folder to write to, with their values."""
+    yield "paths.output_dir", config.paths.output_dir
+    for group in ("callbacks", "logger"):
+        entries = OmegaConf.select(config, group)
+        for key, entry in entries.items() if isinstance(entries, Mapping) else ():
+            if isinstance(entry, Mapping):
+                yield from ((f"{group}.{key}.{n}", entry[n]) for n in NAMES if n in entry)
