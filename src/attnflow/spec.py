@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from attnflow.errors import AttnFlowError
 
@@ -73,7 +74,7 @@ class DataSpec:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> DataSpec:
+    def from_dict(cls, values: Mapping[str, Any]) -> DataSpec:
         """The inverse of :meth:`as_dict`.
 
         Raises:
@@ -83,16 +84,18 @@ class DataSpec:
         if values.keys() - set(names):
             unknown = sorted(map(str, values.keys() - set(names)))
             raise AttnFlowError(f"the data's spec: expected {', '.join(names)}, got {unknown}.")
-        required = dict.fromkeys(names[:2])
-        return cls(
-            **required | {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-        )
+        required: dict[str, Any] = dict.fromkeys(names[:2])
+        tuples: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in values.items()
+        }
+        return cls(**required | tuples)
 
 
 def _are_sizes(values: object, length: int) -> bool:
     """Whether ``values`` are so many whole numbers of 1 or more."""
-    are_listed = isinstance(values, list | tuple) and len(values) == length
-    return are_listed and all(type(value) is int and value > 0 for value in values)
+    if not isinstance(values, list | tuple) or len(values) != length:
+        return False
+    return all(type(value) is int and value > 0 for value in values)
 
 
 def _is_within(part: tuple[int, ...], whole: tuple[int, ...]) -> bool:

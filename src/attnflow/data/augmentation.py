@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 from torchvision import tv_tensors
 
+from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError
 from attnflow.utils.noise import sample_keys
 
@@ -18,7 +19,7 @@ __all__ = ["Augmented", "check_augment"]
 PICTURES = ("image", "condition")
 
 
-class Augmented(Dataset):
+class Augmented(Samples):
     """Applies torchvision v2 transforms to each sample, image and condition alike.
 
     Each sample's draw has its own seed, so it does not depend on the batch, the worker or an
@@ -31,7 +32,7 @@ class Augmented(Dataset):
         seed: of the draws.
     """
 
-    def __init__(self, dataset: Dataset, transforms: Sequence[Callable], seed: int = 0) -> None:
+    def __init__(self, dataset: Samples, transforms: Sequence[Callable], seed: int = 0) -> None:
         self.dataset, self.seed = dataset, seed
         self.transforms = tuple(transforms)
 
@@ -49,7 +50,9 @@ class Augmented(Dataset):
         sample = self.dataset[index]
         # torch.manual_seed would seed the accelerators too, whose noise is none of our business.
         torch.default_generator.manual_seed(int(sample_keys(self.seed, epoch, torch.tensor(index))))
-        pictures = {n: tv_tensors.Image(sample[n]) for n in PICTURES if n in sample}
+        pictures: dict[str, Tensor] = {
+            name: tv_tensors.Image(sample[name]) for name in PICTURES if name in sample
+        }
         for number, transform in enumerate(self.transforms):
             pictures = transformed(f"data.augment[{number}]", transform, pictures)
         changed = {n: p.as_subclass(Tensor) for n, p in pictures.items()}

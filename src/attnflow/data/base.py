@@ -12,11 +12,12 @@ from copy import copy
 import torch
 from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from typing_extensions import TypedDict
+from torch.utils.data import DataLoader
+from typing_extensions import Self, TypedDict
 
 from attnflow.data.augmentation import Augmented, check_augment
 from attnflow.data.order import EpochSampler, LazyLoader, NumberedEpochSampler
+from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError, check_least
 from attnflow.spec import DataSpec
 from attnflow.utils.arguments import check_types
@@ -78,7 +79,7 @@ class ImageDataModule(LightningDataModule):
         check_least("data.num_workers", num_workers, 0)
         self.global_batch_size, self.num_workers, self.seed = global_batch_size, num_workers, seed
         self.augment = check_augment(augment)
-        self.datasets: dict[str, Dataset] = {}
+        self.datasets: dict[str, Samples] = {}
 
     @property
     def spec(self) -> DataSpec:
@@ -90,11 +91,11 @@ class ImageDataModule(LightningDataModule):
         """The exact entropy of the images in bits/dim, where it is known."""
         return None
 
-    def read(self, split: str) -> Dataset:
+    def read(self, split: str) -> Samples:
         """One split's images; called once."""
         raise NotImplementedError
 
-    def detached(self) -> ImageDataModule:
+    def detached(self) -> Self:
         """A copy without trainer and images: a worker that is not forked is sent nothing else."""
         alone = copy(self)
         alone.trainer, alone.datasets = None, {}
@@ -106,13 +107,13 @@ class ImageDataModule(LightningDataModule):
         Before training it is all of them, so that a bad test image stops a run at its start, but
         for the test images where :attr:`to_test` is False.
         """
-        wanted = {"validate": ("val",), "test": ("test",)}
+        wanted: dict[str | None, Sequence[str]] = {"validate": ("val",), "test": ("test",)}
         if not self.to_test:
             wanted["fit"] = ("train", "val")
         for split in wanted.get(stage, SPLITS):
             self.dataset(split)
 
-    def dataset(self, split: str) -> Dataset:
+    def dataset(self, split: str) -> Samples:
         """The images of ``split``, read at the first call, which tells their number."""
         if split not in self.datasets:
             self.datasets[split] = self.read(split)
@@ -134,7 +135,8 @@ class ImageDataModule(LightningDataModule):
 
         ``data_dir`` is absolute, so that it is found from any other folder.
         """
-        return {"data_dir": str(self.data_dir)} if hasattr(self, "data_dir") else {}
+        folder = getattr(self, "data_dir", None)
+        return {} if folder is None else {"data_dir": str(folder)}
 
     def _summary(self, split: str) -> str:
         """One line on a split: number of images, origin, what was left out and why."""
@@ -184,7 +186,7 @@ class ImageDataModule(LightningDataModule):
         return self._loader(dataset, range(rank, len(dataset), ranks), size)
 
     def _loader(
-        self, dataset: Dataset, sampler: Iterable[int], batch_size: int, drop_last: bool = False
+        self, dataset: Samples, sampler: Iterable[int], batch_size: int, drop_last: bool = False
     ) -> DataLoader:
         return LazyLoader(
             dataset,

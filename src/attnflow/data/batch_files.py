@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 __all__ = ["read_arrays"]
 
 
-def read_arrays(file: Path) -> object:
+def read_arrays(file: Path) -> Any:
     """What a pickle holds: plain containers, numbers, text and arrays of numbers.
 
     A pickle may name any function, which its reader then calls. This one knows numpy's three that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -49,7 +50,7 @@ class CelebADataModule(ImageFilesDataModule):
         folder = self.data_dir / IMAGES
         return Found(folder, [folder / name for name in names])
 
-    @property
+    @cached_property
     def image_size(self) -> tuple[int, int]:
         """(height, width); of the crop where ``size`` is None."""
         side = CROP if self.size is None else self.size

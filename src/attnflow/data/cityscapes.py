@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode
 from typing_extensions import Unpack
 
@@ -17,7 +16,7 @@ from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.decoding import decode, fit
 from attnflow.data.finding import data_folder
-from attnflow.data.samples import LazySamples, load
+from attnflow.data.samples import LazySamples, Samples, load
 from attnflow.errors import AttnFlowError, check_choice
 from attnflow.spec import DataSpec
 
@@ -68,7 +67,7 @@ class CityscapesDataModule(ImageDataModule):
                 f"data.size is {list(size)}; a height and a width of 2 or more are accepted."
             )
         self.data_dir, self.direction, self.labels = data_folder(data_dir), direction, labels
-        self.size, self.num_bits = tuple(size), check_num_bits(num_bits)
+        self.size, self.num_bits = (size[0], size[1]), check_num_bits(num_bits)
         self.in_memory = in_memory
 
     @property
@@ -81,7 +80,7 @@ class CityscapesDataModule(ImageDataModule):
             condition_bins=2 if one_hot else 256,
         )
 
-    def read(self, split: str) -> Dataset:
+    def read(self, split: str) -> Samples:
         reader = self.detached()
         readers = [partial(reader.sample, photo) for photo in self.photos(split)]
         # The 2-megapixel files are many minutes' work, so they are not all checked first.

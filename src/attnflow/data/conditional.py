@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch.utils.data import Dataset
 
 from attnflow.data.digits import DigitsDataModule
 from attnflow.data.photos import PhotosDataModule
@@ -29,7 +28,7 @@ class PhotosColorizeDataModule(PhotosDataModule):
         shape = (1, *spec.image_shape[1:])
         return replace(spec, condition_shape=shape, condition_bins=spec.num_bins)
 
-    def read(self, split: str) -> Dataset:
+    def read(self, split: str) -> TensorImages:
         images = super().read(split).fields["image"]
         grey = torch.einsum("nchw,c->nhw", images.float(), LUMA).round().to(torch.uint8)
         return TensorImages(images, condition=grey[:, None])
@@ -43,7 +42,7 @@ class DigitsInpaintDataModule(DigitsDataModule):
         half = (1, 8, 4)
         return replace(super().spec, image_shape=half, condition_shape=half, condition_bins=17)
 
-    def read(self, split: str) -> Dataset:
+    def read(self, split: str) -> TensorImages:
         fields = super().read(split).fields
         left, right = fields["image"].chunk(2, 3)
         return TensorImages(right.contiguous(), condition=left.contiguous(), label=fields["label"])

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
@@ -105,7 +105,8 @@ def check_pixels(image: Image.Image, header: bytes, file: Path) -> None:
     # An MPO is one photograph, with previews of itself.
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise AttnFlowError(
-            f"{shown(file)} holds {image.n_frames} frames; files of one image each are accepted."
+            f"{shown(file)} holds {getattr(image, 'n_frames', 'several')} frames; files of one "
+            "image each are accepted."
         )
     bits = bits_per_value(image, header)
     if bits > 8:
@@ -120,7 +121,7 @@ def check_pixels(image: Image.Image, header: bytes, file: Path) -> None:
         )
 
 
-def check_no_second(image: Image.Image, opened: BinaryIO, file: Path) -> None:
+def check_no_second(image: ImageFile.ImageFile, opened: BinaryIO, file: Path) -> None:
     """Raise :class:`AttnFlowError` where another image follows in a binary PPM, PGM or PBM file.
 
     Pillow knows of the first alone. An image that is opened, not loaded, tells where it begins.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 __all__ = ["HEADER_BYTES", "bits_per_value"]
 
@@ -33,11 +38,11 @@ def _of_sgi(image: Image.Image, header: bytes) -> int:
     return 8 * header[3]
 
 
-def _of_tiff(image: Image.Image, header: bytes) -> int:
+def _of_tiff(image: TiffImageFile, header: bytes) -> int:
     return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,)))
 
 
-def _of_ppm(image: Image.Image, header: bytes) -> int:
+def _of_ppm(image: ImageFile, header: bytes) -> int:
     """From the largest value, which is an argument of the decoder where it is not 255."""
     arguments = image.tile[0][3]
     return arguments[1].bit_length() if isinstance(arguments, tuple) else 8
@@ -60,7 +65,7 @@ def _of_avif(image: Image.Image, header: bytes) -> int:
     return 12 if flags & 0x20 else 10
 
 
-READERS = {
+READERS: dict[str | None, Callable[[Any, bytes], int]] = {
     "AVIF": _of_avif,
     "JPEG2000": _of_jpeg2000,
     "PNG": _of_png,

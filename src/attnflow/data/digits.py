@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
-from torch.utils.data import Dataset
+from sklearn.utils import Bunch
 
 from attnflow.data.base import ImageDataModule
 from attnflow.data.samples import TensorImages
@@ -26,8 +28,8 @@ class DigitsDataModule(ImageDataModule):
     def spec(self) -> DataSpec:
         return DataSpec(image_shape=(1, 8, 8), num_bins=17, num_classes=10)
 
-    def read(self, split: str) -> Dataset:
-        digits = load_digits()
+    def read(self, split: str) -> TensorImages:
+        digits = cast(Bunch, load_digits())
         order = np.random.default_rng(0).permutation(len(digits.target))
         rows = {"train": order[:1200], "val": order[1200:1500], "test": order[1500:]}[split]
         images = torch.from_numpy(digits.images[rows]).to(torch.uint8)

@@ -10,11 +10,11 @@ from unicodedata import normalize
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from typing_extensions import Unpack
 
 from attnflow.data.finding import Found, entries, is_hidden, shown
 from attnflow.data.image_files import ImageFileOptions, ImageFilesDataModule
+from attnflow.data.samples import Samples
 from attnflow.data.splits import Splits
 from attnflow.errors import AttnFlowError
 from attnflow.spec import DataSpec
@@ -137,7 +137,7 @@ class ClassFolderDataModule(ImageFolderDataModule):
             )
         return folders[0]
 
-    def read(self, split: str) -> Dataset:
+    def read(self, split: str) -> Samples:
         if self.num_classes not in (None, len(self.classes)):
             raise AttnFlowError(
                 f"data.num_classes is {self.num_classes}, but {shown(self.data_dir)} has "

@@ -7,14 +7,13 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from torch import Tensor
-from torch.utils.data import Dataset
 from typing_extensions import Unpack
 
 from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.decoding import CorruptImage, decode, fit, size_of
 from attnflow.data.finding import Found, data_folder, shown
-from attnflow.data.samples import load
+from attnflow.data.samples import Samples, load
 from attnflow.data.transparency import parse_background
 from attnflow.errors import AttnFlowError, check_choice
 from attnflow.spec import DataSpec
@@ -124,7 +123,7 @@ class ImageFilesDataModule(ImageDataModule):
         damaged = len(found.files) - len(self.dataset(split))
         return found.left_out + Counter({"damaged": damaged})
 
-    def read(self, split: str) -> Dataset:
+    def read(self, split: str) -> Samples:
         files, reader = self.files(split), self.detached()
         readers = [partial(reader.sample, file) for file in files]
         return load(readers, self.in_memory, self.skip_corrupt)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 from typing_extensions import Unpack
 
 from attnflow.data.base import ImageDataModule, LoaderOptions
@@ -75,7 +74,7 @@ class DownsampledImageNetDataModule(ImageDataModule):
         for name, listed in wanted.items():
             self._convert(name, [self.data_dir / file for file in listed])
 
-    def read(self, split: str) -> Dataset:
+    def read(self, split: str) -> MappedImages:
         self.prepare_data()
         name = "test" if split == "test" else "train"
         if not self._array(name, "labels").is_file():
@@ -91,7 +90,7 @@ class DownsampledImageNetDataModule(ImageDataModule):
             num_val = min(NUM_VAL, len(labels) // 10)
             rows = np.random.default_rng(0).permutation(len(labels))
             rows = rows[:-num_val] if split == "train" else rows[-num_val:]
-        return MappedImages(images.filename, torch.tensor(labels), rows, self.num_bits)
+        return MappedImages(self._array(name, "images"), torch.tensor(labels), rows, self.num_bits)
 
     def _lacks(self, missing: Sequence[str]) -> AttnFlowError:
         return AttnFlowError(

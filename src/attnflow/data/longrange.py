@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.utils.data import Dataset
 from typing_extensions import Unpack
 
 from attnflow.data.base import SPLITS, ImageDataModule, LoaderOptions
@@ -69,7 +68,7 @@ class LongRangeDataModule(ImageDataModule):
         copy -= (levels - 1) * other * math.log2(other) if other else 0.0
         return (math.log2(levels) + copy) / 2
 
-    def read(self, split: str) -> Dataset:
+    def read(self, split: str) -> TensorImages:
         number = {"train": self.num_train}.get(split, self.num_train // 4)
         generator = torch.Generator().manual_seed(SPLITS.index(split))  # always the same images
         shape = (number, 1, self.size, self.size // 2)

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from attnflow.data.bit_depth import reduce_bits
 from attnflow.data.finding import shown
+from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError
 
 __all__ = ["MappedImages", "not_ours", "read_npy"]
 
 
-class MappedImages(Dataset):
+class MappedImages(Samples):
     """Some rows of images that lie in a .npy file, (N, 3, H, W) uint8, with their labels."""
 
     def __init__(self, file: Path, labels: Tensor, rows: np.ndarray, num_bits: int) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler
+
+from attnflow.data.samples import Samples
 
 __all__ = ["EpochSampler", "LazyLoader", "NumberedEpochSampler"]
 
@@ -25,10 +27,10 @@ class EpochSampler(DistributedSampler):
     """
 
     def __init__(
-        self, dataset: Dataset, ranks: int, rank: int, seed: int, done: Callable[[], int]
+        self, dataset: Samples, ranks: int, rank: int, seed: int, done: Callable[[], int]
     ) -> None:
         super().__init__(dataset, ranks, rank, shuffle=True, seed=seed, drop_last=True)
-        self.done = done
+        self.length, self.done = len(dataset), done
 
     def __iter__(self) -> Iterator[int]:
         return islice(super().__iter__(), self.done(), None)
@@ -38,7 +40,7 @@ class NumberedEpochSampler(EpochSampler):
     """Numbers samples epoch * len + index, so that the epoch reaches the workers too."""
 
     def __iter__(self) -> Iterator[int]:
-        start = self.epoch * len(self.dataset)
+        start = self.epoch * self.length
         return (start + index for index in super().__iter__())
 
 
@@ -49,5 +51,5 @@ class LazyLoader(DataLoader):
     from, and workers would at once read ahead in the wrong ones.
     """
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+    def __iter__(self) -> Any:  # torch promises its own kind of iterator
         yield from super().__iter__()

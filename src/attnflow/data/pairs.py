@@ -94,12 +94,12 @@ class PairedFolderDataModule(ImageFolderDataModule):
             )
         alone = sorted(by_name(self.splits.all_files, folder).keys() ^ self.conditions.keys())
         if alone:
-            held, lacking = self.image_dir, self.condition_dir
+            held, lacking = folder, self.condition_files.folder
             if alone[0] in self.conditions:
                 held, lacking = lacking, held
             raise AttnFlowError(
-                f"{shown(Path(alone[0]))} is in {shown(self.data_dir / held)} but has no partner "
-                f"in {shown(self.data_dir / lacking)} ({len(alone)} such in all); the same names "
+                f"{shown(Path(alone[0]))} is in {shown(held)} but has no partner "
+                f"in {shown(lacking)} ({len(alone)} such in all); the same names "
                 "in both are accepted."
             )
 
@@ -111,7 +111,7 @@ class PairedFolderDataModule(ImageFolderDataModule):
     @cached_property
     def condition_files(self) -> Found:
         """What lies in ``condition_dir``."""
-        return find_images(self.data_dir / self.condition_dir)
+        return find_images(self.data_dir / (self.condition_dir or ""))
 
     def sample(self, file: Path) -> dict[str, Tensor]:
         image, condition = self.pair(file)

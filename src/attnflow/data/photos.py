@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from sklearn.datasets import load_sample_images
 from torch import Tensor
-from torch.utils.data import Dataset
 from typing_extensions import Unpack
 
 from attnflow.data.base import ImageDataModule, LoaderOptions
@@ -54,7 +53,7 @@ class PhotosDataModule(ImageDataModule):
     def spec(self) -> DataSpec:
         return DataSpec(image_shape=(3, self.size, self.size), num_bins=2**self.num_bits)
 
-    def read(self, split: str) -> Dataset:
+    def read(self, split: str) -> TensorImages:
         first, second = (torch.from_numpy(np.array(p)) for p in load_sample_images().images)
         width = first.shape[1]
         train_end, val_end = round(TRAIN_COLUMNS * width), round(VAL_COLUMNS * width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from attnflow.data.decoding import CorruptImage
 from attnflow.errors import AttnFlowError
 
-__all__ = ["LazySamples", "TensorImages", "load"]
+__all__ = ["LazySamples", "Samples", "TensorImages", "load"]
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,11 @@ log = logging.getLogger(__name__)
 Reader = Callable[[], Mapping[str, Tensor]]
 
 
-class TensorImages(Dataset):
+class Samples(Dataset[dict[str, Tensor]], Sized):
+    """The samples of a split: a known number of them, each a dict of tensors."""
+
+
+class TensorImages(Samples):
     """Images that lie in memory, read a whole batch at a time.
 
     Args:
@@ -43,7 +47,7 @@ class TensorImages(Dataset):
         return {name: rows[index] for name, rows in self.fields.items()} | {"index": index}
 
 
-class LazySamples(Dataset):
+class LazySamples(Samples):
     """Samples that are decoded anew at every read; for sets that do not fit in memory."""
 
     def __init__(self, readers: Sequence[Reader]) -> None:
@@ -56,7 +60,7 @@ class LazySamples(Dataset):
         return {**self.readers[index](), "index": torch.tensor(index)}
 
 
-def load(readers: Sequence[Reader], in_memory: bool, skip_corrupt: bool) -> Dataset:
+def load(readers: Sequence[Reader], in_memory: bool, skip_corrupt: bool) -> Samples:
     """The samples of ``readers``, decoded once and held in memory, or at every read.
 
     All are decoded here once in either case, so that a bad file stops a run at its start.

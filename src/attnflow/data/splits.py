@@ -59,7 +59,7 @@ class Splits:
     def folders(self) -> dict[str, Path]:
         """The folder of each split that has one."""
         if self.named is not None:
-            return self._named_folders()
+            return self._named_folders(self.named)
         usual = self._usual_folders()
         if usual:
             self._check_none_beside(usual)
@@ -132,18 +132,18 @@ class Splits:
             self._looked_through[folder] = found
         return self._looked_through[folder]
 
-    def _named_folders(self) -> dict[str, Path]:
-        unknown = sorted(set(self.named) - set(SPLITS))
+    def _named_folders(self, named: Mapping[str, str]) -> dict[str, Path]:
+        unknown = sorted(set(named) - set(SPLITS))
         if unknown:
             raise AttnFlowError(
                 f"data.splits: expected folders of {', '.join(SPLITS)}, got one of {unknown[0]!r}."
             )
-        for split, name in self.named.items():
+        for split, name in named.items():
             if not isinstance(name, str):
                 raise AttnFlowError(f"data.splits.{split}: expected a folder's name, got {name!r}.")
-            if list(self.named.values()).count(name) > 1:
+            if list(named.values()).count(name) > 1:
                 raise AttnFlowError(f"data.splits: expected a folder for each, got {name} twice.")
-        return {split: self.folder / self.named[split] for split in SPLITS if split in self.named}
+        return {split: self.folder / named[split] for split in SPLITS if split in named}
 
     def _usual_folders(self) -> dict[str, Path]:
         """Those of the folder's own folders that are called as a split's usually are."""

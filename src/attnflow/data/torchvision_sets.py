@@ -9,13 +9,12 @@ import tarfile
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 from typing_extensions import Unpack
@@ -113,7 +112,7 @@ class TorchvisionDataModule(ImageDataModule):
             except FAILURES as error:
                 raise self._unreadable(error) from error
 
-    def read(self, split: str) -> Dataset:
+    def read(self, split: str) -> TensorImages:
         try:
             official = self.open("test" if split == "test" else "train", download=False)
         except FAILURES as error:
@@ -126,11 +125,11 @@ class TorchvisionDataModule(ImageDataModule):
         images = F.pad(reduce_bits(images, self.num_bits), (self.padding,) * 4)
         return TensorImages(images, label=labels)
 
-    def open(self, official: str, download: bool) -> Dataset:
+    def open(self, official: str, download: bool) -> Any:
         """torchvision's own data set of the official ``train`` or ``test`` images."""
         return self.source(str(self.data_dir), train=official == "train", download=download)
 
-    def arrays(self, official: Dataset) -> tuple[Tensor, Tensor]:
+    def arrays(self, official: Any) -> tuple[Tensor, Tensor]:
         """Images (N, C, H, W), uint8, and labels (N,), of torchvision's data set."""
         images, labels = torch.as_tensor(official.data), torch.as_tensor(official.targets)
         return images[:, None] if images.ndim == 3 else images.movedim(3, 1), labels
@@ -213,8 +212,8 @@ class SVHNDataModule(TorchvisionDataModule):
     files: ClassVar = dict(datasets.SVHN.split_list[split][1:] for split in ("train", "test"))
     shape = (3, 32, 32)
 
-    def open(self, official: str, download: bool) -> Dataset:
+    def open(self, official: str, download: bool) -> Any:
         return datasets.SVHN(str(self.data_dir), split=official, download=download)
 
-    def arrays(self, official: Dataset) -> tuple[Tensor, Tensor]:
+    def arrays(self, official: Any) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(official.data), torch.from_numpy(official.labels).long()

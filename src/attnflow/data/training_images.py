@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from torch.utils.data import Dataset
-
 from attnflow.data import ImageDataModule
+from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError
 
 __all__ = ["training_images"]
@@ -14,7 +13,7 @@ __all__ = ["training_images"]
 log = logging.getLogger(__name__)
 
 
-def training_images(datamodule: ImageDataModule, purpose: str) -> Dataset | None:
+def training_images(datamodule: ImageDataModule, purpose: str) -> Samples | None:
     """The training split; None, with one line, where it cannot be read, as of test images alone."""
     try:
         return datamodule.dataset("train")

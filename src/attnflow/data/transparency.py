@@ -52,8 +52,9 @@ def parse_background(background: str | int) -> Colour:
     """
     try:
         if isinstance(background, str):
-            red, green, blue = ImageColor.getrgb(background)
-            return red, green, blue
+            colour = ImageColor.getrgb(background)
+            if len(colour) == 3:
+                return colour
         if type(background) is int and 0 <= background <= 255:
             return background, background, background
     except ValueError:
