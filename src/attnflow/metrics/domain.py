@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attnflow.data.base import ImageDataModule
 from attnflow.errors import AttnFlowError
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import describe_split, digest, read, save
@@ -45,7 +45,7 @@ class DomainClassifier(FeatureExtractor):
         super().__init__()
         self.seed = seed
 
-    def prepare(self, datamodule: LightningDataModule, cache_dir: Path) -> None:
+    def prepare(self, datamodule: ImageDataModule, cache_dir: Path) -> None:
         """Train the classifier, unless a sound one is kept."""
         spec = datamodule.spec
         if spec.num_classes is None:
@@ -58,7 +58,7 @@ class DomainClassifier(FeatureExtractor):
             classifier = train_classifier(datamodule, self.seed)
             save(path, classifier.state_dict())
 
-    def load(self, datamodule: LightningDataModule, cache_dir: Path) -> None:
+    def load(self, datamodule: ImageDataModule, cache_dir: Path) -> None:
         path = self._path(datamodule, cache_dir)
         if not self._restore(datamodule, path):
             raise AttnFlowError(
@@ -73,11 +73,11 @@ class DomainClassifier(FeatureExtractor):
         """Class logits of uint8 images (B, C, H, W): (B, num_classes)."""
         return self.classifier(images)
 
-    def _path(self, datamodule: LightningDataModule, cache_dir: Path) -> Path:
+    def _path(self, datamodule: ImageDataModule, cache_dir: Path) -> Path:
         key = digest({**describe_split(datamodule, "train"), "seed": self.seed, "steps": STEPS})
         return cache_dir / f"{type(datamodule).__name__}_classifier_{key}.pt"
 
-    def _restore(self, datamodule: LightningDataModule, path: Path) -> bool:
+    def _restore(self, datamodule: ImageDataModule, path: Path) -> bool:
         """Take the kept classifier, if the file is there and sound."""
         classifier = make_classifier(datamodule, self.seed)
         held = read(path)
@@ -125,15 +125,17 @@ class Classifier(nn.Module):
         return self.head(self.features(images))
 
 
-def make_classifier(datamodule: LightningDataModule, seed: int) -> Classifier:
+def make_classifier(datamodule: ImageDataModule, seed: int) -> Classifier:
     """With first weights that ``seed`` decides; the global generator is left as it was."""
+    spec = datamodule.spec
+    assert spec.num_classes is not None  # DomainClassifier.prepare has refused the others
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return Classifier(datamodule.spec.image_shape[0], datamodule.spec.num_classes)
+        return Classifier(spec.image_shape[0], spec.num_classes)
 
 
 @torch.enable_grad()
-def train_classifier(datamodule: LightningDataModule, seed: int) -> Classifier:
+def train_classifier(datamodule: ImageDataModule, seed: int) -> Classifier:
     """Trained on the train split, with a rate that falls to zero."""
     dataset = datamodule.dataset("train")
     generator = torch.Generator().manual_seed(seed)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning import LightningDataModule
 from torch import Tensor, nn
+
+from attnflow.data.base import ImageDataModule
 
 __all__ = ["FeatureExtractor"]
 
@@ -24,11 +25,11 @@ class FeatureExtractor(nn.Module):
     names: dict[str, tuple[str, ...]]
     fingerprint: str
 
-    def prepare(self, datamodule: LightningDataModule, cache_dir: Path) -> None:
+    def prepare(self, datamodule: ImageDataModule, cache_dir: Path) -> None:
         """Bring the weights to disk, by download or training; called on rank 0 alone."""
         raise NotImplementedError
 
-    def load(self, datamodule: LightningDataModule, cache_dir: Path) -> None:
+    def load(self, datamodule: ImageDataModule, cache_dir: Path) -> None:
         """Read what :meth:`prepare` left; called on every rank."""
         raise NotImplementedError
 

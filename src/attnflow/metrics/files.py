@@ -7,12 +7,14 @@ import json
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import torch
-from lightning import LightningDataModule, Trainer
+from lightning import Trainer
 from torch import Tensor
 
+from attnflow.data.base import ImageDataModule
 from attnflow.errors import AttnFlowError
 from attnflow.metrics.images import fetch, to_extract
 from attnflow.utils.files import remove_leftovers, serialized, write_whole
@@ -56,7 +58,7 @@ def read(path: Path) -> dict[str, Tensor] | None:
         return None
 
 
-def describe_split(datamodule: LightningDataModule, split: str) -> dict[str, object]:
+def describe_split(datamodule: ImageDataModule, split: str) -> dict[str, Any]:
     """What tells one split's images from another's: class, spec, split, number, some pixels."""
     dataset = datamodule.dataset(split)
     count = len(dataset)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 from torchvision.transforms.v2.functional import center_crop
 
+from attnflow.data.samples import Samples
 from attnflow.spec import DataSpec
 
 __all__ = ["batches", "fetch", "shuffled", "spread", "to_extract", "to_uint8"]
@@ -33,13 +34,11 @@ def to_uint8(images: Tensor, num_bins: int) -> Tensor:
 
 
 def fetch(
-    dataset: Dataset, indices: Sequence[int], device: torch.device | str = "cpu"
+    dataset: Samples, indices: Sequence[int], device: torch.device | str = "cpu"
 ) -> dict[str, Tensor]:
     """The samples of these numbers as one batch on ``device``."""
-    if hasattr(dataset, "__getitems__"):
-        samples = dataset.__getitems__(list(indices))
-    else:
-        samples = [dataset[i] for i in indices]
+    whole = getattr(dataset, "__getitems__", None)
+    samples = whole(list(indices)) if whole else [dataset[i] for i in indices]
     batch = samples if isinstance(samples, dict) else default_collate(samples)
     return {name: values.to(device) for name, values in batch.items()}
 

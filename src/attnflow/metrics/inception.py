@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import (
     URL_INCEPTION_V3,
     FeatureExtractorInceptionV3,
 )
 
+from attnflow.data.base import ImageDataModule
 from attnflow.errors import AttnFlowError
 from attnflow.metrics.extractor import FeatureExtractor
 
@@ -49,7 +49,7 @@ class Inception(FeatureExtractor):
         super().__init__()
         self.weights_path = None if weights_path is None else Path(weights_path)
 
-    def prepare(self, datamodule: LightningDataModule, cache_dir: Path) -> None:
+    def prepare(self, datamodule: ImageDataModule, cache_dir: Path) -> None:
         """See that the data fits and that a weights file is there, by download if need be."""
         channels = datamodule.spec.image_shape[0]
         if channels not in (1, 3):
@@ -64,7 +64,7 @@ class Inception(FeatureExtractor):
         if self.weights_path is None and not any(path.is_file() for path in hub_paths()):
             download(hub_paths()[0])
 
-    def load(self, datamodule: LightningDataModule, cache_dir: Path) -> None:
+    def load(self, datamodule: ImageDataModule, cache_dir: Path) -> None:
         path = self.weights_path or next(path for path in hub_paths() if path.is_file())
         self.network = read_network(path)
         self.fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()

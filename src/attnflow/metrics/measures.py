@@ -47,6 +47,9 @@ class PrecisionRecall(Metric):
     al. (2019), equation 2, by torch-fidelity's computation on the features that are given.
     """
 
+    real_features: list[Tensor]
+    fake_features: list[Tensor]
+
     def __init__(self) -> None:
         super().__init__()
         self.add_state("real_features", [], dist_reduce_fx="cat")

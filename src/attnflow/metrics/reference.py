@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor
 
+from attnflow.data.base import ImageDataModule
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import describe_split, digest, read, save
 from attnflow.metrics.images import batches, fetch, shuffled, to_extract
@@ -36,7 +36,7 @@ class Reference:
 
 
 def reference_of(
-    datamodule: LightningDataModule,
+    datamodule: ImageDataModule,
     split: str,
     extractor: FeatureExtractor,
     cache_dir: Path,
@@ -63,7 +63,7 @@ def reference_of(
     cached = read_reference(path, extractor.num_features, keep)
     # Ranks on several machines may see other files; all compute, or none.
     found = all_reduce_sum(torch.tensor(int(cached is not None), device=device))
-    if found < ranks:
+    if cached is None or found < ranks:
         cached = compute_reference(datamodule, split, extractor, batch_size, keep, ranks, device)
         if rank() == 0:
             with decoration(f"{path.name} in {cache_dir}"):  # computed anew by the next run
@@ -72,7 +72,7 @@ def reference_of(
 
 
 def compute_reference(
-    datamodule: LightningDataModule,
+    datamodule: ImageDataModule,
     split: str,
     extractor: FeatureExtractor,
     batch_size: int,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 from attnflow.utils.signals import end_at_signals
@@ -36,7 +37,8 @@ def main() -> None:
         help="settings that rows are made of, as attention,model.levels; all that vary by default",
     )
     given = parser.parse_args()
-    sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may hold any byte
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may hold any byte
     try:
         print(write_report(given.folder, given.metric, given.pictures, given.by))
     except (AttnFlowError, OSError) as error:

@@ -6,12 +6,15 @@ import io
 import re
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from attnflow.report.runs import Run
+from attnflow.report.sweep import Figure as Found
 from attnflow.report.sweep import Sweep, more_is_better
 from attnflow.report.tables import NOTHING, cell, spoken
 from attnflow.utils.decoration import decoration
@@ -26,7 +29,7 @@ LONGEST_LABEL = 44  # letters beside the curves
 INK = "#010203"
 MUTED = "#808487"
 FONTS = "Inter, system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text, not outlines: it can be read, searched and scaled
     "font.size": 10,
     "text.parse_math": False,  # a run may be called $x_1
@@ -111,24 +114,24 @@ def _draw_cell(
     i: int,
     j: int,
     name: str,
-    found: object,
+    found: Found | None,
     runs: list[Run],
     lowest: float,
     highest: float,
 ) -> None:
     """A rectangle in the figure's colour, with the figure and its spread in words."""
-    middle = {"ha": "center", "va": "center"}
-    box = {"width": 0.97, "height": 0.94, "linewidth": 0}
+    middle: dict[str, Any] = {"ha": "center", "va": "center"}
+    box: dict[str, Any] = {"width": 0.97, "height": 0.94, "linewidth": 0}
     at = (j + 0.015, i + 0.03)
     if found is None:
-        axes.add_patch(matplotlib.patches.Rectangle(at, **box, facecolor=MUTED, alpha=0.15))
+        axes.add_patch(Rectangle(at, **box, facecolor=MUTED, alpha=0.15))
         word = runs[0].status if runs else NOTHING
         axes.text(j + 0.5, i + 0.5, word, **middle, color=MUTED, fontsize=9)
         return
     share = (found.mean - lowest) / (highest - lowest) if highest > lowest else 0.0
     shade = share if more_is_better(name) or name == "params" else 1 - share
     colour = matplotlib.colormaps["GnBu"](0.15 + 0.8 * shade)
-    axes.add_patch(matplotlib.patches.Rectangle(at, **box, facecolor=colour))
+    axes.add_patch(Rectangle(at, **box, facecolor=colour))
     ink = "#ffffff" if shade > 0.6 else "#12222e"
     mean, _, spread = cell(name, found).partition(" ± ")
     axes.text(
@@ -209,7 +212,7 @@ def curves(sweep: Sweep) -> str | None:
         return _svg(figure)
 
 
-def _colour(rank: int) -> dict[str, object]:
+def _colour(rank: int) -> dict[str, Any]:
     """Of the setting of this rank, from 0; grey after the first few."""
     if rank < len(LINES):
         return {"color": LINES[rank], "alpha": 0.95}

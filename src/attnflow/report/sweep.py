@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from attnflow.report.runs import Run
 
@@ -91,10 +92,11 @@ class Setting:
 
 def figure_of(runs: Sequence[Run], name: str) -> Figure | None:
     """A figure over the runs that have it; None where none does."""
-    having = [run for run in runs if run.figures.get(name) is not None]
+    having = [(run, value) for run in runs if (value := run.figures.get(name)) is not None]
     if len(having) == 1 and name in ERRORS:
-        return Figure(having[0].figures[name], having[0].figures.get(ERRORS[name]), 1)
-    return Figure.of([run.figures[name] for run in having])
+        run, value = having[0]
+        return Figure(value, run.figures.get(ERRORS[name]), 1)
+    return Figure.of([value for _, value in having])
 
 
 @dataclass(frozen=True)
@@ -227,10 +229,10 @@ class Sweep:
         ]
         return figure_of(chosen, name), chosen
 
-    def _rank(self, figure: Callable[[object], Figure | None]) -> Callable[[object], tuple]:
+    def _rank(self, figure: Callable[[Any], Figure | None]) -> Callable[[Any], tuple]:
         sign = -1 if more_is_better(self.metric) else 1
 
-        def key(item: object) -> tuple:
+        def key(item: Any) -> tuple:
             found = figure(item)
             return (found is None, sign * found.mean if found else 0.0)
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -57,7 +58,7 @@ def check_finite(results: Mapping[str, float | int | None]) -> None:
             )
 
 
-def read_results(directory: Path) -> dict[str, float | int | str | None]:
+def read_results(directory: Path) -> dict[str, Any]:
     """Read what :func:`write_results` wrote.
 
     Raises:
@@ -79,7 +80,7 @@ def read_results(directory: Path) -> dict[str, float | int | str | None]:
 
 def _is_finite(value: object) -> bool:
     """Whether it is a number that a table can show."""
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return (type(value) is int or type(value) is float) and abs(value) <= sys.float_info.max
 
 
 def print_table(results: Mapping[str, object]) -> None:
