@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -39,19 +40,16 @@ class OneLevel(Flow):
         self.latent_shape = (channels, *size)
         net = partial(ConvNet, hidden_channels=hidden_channels)
         widths = {name: context_channels * (name in conditions) for name in CONDITIONABLE}
-        self.layers = nn.ModuleList([Squeeze()])
+        layers: list[Transform] = [Squeeze()]
         placements = as_placements(placement, self.POSITIONS, num_levels=1)
         for step in range(steps):
-            self.layers.append(InvertibleConv1x1(channels, start="permutation"))
-            self.layers.append(
-                AffineCoupling(channels, net=net, context_channels=widths["coupling"])
-            )
+            layers.append(InvertibleConv1x1(channels, start="permutation"))
+            layers.append(AffineCoupling(channels, net=net, context_channels=widths["coupling"]))
             chosen = any(each.selects("after_coupling", 0, step, steps) for each in placements)
             if attention is not None and chosen:
                 place = {"parity": step % 2, "image_size": size}
-                self.layers.append(
-                    attention(channels, **place, context_channels=widths["attention"])
-                )
+                layers.append(attention(channels, **place, context_channels=widths["attention"]))
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[list[Tensor], Tensor]:
         z, log_det = MEMORY[self.memory](self.blocks(), x, context)
@@ -67,8 +65,8 @@ class OneLevel(Flow):
         for layer in self.blocks():
             x = layer.initialize(x, context)
 
-    def blocks(self) -> list[nn.Module]:
-        return list(self.layers)
+    def blocks(self) -> list[Transform]:
+        return cast(list[Transform], list(self.layers))
 
     @property
     def latent_shapes(self) -> list[tuple[int, int, int]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from attnflow.flows.base import Flow
 from attnflow.flows.compilation import compile_flow
+from attnflow.training.module import FlowModule
 
 
 class CompiledFlow(Callback):
@@ -16,6 +19,7 @@ class CompiledFlow(Callback):
         self.flow: Flow | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if self.flow is not pl_module.model.flow:
-            self.flow = pl_module.model.flow
-            compile_flow(self.flow)
+        flow = cast(FlowModule, pl_module).model.flow
+        if self.flow is not flow:
+            self.flow = flow
+            compile_flow(flow)

@@ -19,6 +19,7 @@ from attnflow.flows.inputs import (
     check_latents,
     check_temperature,
 )
+from attnflow.transforms.base import Transform
 from attnflow.utils.noise import normal_noise, sample_keys
 
 __all__ = ["Flow", "Shape"]
@@ -69,8 +70,8 @@ class Flow(nn.Module, ABC):
         """Set what starts from statistics of the data, from a batch x (B, C, H, W)."""
 
     @abstractmethod
-    def blocks(self) -> list[nn.Module]:
-        """The modules that :meth:`forward` calls one after the other, each compiled by itself."""
+    def blocks(self) -> list[Transform]:
+        """The transforms that :meth:`forward` calls in turn; each is compiled by itself."""
 
     @property
     @abstractmethod

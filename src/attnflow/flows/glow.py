@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -115,18 +115,19 @@ class Glow(Flow):
             steps,
         )
         channels, height, width = self.image_shape
-        self.levels = nn.ModuleList()
+        made: list[Level] = []
         for level in range(levels):
             channels, height, width = 4 * channels, height // 2, width // 2
             transforms = parts.transforms(level, (channels, height, width))
             kept = channels // 2 if level < levels - 1 else 0
-            made = parts.make("prior", channels - kept, kept_channels=kept)
-            self.levels.append(Level(transforms, made, kept, "prior" in conditions, memory))
+            latent_prior = parts.make("prior", channels - kept, kept_channels=kept)
+            made.append(Level(transforms, latent_prior, kept, "prior" in conditions, memory))
             channels = kept
+        self.levels = nn.ModuleList(made)
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[list[Tensor], Tensor]:
         latents, total = [], zero_log_det(x)
-        for index, level in enumerate(self.levels):
+        for index, level in enumerate(self._levels()):
             x, latent, log_det = level(x, context and context.at_level(index))
             latents.append(latent)
             total = total + log_det
@@ -134,22 +135,26 @@ class Glow(Flow):
 
     def inverse(self, latents: Sequence[Tensor], context: Context | None = None) -> Tensor:
         x = None
-        for index in reversed(range(len(self.levels))):
-            x = self.levels[index].inverse(x, latents[index], context and context.at_level(index))
-        return x
+        for index, level in reversed(list(enumerate(self._levels()))):
+            x = level.inverse(x, latents[index], context and context.at_level(index))
+        return cast(Tensor, x)
 
     def initialize_parameters(self, x: Tensor, context: Context | None = None) -> None:
-        for index, level in enumerate(self.levels):
-            x = level.initialize(x, context and context.at_level(index))
+        kept: Tensor | None = x
+        for index, level in enumerate(self._levels()):
+            kept = level.initialize(cast(Tensor, kept), context and context.at_level(index))
 
-    def blocks(self) -> list[nn.Module]:
-        return [block for level in self.levels for block in level.blocks()]
+    def blocks(self) -> list[Transform]:
+        return [block for level in self._levels() for block in level.blocks()]
+
+    def _levels(self) -> list[Level]:
+        return cast(list[Level], list(self.levels))
 
     @property
     def latent_shapes(self) -> list[Shape]:
         channels, height, width = self.image_shape
         shapes = []
-        for level in self.levels:
+        for level in self._levels():
             height, width = height // 2, width // 2
             shapes.append((4 * channels - level.kept_channels, height, width))
             channels = level.kept_channels
@@ -163,11 +168,11 @@ class Glow(Flow):
         parameters = sum(p.numel() for p in self.parameters())
         shape = " x ".join(map(str, self.image_shape))
         lines = [f"Glow({shape}, {parameters:,} parameters)"]
-        for index, (level, shape) in enumerate(zip(self.levels, self.latent_shapes, strict=True)):
-            channels = shape[0] + level.kept_channels
-            lines.append(f"  level {index}: {channels} x {shape[1]} x {shape[2]}")
+        levels = zip(self._levels(), self.latent_shapes, strict=True)
+        for index, (level, (channels, height, width)) in enumerate(levels):
+            lines.append(f"  level {index}: {channels + level.kept_channels} x {height} x {width}")
             lines += [f"    {name}: {_outline(t)}" for name, t in level.transforms.named_children()]
-            lines.append(f"    prior of {shape[0]} channels: {type(level.prior).__name__}")
+            lines.append(f"    prior of {channels} channels: {type(level.prior).__name__}")
         return "\n".join(lines)
 
 
@@ -258,7 +263,7 @@ def halvings(height: int, width: int) -> int:
     return (sides & -sides).bit_length() - 1
 
 
-def _outline(transform: Transform) -> str:
+def _outline(transform: nn.Module) -> str:
     """A transform in a few words; a step as the sequence of its transforms."""
     if isinstance(transform, Composition):
         return " -> ".join(_outline(child) for child in transform.children())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Rational, Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,11 +35,11 @@ MOST = 2**62
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-def check_count(name: str, value: object, least: int = 1) -> None:
+def check_count(name: str, value: Any, least: int = 1) -> None:
     """Raise :class:`AttnFlowError` unless ``value`` is a whole number of ``least`` or more."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise AttnFlowError(f"{name}: expected a whole number of {least} or more, got {value!r}.")
-    if value > MOST:
+    if int(value) > MOST:
         raise AttnFlowError(f"{name}: expected a whole number of {MOST} or less, got {value!r}.")
 
 
@@ -59,7 +60,7 @@ def check_generator(value: object) -> None:
         raise AttnFlowError(f"generator: expected a torch.Generator or None, got {value!r}.")
 
 
-def check_temperature(value: object) -> None:
+def check_temperature(value: Any) -> None:
     """Raise :class:`AttnFlowError` unless ``value`` is a finite number of 0 or more."""
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not is_number or not 0 <= value < math.inf:
@@ -68,7 +69,7 @@ def check_temperature(value: object) -> None:
         raise AttnFlowError(f"temperature: expected a number of {MOST} or less, got more.")
 
 
-def check_continuous(name: str, x: object, shape: tuple[int, ...], like: Tensor) -> None:
+def check_continuous(name: str, x: Any, shape: tuple[int, ...], like: Tensor) -> None:
     """Raise :class:`AttnFlowError` unless ``x`` is a batch of continuous values for a flow.
 
     Args:
@@ -87,9 +88,7 @@ def check_continuous(name: str, x: object, shape: tuple[int, ...], like: Tensor)
     _check_like(name, x, like)
 
 
-def check_latents(
-    latents: object, shapes: Sequence[tuple[int, int, int]], like: Tensor
-) -> Sequence[Tensor]:
+def check_latents(latents: Any, shapes: Sequence[tuple[int, int, int]], like: Tensor) -> None:
     """Raise :class:`AttnFlowError` unless these are the latents of every level, of one batch.
 
     Args:
@@ -155,7 +154,7 @@ def check_context(
         )
 
 
-def check_integers(name: str, values: object, shape: tuple[int, ...], num_bins: int) -> None:
+def check_integers(name: str, values: Any, shape: tuple[int, ...], num_bins: int) -> None:
     """Raise :class:`AttnFlowError` unless ``values`` are a batch of integer images.
 
     Args:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,8 @@ MEMORY: dict[str, Run] = {
 
 def pieces(transforms: Composition, memory: str) -> list[Transform]:
     """What is run as one piece: each transform alone where it is reversed alone, else steps."""
-    return list(innermost(transforms) if memory == "reversible" else transforms.children())
+    chosen = innermost(transforms) if memory == "reversible" else transforms.children()
+    return cast(list[Transform], list(chosen))
 
 
 class _Reversible(torch.autograd.Function):
@@ -106,11 +107,15 @@ class _Reversible(torch.autograd.Function):
         return x, total
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable  # whose type takes the context by position alone
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        grad_z, grad_log_det = grad_outputs
         z, vector, *maps = ctx.saved_tensors
-        vector, *maps = (leaf(condition) for condition in (vector, *maps))
-        context = as_context(vector, tuple(maps))
+        vector = None if vector is None else leaf(vector)
+        maps = tuple(leaf(features) for features in maps)
+        context = as_context(vector, maps)
         conditions = [c for c in (vector, *maps) if c is not None and c.requires_grad]
         parameters = trained(*ctx.transforms)
         total: dict[Tensor, Tensor | None] = dict.fromkeys([*conditions, *parameters])
@@ -123,11 +128,13 @@ class _Reversible(torch.autograd.Function):
             with torch.enable_grad(), ctx.autocast(), again():
                 outputs = transform(x, context)
             inputs = [x, *conditions, *trained(transform)]
-            grad_z, *grads = gradients(outputs, inputs, (grad_z, grad_log_det))
+            of_x, *grads = gradients(outputs, inputs, (grad_z, grad_log_det))
+            grad_z = cast(Tensor, of_x)
             for tensor, grad in zip(inputs[1:], grads, strict=True):
                 if grad is not None:
-                    total[tensor] = grad if total[tensor] is None else total[tensor] + grad
-        of_conditions = [total.get(c) for c in (vector, *maps)]
+                    before = total[tensor]
+                    total[tensor] = grad if before is None else before + grad
+        of_conditions = [None if c is None else total.get(c) for c in (vector, *maps)]
         of_parameters = [total[p] for p in parameters]
         return None, grad_z, of_conditions[0], None, *of_conditions[1:], *of_parameters
 
@@ -145,6 +152,8 @@ class Draws:
         self.device_type = x.device.type if self.devices else None
 
     def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Draws):
+            return NotImplemented
         pairs = zip((self.cpu, *self.states), (other.cpu, *other.states), strict=True)
         return all(torch.equal(mine, theirs) for mine, theirs in pairs)
 
@@ -163,7 +172,7 @@ def innermost(transforms: Composition) -> Iterator[Transform]:
         if isinstance(transform, Composition):
             yield from innermost(transform)
         else:
-            yield transform
+            yield cast(Transform, transform)
 
 
 def trained(*modules: nn.Module) -> list[Tensor]:
@@ -176,9 +185,9 @@ def as_context(vector: Tensor | None, maps: tuple[Tensor, ...]) -> Context | Non
     return Context(vector, maps) if vector is not None or maps else None
 
 
-def leaf(tensor: Tensor | None) -> Tensor | None:
+def leaf(tensor: Tensor) -> Tensor:
     """``tensor`` as the start of a graph of its own."""
-    return None if tensor is None else tensor.detach().requires_grad_(tensor.requires_grad)
+    return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
 def autocast_of(x: Tensor) -> Callable[[], AbstractContextManager]:

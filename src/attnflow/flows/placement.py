@@ -68,7 +68,9 @@ class Placement:
 
     def selects(self, position: str, level: int, step: int, num_steps: int) -> bool:
         """Whether an attention stands at ``position`` of this step of this level."""
-        if position not in self.positions or not (self.levels == "all" or level in self.levels):
+        if position not in self.positions:
+            return False
+        if not isinstance(self.levels, str) and level not in self.levels:
             return False
         if position == "level_end" or self.steps == "all":
             return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.utils import instantiate
 from torch import nn
@@ -21,6 +21,7 @@ from attnflow.utils.arguments import call, check_kind
 
 __all__ = ["MODEL_GROUPS", "build_data", "build_model", "told_once"]
 
+Made = TypeVar("Made", bound=nn.Module)
 # The config groups that decide a model's parameters and their shapes; ``model`` holds most of the
 # others as its parts, and ``coupling`` its net.
 MODEL_GROUPS = (
@@ -95,7 +96,7 @@ def told_once(config: Mapping) -> dict[str, Any]:
     return {group: without_parts(value) for group, value in config.items()}
 
 
-def make(group: str, kind: type, parts: Mapping, *args: object, **kwargs: object) -> nn.Module:
+def make(group: str, kind: type[Made], parts: Mapping, *args: object, **kwargs: object) -> Made:
     """Call the part of a config group; raises unless that makes an object of ``kind``."""
     made = call(group, parts[group], *args, **kwargs)
     check_kind(group, made, kind)

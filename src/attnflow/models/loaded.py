@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from attnflow.flows.inputs import (
     check_temperature,
 )
 from attnflow.models.checkpoint import KEY, find_best, load_model, read_checkpoint
-from attnflow.models.conditioning import ClassConditioning
+from attnflow.models.conditioning import ClassConditioning, ImageConditioning
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.utils.arguments import check_seed
 from attnflow.utils.noise import NO_EPOCH, sample_keys, uniform_noise
@@ -241,7 +242,7 @@ class LoadedModel(nn.Module):
         check_count("batch_size", batch_size)
         conditions = self._conditions(len(images), label, condition) or {}
         for rows in slices(len(images), batch_size):
-            yield rows, self._part({"image": images} | conditions, rows)
+            yield rows, self._part({"image": images, **conditions}, rows)
 
     def _check_weights(self) -> None:
         """Raise where the weights have become too coarse for an exact density and inverse."""
@@ -256,7 +257,7 @@ class LoadedModel(nn.Module):
         """Some rows of a batch, where the model is."""
         return {name: values[rows].to(self.device) for name, values in fields.items()}
 
-    def _context(self, conditions: Batch, rows: slice) -> Context:
+    def _context(self, conditions: Batch, rows: slice) -> Context | None:
         return self.model.context(self._part(conditions, rows))
 
     def _conditions(self, n: int, label: Labels | None, condition: Tensor | None) -> Batch | None:
@@ -275,11 +276,11 @@ class LoadedModel(nn.Module):
             return None
         if isinstance(conditioning, ClassConditioning):
             return {field: as_labels(label, n, conditioning.num_classes)}
-        return {field: self._condition_images(condition, n)}
+        return {field: self._condition_images(cast(Tensor, condition), n)}
 
     def _condition_images(self, condition: Tensor, n: int) -> Tensor:
         """(n, C', H', W') of one condition image, or of n."""
-        conditioning = self.model.conditioning
+        conditioning = cast(ImageConditioning, self.model.conditioning)
         if isinstance(condition, Tensor) and condition.ndim == 3:
             condition = condition[None]
         check_integers("condition", condition, conditioning.shape, conditioning.num_bins)
@@ -294,7 +295,7 @@ class LoadedModel(nn.Module):
         condition = "nothing" if conditioning is None else f"a {conditioning.field}"
         if isinstance(conditioning, ClassConditioning):
             condition += f" from 0 to {conditioning.num_classes - 1}"
-        elif conditioning is not None:
+        elif isinstance(conditioning, ImageConditioning):
             condition += f" {_sizes(conditioning.shape)} in {conditioning.num_bins} grey values"
         lines = [
             f"LoadedModel of {sum(p.numel() for p in self.parameters()):,} parameters",

@@ -66,7 +66,7 @@ def check_trusted(config: Mapping, source: object, trust: Sequence[str] = ()) ->
                 f"{source}: expected a config of at most {MOST_VALUES} values, got more."
             )
         check_plain(value, name, f"{source}: {key}")
-        if name == "_target_" and not is_trusted(value, trust):
+        if name == "_target_" and not is_trusted(str(value), trust):
             raise AttnFlowError(
                 f"{source}: {key} is {value!r}, which is not called out of a file; where you know "
                 f"it and trust the file with it, trust=[{value}] allows it (of eval.py and of "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from matplotlib import colormaps
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from attnflow.models.image_model import Batch, ImageModel
@@ -66,7 +67,7 @@ def attention_maps(
     asked = torch.tensor(places)
 
     def recorder(name: str):
-        def record(module: nn.Module, inputs: tuple) -> None:
+        def record(module: Any, inputs: tuple) -> None:
             x, context = inputs
             title = _title(name)
             if hasattr(module, "attention_map"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -48,7 +49,7 @@ class ImageConditioning(Conditioning):
                 f"{spec.condition_shape}; condition images with the sides of the images, "
                 f"{spec.image_shape[1]} x {spec.image_shape[2]}, are accepted."
             )
-        self.shape, self.num_bins = tuple(spec.condition_shape), spec.condition_bins
+        self.shape, self.num_bins = tuple(spec.condition_shape), cast(int, spec.condition_bins)
         self.num_blocks, self.dropout = num_blocks, dropout
 
     def build(self, map_sizes: Sequence[tuple[int, int]]) -> None:
@@ -66,7 +67,7 @@ class ImageConditioning(Conditioning):
                 factor**2 * channels, width, 2 * width, self.num_blocks, self.dropout
             )
             # A coupling net starts at zero; features that start there would teach nothing.
-            encoder.layers[-1].reset_parameters()
+            cast(nn.Conv2d, encoder.layers[-1]).reset_parameters()
             self.encoders.append(encoder)
             self.factors.append(factor)
             channels, sides = width, list(size)
