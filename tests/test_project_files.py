@@ -14,7 +14,7 @@ from attnflow.version import __version__
 ROOMS = sorted(path.name for path in (ROOT / "src" / "attnflow").iterdir() if path.is_dir())
 
 
-def test_the_version_is_told_once() -> None:
+def test_the_version_is_with_references() -> None:
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 

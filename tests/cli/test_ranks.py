@@ -138,7 +138,7 @@ def test_a_failing_rank_ends_all(command, tmp_path, how, told) -> None:
 
 
 @pytest.mark.slow
-def test_bad_input_to_all_ranks_is_told_once(command, capfd) -> None:
+def test_bad_input_to_all_ranks_is_with_references(command, capfd) -> None:
     with pytest.raises(SystemExit) as stopped:
         command("train", *SHORT, "trainer=ddp_cpu", "data.global_batch_size=63")
     assert stopped.value.code == (

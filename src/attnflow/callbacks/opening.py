@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from attnflow.loggers.csv_history import carry_history
-from attnflow.models.build import told_once
+from attnflow.models.build import with_references
 from attnflow.runs.hydra_records import adopt_records
 from attnflow.runs.provenance import write_environment
 from attnflow.training.resume import Resumed
@@ -64,5 +64,5 @@ class Opening(Callback):
             self.resumed.tell()
         # W&B's first: it wants to begin before TensorBoard's writer does.
         for logger in sorted(self.loggers, key=lambda one: not isinstance(one, WandbLogger)):
-            logger.log_hyperparams(told_once(self.hyperparameters))
+            logger.log_hyperparams(with_references(self.hyperparameters))
         trainer.loggers = self.loggers

@@ -34,7 +34,7 @@ from attnflow.metrics.conditional import (
     shuffled_bits_per_dim,
 )
 from attnflow.metrics.images import batches, fetch, spread
-from attnflow.models.build import MODEL_GROUPS, told_once
+from attnflow.models.build import MODEL_GROUPS, with_references
 from attnflow.models.checkpoint import KEY, find_best, is_averaged, load_model, read_checkpoint
 from attnflow.models.conditioning import ClassConditioning
 from attnflow.models.image_model import Batch
@@ -98,7 +98,7 @@ def evaluate(config: DictConfig) -> float:
         for logger in loggers:
             # Found by the model and the choices of the training, and by its W&B run.
             trained = {key: held.get(key) for key in (*MODEL_GROUPS, "data", "seed", "choices")}
-            told = told_once(plain_config(config) | trained) | {"trained_as": run_id}
+            told = with_references(plain_config(config) | trained) | {"trained_as": run_id}
             logger.log_hyperparams(told)
         trainer.test(module, datamodule, verbose=False)
     results = {

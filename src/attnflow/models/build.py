@@ -19,7 +19,7 @@ from attnflow.models.image_model import ImageModel
 from attnflow.spec import DataSpec
 from attnflow.utils.arguments import call, check_kind
 
-__all__ = ["MODEL_GROUPS", "build_data", "build_model", "told_once"]
+__all__ = ["MODEL_GROUPS", "build_data", "build_model", "with_references"]
 
 Made = TypeVar("Made", bound=nn.Module)
 # The config groups that decide a model's parameters and their shapes; ``model`` holds most of the
@@ -75,25 +75,25 @@ def build_data(config: Mapping) -> ImageDataModule:
     return datamodule
 
 
-def told_once(config: Mapping) -> dict[str, Any]:
-    """A composed config in which a part stands under its own group alone.
+def with_references(config: Mapping) -> dict[str, Any]:
+    """A composed config in which a part stands under its own group, and a reference elsewhere.
 
-    ``attention`` keeps its options, and ``model.attention``, which holds the same, is left out.
+    ``model.attention``, which holds what ``attention`` holds, becomes ``${attention}`` again.
     """
     groups = {group: config.get(group) for group in MODEL_GROUPS}
 
-    def is_part(name: str, value: object) -> bool:
-        return any(
-            value == part and (name == group or isinstance(part, Mapping))
-            for group, part in groups.items()
-        )
+    def referred(name: str, value: object) -> object:
+        for group, part in groups.items():
+            if value == part and (name == group or isinstance(part, Mapping)):
+                return f"${{{group}}}"
+        return inner(value)
 
-    def without_parts(value: object) -> object:
+    def inner(value: object) -> object:
         if not isinstance(value, Mapping):
             return value
-        return {n: without_parts(held) for n, held in value.items() if not is_part(n, held)}
+        return {name: referred(name, held) for name, held in value.items()}
 
-    return {group: without_parts(value) for group, value in config.items()}
+    return {group: inner(value) for group, value in config.items()}
 
 
 def make(group: str, kind: type[Made], parts: Mapping, *args: object, **kwargs: object) -> Made:

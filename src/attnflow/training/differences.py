@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnflow.errors import AttnFlowError
-from attnflow.models.build import MODEL_GROUPS, told_once
+from attnflow.models.build import MODEL_GROUPS, with_references
 from attnflow.training.progress import Progress
 
 __all__ = ["Difference", "check_honoured", "differences", "table"]
@@ -64,7 +64,7 @@ def differences(before: Mapping, now: Mapping) -> list[Difference]:
     Two classes in the same place make one difference, whatever their options, and a part of the
     model one, under its own group. Paths below the runs' own folders do not differ.
     """
-    before, now = (_without_folder(told_once(config)) for config in (before, now))
+    before, now = (_without_folder(with_references(config)) for config in (before, now))
     return list(_compared("", before, now))
 
 

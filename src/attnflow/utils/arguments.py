@@ -159,6 +159,11 @@ def call(name: str, called: object, *args: object, **kwargs: object) -> Any:
     while isinstance(function, partial):
         given, named = (*function.args, *given), {**function.keywords, **named}
         function = function.func
+    if inspect.isabstract(function):
+        raise AttnFlowError(
+            f"{name}: expected a class that defines all of its methods, got the abstract "
+            f"{function.__qualname__}."
+        )
     try:
         inspect.signature(function).bind(*given, **named)
     except ValueError:  # built-in code without a signature
