@@ -62,10 +62,9 @@ def check_generator(value: object) -> None:
 
 def check_temperature(value: Any) -> None:
     """Raise :class:`AttnFlowError` unless ``value`` is a finite number of 0 or more."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < math.inf:
+    if not _is_number(value) or not 0 <= value < math.inf:
         raise AttnFlowError(f"temperature: expected a number of 0 or more, got {value!r}.")
-    if isinstance(value, Rational) and value > MOST:  # which no float may hold
+    if isinstance(value, Rational) and int(value) > MOST:  # which no float may hold
         raise AttnFlowError(f"temperature: expected a number of {MOST} or less, got more.")
 
 
@@ -252,6 +251,10 @@ def _check_range(name: str, values: Tensor, number: int) -> None:
         raise AttnFlowError(
             f"{name}: expected whole numbers from 0 to {number - 1}, got {low} to {high}."
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _is_integer(values: Tensor) -> bool:
