@@ -30,6 +30,8 @@ from attnflow.models.image_model import ImageModel
 from attnflow.nets import ConvNet
 from attnflow.transforms import (
     AffineCoupling,
+    AttentionCoupling,
+    AttentionSequence,
     IMap,
     InvertibleConv1x1,
     ITrans,
@@ -44,7 +46,7 @@ COUPLINGS = {
 HIDDEN_CHANNELS = 32
 # "none, wide" has as many parameters as the largest attention brings.
 WIDE_HIDDEN_CHANNELS = {"affine": 82, "mixlogcdf": 60}
-ITRANS = partial(ITrans, patch_size=1, position_embedding=True)
+ITRANS = partial(ITrans, patch_size=1, position_embedding="both")
 ATTENTIONS = {
     "none": None,
     "none, wide": None,
@@ -52,10 +54,16 @@ ATTENTIONS = {
     "imap, global": partial(IMap, kernel_size=3, global_context=True),
     "itrans, positive": partial(ITRANS, signed=False),
     "itrans, signed": ITRANS,
-    "itrans, signed, reading": partial(ITRANS, mask="coarse", read_values=True),
+    "itrans, signed, reading": partial(
+        AttentionSequence,
+        attentions={
+            "mixing": partial(ITRANS, mask="coarse"),
+            "reading": partial(AttentionCoupling, mask="coarse"),
+        },
+    ),
     "itrans_causal": partial(ITRANS, variant="causal"),
     # A slot for each of the tokens that a group of 32 can read.
-    "itrans_linear": partial(ITRANS, variant="linear", rank=32),
+    "itrans_linear": partial(ITRANS, variant="linear", position_embedding="absolute", rank=32),
 }
 COLUMNS = (
     "coupling",

@@ -46,12 +46,13 @@ from attnflow.transforms.priors import GaussianPrior
 SHAPE, BATCH_SIZE = (3, 32, 32), 16
 SIZE = {"levels": 3, "steps": 4}
 PEERS = {"normflows": normflows_glow, "nflows": nflows_glow}
-ITRANS = partial(ITrans, position_embedding=True)
+ITRANS = partial(ITrans, position_embedding="both")
+LINEAR = partial(ITrans, variant="linear", position_embedding="absolute")
 ATTENTIONS = {
     "none": None,
     "imap": IMap,
-    "itrans_linear": partial(ITRANS, variant="linear"),
-    "itrans_linear, patch 1": partial(ITRANS, variant="linear", patch_size=1),
+    "itrans_linear": LINEAR,
+    "itrans_linear, patch 1": partial(LINEAR, patch_size=1),
     "itrans_causal": partial(ITRANS, variant="causal"),
     "itrans_causal, patch 1": partial(ITRANS, variant="causal", patch_size=1),
     "itrans": ITRANS,
@@ -200,7 +201,7 @@ def scaling(
         side = math.isqrt(number)
         x = torch.randn(1, TOKEN_CHANNELS, side, side, device=device)
         runs = {
-            name: forward_and_backward(make(TOKEN_CHANNELS).to(device), x)
+            name: forward_and_backward(make(TOKEN_CHANNELS, (side, side)).to(device), x)
             for name, make in ALONE.items()
             if name != "itrans" or number <= LARGEST_DENSE
         }
@@ -245,7 +246,7 @@ def peak_memory(attention: str, tokens: int) -> float:
     """
     side = 2 * math.isqrt(tokens)
     images = torch.rand(4, TOKEN_CHANNELS // 4, side, side)
-    make = {"none": None, "itrans_linear": partial(ITRANS, variant="linear", patch_size=1)}
+    make = {"none": None, "itrans_linear": partial(LINEAR, patch_size=1)}
     flow = Glow(images.shape[1:], levels=1, steps=2, attention=make[attention])
     flow.initialize(images)
     step = training_step(flow, images)

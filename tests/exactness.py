@@ -49,3 +49,18 @@ def assert_exact(transform: Transform, x: Tensor, context: Context | None = None
     y = torch.randn_like(z)
     back = transform(transform.inverse(y, context), context)[0]
     torch.testing.assert_close(back, y, rtol=1e-10, atol=1e-10)
+
+
+def assert_runs_on_meta(
+    transform: Transform, x: Tensor, context: Context | None = None, inverts: bool = True
+) -> None:
+    """Forward, backward and the inverse give tensors of the right shapes, without values."""
+    x.requires_grad_()
+    z, log_det = transform(x, context)
+    assert (z.shape, log_det.shape) == (x.shape, (len(x),))
+    (z.sum() + log_det.sum()).backward()
+    for tensor in (z, log_det, x.grad, *(p.grad for p in transform.parameters())):
+        assert tensor is not None
+        assert tensor.is_meta
+    if inverts:
+        assert transform.inverse(z, context).is_meta

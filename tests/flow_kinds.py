@@ -11,20 +11,34 @@ from torch import Tensor
 from attnflow import Context, Glow
 from attnflow.flows.memory import MEMORY
 from attnflow.nets import ConvNet, GatedResNet
-from attnflow.transforms import AdditiveCoupling, AffineCoupling, IMap, ITrans, MixLogCDFCoupling
+from attnflow.transforms import (
+    AdditiveCoupling,
+    AffineCoupling,
+    AttentionCoupling,
+    AttentionSequence,
+    IMap,
+    ITrans,
+    MixLogCDFCoupling,
+)
 from attnflow.transforms.priors import MultiScaleAutoregressivePrior
 
 SHAPE = (1, 8, 8)
 PRIOR = partial(MultiScaleAutoregressivePrior, hidden_channels=4)
 NET = partial(GatedResNet, hidden_channels=8, num_blocks=1, dropout=0.3)
-ITRANS = partial(ITrans, patch_size=1, position_embedding=True)
+ITRANS = partial(ITrans, patch_size=1, position_embedding="both")
 ATTENTIONS = {
     "none": None,
     "imap": partial(IMap, kernel_size=3, global_context=True),
     "dense": partial(ITRANS, num_heads=2),
     "causal": partial(ITRANS, variant="causal"),
-    "linear": partial(ITRANS, variant="linear", rank=4),
-    "reading": partial(ITRANS, mask="coarse", read_values=True),
+    "linear": partial(ITRANS, variant="linear", position_embedding="absolute", rank=4),
+    "reading": partial(
+        AttentionSequence,
+        attentions={
+            "mixing": partial(ITRANS, mask="coarse"),
+            "reading": partial(AttentionCoupling, mask="coarse"),
+        },
+    ),
 }
 COUPLINGS = {
     "affine": partial(AffineCoupling, net=NET),

@@ -16,10 +16,13 @@ from refusals import refused
     ("arguments", "named"),
     [
         (["model.levels=5"], "8 x 8"),
-        (["attention=itrans", "attention.patch_size=3"], "patch_size is 3"),
-        (["attention=itrans", "attention.num_heads=99"], "num_heads is 99"),
+        (
+            ["attention=itrans", "attention.patch_size=3"],
+            "patch_size: expected a divisor of both sides",
+        ),
+        (["attention=itrans", "attention.num_heads=99"], "num_heads: expected "),
         (["attention.mask=stripes"], "'stripes'"),
-        (["attention.kernel_size=2"], "kernel_size is 2"),
+        (["attention.kernel_size=2"], "kernel_size: expected an odd number of 1 or more, got 2"),
         (["placement.positions=inside"], "'inside'"),
         (["placement.levels=[7]"], "[7]"),
         (["placement.steps=odd"], "'odd'"),

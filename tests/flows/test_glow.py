@@ -19,7 +19,7 @@ from attnflow.transforms import AffineCoupling, IMap, ITrans
 COUPLING = partial(AffineCoupling, net=partial(ConvNet, hidden_channels=8))
 ATTENTIONS = {
     "imap": IMap,
-    "itrans": partial(ITrans, patch_size=1, position_embedding=True),
+    "itrans": partial(ITrans, patch_size=1, position_embedding="both"),
     "itrans_heads": partial(ITrans, patch_size=1, num_heads=2, mask="channel"),
 }
 
@@ -194,7 +194,10 @@ def test_repr_shows_the_architecture() -> None:
         ),
         ({"image_shape": (1, 8, 8), "placement": "nowhere"}, "'nowhere'"),
         ({"image_shape": (1, 8, 8), "placement": Placement(levels=[2])}, r"\[2\]"),
-        ({"image_shape": (1, 8, 8), "attention": partial(ITrans, patch_size=4)}, "patch_size is 4"),
+        (
+            {"image_shape": (1, 8, 8), "attention": partial(ITrans, patch_size=4)},
+            "patch_size: .* got 4",
+        ),
     ],
 )
 def test_bad_architectures_are_named(arguments, message) -> None:
@@ -306,7 +309,7 @@ class NoTransform(torch.nn.Module):
             "that makes one, got a Identity.",
         ),
         ({"attention": "imap"}, "attention: expected a class or a function, got 'imap'."),
-        ({"attention": IMap(4)}, "that makes one, got a IMap."),
+        ({"attention": IMap(4, (2, 2))}, "that makes one, got a IMap."),
         (
             {"coupling": torch.nn.BatchNorm2d},
             "coupling: expected what can be called with (int,",
@@ -340,9 +343,9 @@ def test_what_is_no_transform_is_told_by_its_part(arguments, sentence) -> None:
         ({"placement": 3}, "placement: expected a Placement, .* got 3"),
         ({"placement": None}, "placement: expected a Placement, .* got None"),
         ({"placement": ["after_coupling", 3]}, "placement positions: expected the name .* got 3"),
-        ({"attention": partial(ITrans, num_heads="4")}, "ITrans's num_heads is '4'"),
-        ({"attention": partial(ITrans, patch_size=2.0)}, "ITrans's patch_size is 2.0"),
-        ({"attention": partial(ITrans, key_channels="8")}, "ITrans's key_channels is '8'"),
+        ({"attention": partial(ITrans, num_heads="4")}, "num_heads is '4'"),
+        ({"attention": partial(ITrans, patch_size=2.0)}, "patch_size is 2.0"),
+        ({"attention": partial(ITrans, key_channels="8")}, "key_channels is '8'"),
     ],
 )
 def test_arguments_of_another_type_are_named(options, sentence) -> None:

@@ -23,12 +23,7 @@ SPEC = data_spec((3, 8, 8))
 PLACES = list(product(names("attention"), Glow.POSITIONS))
 PARTS = list(product(names("coupling"), names("prior"), names("conditioning")))
 Random(0).shuffle(PARTS)
-# The masks of attentions are made where they are first used, until they are buffers.
-LATER = pytest.mark.xfail(reason="masks are no buffers yet", strict=False)
-CASES = [
-    pytest.param(*place, *parts, marks=[] if place[0] == "none" else LATER)
-    for place, parts in zip(PLACES, cycle(PARTS), strict=False)
-]
+CASES = [(*place, *parts) for place, parts in zip(PLACES, cycle(PARTS), strict=False)]
 
 
 def module_of(choices: dict[str, str], options: dict[str, dict]) -> FlowModule:
@@ -68,7 +63,6 @@ def test_log_prob_and_a_training_step_read_nothing_back(
     assert x.grad.is_meta
 
 
-@LATER
 @pytest.mark.parametrize("memory", ["checkpoint", "reversible"])
 @pytest.mark.parametrize("dequantization", names("dequantization"))
 def test_neither_does_less_memory_or_a_dequantization(memory, dequantization) -> None:

@@ -8,13 +8,13 @@ import pytest
 import torch
 from drawn import COUPLING, batch_of, model_of
 from exactness import randomise
+from flow_kinds import ATTENTIONS
 
 from attnflow import Glow
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
-from attnflow.pictures.attention import MARK, attention_maps, attention_picture
+from attnflow.pictures.attention import MARK, attention_maps, attention_picture, attention_rows
 from attnflow.transforms import IMap, ITrans
-from attnflow.transforms.attention.masks import attention_mask
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ from attnflow.transforms.attention.masks import attention_mask
     ],
 )
 def test_rows_are_those_of_the_weights(options, shape) -> None:
-    attention = ITrans(shape[0], **options)
+    attention = ITrans(shape[0], shape[1:], **options)
     randomise(attention, 1.0)
     x, p = torch.randn(2, *shape), attention.patch_size
     rows, columns = shape[1] // p, shape[2] // p
-    found, tokens = attention.attention_rows(x, torch.tensor([[0.1, 0.1], [0.9, 0.5]]))
+    found, tokens = attention_rows(attention, x, [(0.1, 0.1), (0.9, 0.5)])
     assert found.shape == (2, attention.num_heads, 2, rows, columns)
-    weights, layout = attention.attention_weights(x), attention._layout(x)
+    weights, layout = attention.mixing(x).weights(), attention.layout
     valid = torch.ones_like(layout.tokens) if layout.valid is None else layout.valid
     for query, (row, column) in enumerate(tokens.tolist()):
         group, at = ((layout.tokens == row * columns + column) & valid.bool()).nonzero()[0]
@@ -49,10 +49,9 @@ def test_rows_are_those_of_the_weights(options, shape) -> None:
 
 
 def test_asked_tokens_are_the_nearest() -> None:
-    attention = ITrans(4, patch_size=2, mask="channel")
-    _, tokens = attention.attention_rows(
-        torch.randn(1, 4, 8, 8), torch.tensor([[0.0, 0.99], [0.5, 0.3], [0.9, 0.1]])
-    )
+    attention = ITrans(4, (8, 8), patch_size=2, mask="channel")
+    places = [(0.0, 0.99), (0.5, 0.3), (0.9, 0.1)]
+    _, tokens = attention_rows(attention, torch.randn(1, 4, 8, 8), places)
     assert tokens.tolist()[0] == [0, 3]
     assert tokens.tolist()[1][1] == 1
     assert tokens.tolist()[2] == [3, 0]
@@ -64,8 +63,8 @@ def test_asked_tokens_are_the_nearest() -> None:
     [
         IMap,
         partial(IMap, kernel_size=3, global_context=True),
-        partial(ITrans, patch_size=1, position_embedding=True),
-        partial(ITrans, patch_size=1, mask="coarse", read_values=True),
+        ATTENTIONS["dense"],
+        ATTENTIONS["reading"],
         partial(ITrans, patch_size=1, num_heads=2, variant="causal"),
         partial(ITrans, patch_size=1, variant="linear", rank=3),
     ],
@@ -96,7 +95,7 @@ def test_maps_see_what_the_attention_sees() -> None:
         "level 0\nstep 1\nafter coupling",
     ]
     ((x, _), (z, _)) = seen[0]
-    transformed = ~attention_mask(attention.mask, attention.parity, x.shape[1:])
+    transformed = ~attention.mask
     expected = (maps[1].weights * x)[:, transformed]
     torch.testing.assert_close(z[:, transformed], expected)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 from itertools import cycle
 
 import pytest
 import torch
-from exactness import assert_exact, make_context, randomise
+from exactness import assert_exact, assert_runs_on_meta, make_context, randomise
 
 from attnflow.errors import AttnFlowError
 from attnflow.nets import ConvNet, GatedResNet
@@ -15,12 +16,15 @@ from attnflow.transforms import (
     ActNorm,
     AdditiveCoupling,
     AffineCoupling,
+    AttentionCoupling,
+    AttentionSequence,
     IMap,
     InvertibleConv1x1,
     ITrans,
     MixLogCDFCoupling,
     Squeeze,
     Step,
+    Transform,
 )
 from attnflow.transforms.priors import (
     GaussianPrior,
@@ -90,8 +94,8 @@ ATTENTIONS = {
     "itrans_p1_channel": (partial(ITrans, mask="channel", patch_size=1), EVEN_SHAPES),
     "itrans_p3": (partial(ITrans, patch_size=3), P3_SHAPES),
     "itrans_p3_spatial": (partial(ITrans, patch_size=3, mask="spatial"), P3_SHAPES),
-    "itrans_position": (partial(ITrans, position_embedding=True), EVEN_SHAPES),
-    "itrans_p3_position": (partial(ITrans, patch_size=3, position_embedding=True), P3_SHAPES),
+    "itrans_position": (partial(ITrans, position_embedding="both"), EVEN_SHAPES),
+    "itrans_p3_position": (partial(ITrans, patch_size=3, position_embedding="both"), P3_SHAPES),
     "itrans_p1_relative": (
         partial(ITrans, patch_size=1, position_embedding="relative"),
         EVEN_SHAPES + ODD_SHAPES,
@@ -99,23 +103,30 @@ ATTENTIONS = {
     "itrans_coarse": (partial(ITrans, mask="coarse", patch_size=1), EVEN_SHAPES),
     "itrans_p2_coarse": (partial(ITrans, mask="coarse"), EVEN_SHAPES),
     "imap_coarse": (partial(IMap, mask="coarse"), EVEN_SHAPES),
+    "reading": (AttentionCoupling, EVEN_SHAPES + ODD_SHAPES),
     "itrans_reading": (
-        partial(ITrans, patch_size=1, read_values=True, position_embedding=True),
-        EVEN_SHAPES + ODD_SHAPES,
+        partial(
+            AttentionSequence,
+            attentions={
+                "mixing": partial(ITrans, patch_size=1, mask="coarse", position_embedding="both"),
+                "reading": partial(AttentionCoupling, mask="coarse"),
+            },
+        ),
+        EVEN_SHAPES,
     ),
-    "linear_reading": (
-        partial(ITrans, variant="linear", mask="coarse", read_values=True),
+    "imap_reading": (
+        partial(AttentionSequence, attentions={"map": IMap, "reading": AttentionCoupling}),
         EVEN_SHAPES,
     ),
     "causal_p1": (
-        partial(ITrans, variant="causal", patch_size=1, position_embedding=True),
+        partial(ITrans, variant="causal", patch_size=1, position_embedding="both"),
         EVEN_SHAPES + ODD_SHAPES,
     ),
     "causal_p2_heads": (partial(ITrans, variant="causal", num_heads=3), EVEN_SHAPES),
     "causal_p2_channel": (partial(ITrans, variant="causal", mask="channel"), EVEN_SHAPES),
     "causal_p3": (partial(ITrans, variant="causal", patch_size=3), P3_SHAPES),
     "linear_p1": (
-        partial(ITrans, variant="linear", patch_size=1, position_embedding=True, rank=3),
+        partial(ITrans, variant="linear", patch_size=1, position_embedding="absolute", rank=3),
         EVEN_SHAPES + ODD_SHAPES,
     ),
     "linear_p2_heads": (partial(ITrans, variant="linear", num_heads=3), EVEN_SHAPES),
@@ -148,6 +159,41 @@ def test_attention_is_exact(make, shape, vector, maps, parity) -> None:
     attention = make(shape[0], parity=parity, image_size=shape[1:], context_channels=vector + maps)
     randomise(attention)
     assert_exact(attention, torch.randn(2, *shape), make_context(vector, maps, shape))
+
+
+def made(name: str, context_channels: int = 0) -> tuple[Transform, tuple[int, int, int]]:
+    """A transform of the tables for its first shape, and that shape."""
+    make, (shape, *_) = (TRANSFORMS | ATTENTIONS)[name]
+    place = {"image_size": shape[1:]} if name in ATTENTIONS else {}
+    return make(shape[0], context_channels=context_channels, **place), shape
+
+
+@pytest.mark.parametrize(("vector", "maps"), CONTEXTS)
+@pytest.mark.parametrize("name", [*TRANSFORMS, *ATTENTIONS])
+def test_every_transform_runs_on_the_meta_device(name, vector, maps) -> None:
+    """Where a tensor that is made on another device fails, and a value that is read back."""
+    transform, shape = made(name, vector + maps)
+    with torch.device("meta"):
+        transforms = [transform.to("meta"), made(name, vector + maps)[0]]
+        context = make_context(vector, maps, shape)
+        for each in transforms:
+            # A mixture's inverse iterates until it is exact.
+            inverts = not isinstance(each, MixLogCDFCoupling)
+            assert_runs_on_meta(each.double(), torch.randn(2, *shape).double(), context, inverts)
+
+
+@pytest.mark.parametrize("name", [*TRANSFORMS, *ATTENTIONS])
+def test_a_deep_copy_is_a_transform_of_its_own(name) -> None:
+    transform, shape = made(name)
+    transform.eval()
+    copied = deepcopy(transform)
+    x = torch.randn(2, *shape)
+    torch.testing.assert_close(copied(x), transform(x), rtol=0, atol=0)
+    mine, theirs = (
+        {tensor.data_ptr() for tensor in (*each.parameters(), *each.buffers())}
+        for each in (transform, copied)
+    )
+    assert not mine & theirs
 
 
 @pytest.mark.parametrize("shape", EVEN_SHAPES)

@@ -8,9 +8,8 @@ from exactness import randomise
 
 from attnflow import AttnFlowError
 from attnflow.transforms import ITrans
-from attnflow.transforms.attention.masks import attention_mask
 from attnflow.transforms.attention.mixing import DenseMixing, LinearMixing
-from attnflow.transforms.attention.reading import pairwise_offsets
+from attnflow.transforms.attention.positions import pairwise_offsets
 
 VARIANTS = [
     {"patch_size": 1},
@@ -19,20 +18,20 @@ VARIANTS = [
     {"patch_size": 3},
     {"patch_size": 2, "signed": False},
     {"patch_size": 2, "mask": "channel"},
-    {"patch_size": 1, "position_embedding": True, "image_size": (6, 6)},
-    {"patch_size": 1, "position_embedding": "relative", "image_size": (6, 6)},
+    {"patch_size": 1, "position_embedding": "both"},
+    {"patch_size": 1, "position_embedding": "relative"},
     {"variant": "causal", "patch_size": 1},
-    {"variant": "causal", "num_heads": 3, "position_embedding": True, "image_size": (6, 6)},
+    {"variant": "causal", "num_heads": 3, "position_embedding": "both"},
     {"variant": "causal", "patch_size": 3},
     {"variant": "linear", "patch_size": 1},
-    {"variant": "linear", "num_heads": 3, "position_embedding": True, "image_size": (6, 6)},
+    {"variant": "linear", "num_heads": 3, "position_embedding": "absolute"},
     {"variant": "linear", "patch_size": 3, "rank": 2},
 ]
 
 
 def extreme(options: dict) -> ITrans:
     """An iTrans whose weights are 100 times what is usual."""
-    attention = ITrans(4, **options)
+    attention = ITrans(4, (6, 6), **options)
     randomise(attention, 1.0)
     with torch.no_grad():
         for parameter in attention.parameters():
@@ -45,10 +44,9 @@ def mixing_matrix(attention: ITrans, x: torch.Tensor) -> torch.Tensor:
 
     Tokens come last, so that the identity's rows become W's columns.
     """
-    layout = attention._layout(x)
-    mixing = attention._mixing(x, layout, None)
-    shape = attention.attention_weights(x).shape
-    identity = torch.eye(shape[-1], dtype=x.dtype).expand(shape)
+    mixing = attention.mixing(x)
+    weights = mixing.weights()
+    identity = torch.eye(weights.shape[-1], dtype=x.dtype).expand(weights.shape)
     return mixing.apply(identity).mT
 
 
@@ -79,29 +77,29 @@ def test_extreme_parameters_stay_finite_and_invertible(options) -> None:
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_rows_of_attention_sum_to_one(options) -> None:
-    attention = ITrans(4, **options)
-    weights = attention.attention_weights(torch.randn(2, 4, 6, 6))
+    attention = ITrans(4, (6, 6), **options)
+    weights = attention.mixing(torch.randn(2, 4, 6, 6)).weights()
     torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_one_half_passes_and_the_weights_read_it_alone(options) -> None:
-    attention = ITrans(4, **options)
+    attention = ITrans(4, (6, 6), **options)
     randomise(attention)
     x = torch.randn(2, 4, 6, 6)
-    read = attention_mask(attention.mask, 0, (4, 6, 6))
+    read = attention.mask
     z, log_det = attention(x)
     torch.testing.assert_close(z[:, read], x[:, read], rtol=0, atol=0)
     assert (z[:, ~read] - x[:, ~read]).abs().min() > 0
     other = torch.where(read, x, torch.randn_like(x))
     torch.testing.assert_close(attention(other)[1], log_det)
-    torch.testing.assert_close(attention.attention_weights(other), attention.attention_weights(x))
+    torch.testing.assert_close(attention.mixing(other).weights(), attention.mixing(x).weights())
 
 
 def test_positive_mixing_averages_and_signed_mixing_can_subtract() -> None:
     x = torch.randn(1, 4, 6, 6)
     for signed, lowest in ((False, 0.0), (True, -10.0)):
-        attention = ITrans(4, signed=signed)
+        attention = ITrans(4, (6, 6), signed=signed)
         with torch.no_grad():
             attention.gain_logit.fill_(-3.0)
         matrix = mixing_matrix(attention, x)
@@ -112,10 +110,10 @@ def test_positive_mixing_averages_and_signed_mixing_can_subtract() -> None:
 
 def test_position_embedding_tells_equal_tokens_apart() -> None:
     x = torch.ones(1, 4, 6, 6)
-    without = ITrans(4).attention_weights(x)
+    without = ITrans(4, (6, 6)).mixing(x).weights()
     assert without.std(-1).max() < 1e-6
-    attention = ITrans(4, position_embedding=True, image_size=(6, 6))
-    assert attention.attention_weights(x).std(-1).min() > 1e-3
+    attention = ITrans(4, (6, 6), position_embedding="both")
+    assert attention.mixing(x).weights().std(-1).min() > 1e-3
 
 
 def test_offset_bias_is_shared_by_all_pairs_at_the_same_offset() -> None:
@@ -124,17 +122,19 @@ def test_offset_bias_is_shared_by_all_pairs_at_the_same_offset() -> None:
         for s in range(12):
             rows, columns = t // 4 - s // 4, t % 4 - s % 4
             assert offsets[t, s] == (rows + 2) * 7 + columns + 3
-    attention = ITrans(4, mask="channel", patch_size=1, position_embedding=True, image_size=(3, 4))
+    attention = ITrans(4, (3, 4), mask="channel", patch_size=1, position_embedding="both")
     with torch.no_grad():
-        attention.offset_bias[0, 2, 4] = 1e3  # from the token one column to the left
-    weights = attention.attention_weights(torch.randn(1, 4, 3, 4))[0, 0, 0]
+        attention.positions.offset_bias.table[0, 2 * 7 + 4] = (
+            1e3  # from the token one column to the left
+        )
+    weights = attention.mixing(torch.randn(1, 4, 3, 4)).weights()[0, 0, 0]
     for t in range(12):
         if t % 4:
             assert weights[t, t - 1] > 0.999
 
 
 def test_log_det_stays_in_float32_under_autocast() -> None:
-    attention = ITrans(4)
+    attention = ITrans(4, (6, 6))
     x = torch.randn(2, 4, 6, 6)
     expected_z, expected = attention(x)
     with torch.autocast("cpu", torch.bfloat16):
@@ -146,27 +146,26 @@ def test_log_det_stays_in_float32_under_autocast() -> None:
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_attention_weights_are_the_ones_that_mix(options) -> None:
-    attention = ITrans(4, **options).double()
+    attention = ITrans(4, (6, 6), **options).double()
     randomise(attention)
     x = torch.randn(2, 4, 6, 6).double()
-    layout = attention._layout(x)
-    mixing = attention._mixing(x, layout, None)
+    mixing = attention.mixing(x)
     identity = torch.eye(mixing.ratio.shape[-1]).double()
     weighted = mixing.alpha[..., None] * (identity + mixing.ratio[..., None] * mixing.weights())
     torch.testing.assert_close(mixing_matrix(attention, x), weighted)
 
 
 def test_causal_tokens_attend_to_no_later_token() -> None:
-    attention = ITrans(4, variant="causal", position_embedding=True, image_size=(6, 6))
-    weights = attention.attention_weights(torch.randn(2, 4, 6, 6))
+    attention = ITrans(4, (6, 6), variant="causal", position_embedding="both")
+    weights = attention.mixing(torch.randn(2, 4, 6, 6)).weights()
     assert (weights.triu(1) == 0).all()
     assert (weights.tril() + torch.ones(9, 9).triu(1) > 0).all()
 
 
 def test_linear_attention_has_the_rank_it_is_given() -> None:
-    attention = ITrans(4, variant="linear", patch_size=1, mask="channel", rank=5).double()
+    attention = ITrans(4, (6, 6), variant="linear", patch_size=1, mask="channel", rank=5).double()
     randomise(attention)
-    weights = attention.attention_weights(torch.randn(2, 4, 6, 6).double())
+    weights = attention.mixing(torch.randn(2, 4, 6, 6).double()).weights()
     assert (torch.linalg.matrix_rank(weights) == 5).all()
 
 
@@ -181,9 +180,7 @@ def test_linear_attention_never_holds_a_value_for_every_pair_of_tokens() -> None
                 largest = max(largest, result.numel())
             return result
 
-    attention = ITrans(
-        2, variant="linear", patch_size=1, position_embedding=True, image_size=(64, 64)
-    )
+    attention = ITrans(2, (64, 64), variant="linear", patch_size=1, position_embedding="absolute")
     with Watch():
         z, log_det = attention(torch.randn(1, 2, 64, 64))
         attention.inverse(z)
@@ -199,7 +196,7 @@ def test_linear_mixing_is_dense_mixing_with_the_same_weights(sharpness, padded) 
     query, key = sharpness * torch.randn(2, 1, groups, heads, rank, n).double()
     alpha = 0.1 + torch.rand(1, 1, heads, 1).double()
     ratio = (0.99 * torch.randn(1, groups, heads, n).double()).clamp(-0.99, 0.99)
-    linear = LinearMixing(query, key, alpha, ratio, valid)
+    linear = LinearMixing(query, key, alpha, ratio, valid, LinearMixing.unread(n, valid))
     bias = linear.weights()[0].log()  # whose softmax are the weights themselves
     nothing = torch.zeros(1, groups, heads, 1, n).double()
     dense = DenseMixing(nothing, nothing, alpha, ratio, valid, bias)
@@ -212,18 +209,16 @@ def test_linear_mixing_is_dense_mixing_with_the_same_weights(sharpness, padded) 
 
 def test_sharp_linear_attention_can_copy_one_token() -> None:
     """Softmax over tokens lets a slot be a single token: a row of S is then one-hot."""
-    attention = ITrans(
-        4, mask="channel", variant="linear", position_embedding=True, image_size=(6, 6)
-    )
+    attention = ITrans(4, (6, 6), mask="channel", variant="linear", position_embedding="absolute")
     with torch.no_grad():
-        attention.features.weight.mul_(1e5)
-    weights = attention.attention_weights(torch.randn(1, 4, 6, 6))
+        attention.features.linear.weight.mul_(1e5)
+    weights = attention.mixing(torch.randn(1, 4, 6, 6)).weights()
     assert weights.amax(-1).min() > 0.99
 
 
 @pytest.mark.parametrize("variant", ["dense", "causal", "linear"])
 def test_float32_log_det_keeps_up_with_float64_at_many_tokens(variant) -> None:
-    attention = ITrans(4, variant=variant, patch_size=1)
+    attention = ITrans(4, (16, 16), variant=variant, patch_size=1)
     randomise(attention, 2.0)
     x = torch.randn(2, 4, 16, 16)
     z, log_det = attention(x)
@@ -233,8 +228,8 @@ def test_float32_log_det_keeps_up_with_float64_at_many_tokens(variant) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"variant": "causal"}, {"variant": "linear"}], ids=str)
-def test_layouts_made_in_inference_mode_serve_training(options) -> None:
-    attention = ITrans(3, patch_size=5, **options)
+def test_an_attention_that_served_inference_serves_training(options) -> None:
+    attention = ITrans(3, (10, 5), patch_size=5, **options)
     with torch.inference_mode():
         attention(torch.randn(1, 3, 10, 5))
     z, log_det = attention(torch.randn(1, 3, 10, 5))
@@ -250,46 +245,45 @@ def test_layouts_made_in_inference_mode_serve_training(options) -> None:
         ({"parity": 2}, "parity is 2"),
         ({"patch_size": 0}, "patch_size is 0"),
         ({"num_heads": 0}, "num_heads is 0"),
-        ({"patch_size": 4, "image_size": (6, 6)}, "patch_size is 4"),
-        ({"num_heads": 9, "image_size": (6, 6)}, "num_heads is 9"),
-        ({"position_embedding": True}, "image_size"),
-        ({"position_embedding": "sine", "image_size": (6, 6)}, "'sine'"),
-        (
-            {"position_embedding": "relative", "variant": "linear", "image_size": (6, 6)},
-            "'relative'.*'linear'",
-        ),
+        ({"patch_size": 4}, "patch_size: expected a divisor .* got 4"),
+        ({"num_heads": 9}, "num_heads: expected 8 at most, .* got 9"),
+        ({"position_embedding": "sine"}, "'sine'"),
+        ({"position_embedding": True}, "got True; write both, or absolute with variant linear"),
+        ({"position_embedding": False}, "got False; write none"),
+        ({"position_embedding": "relative", "variant": "linear"}, "linear.* got 'relative'"),
+        ({"position_embedding": "both", "variant": "linear"}, "linear.* got 'both'"),
         ({"variant": "linear", "rank": 0}, "rank is 0"),
         ({"key_channels": 0}, "key_channels is 0"),
     ],
 )
 def test_bad_options_are_named(options, message) -> None:
     with pytest.raises(AttnFlowError, match=message):
-        ITrans(4, **options)
+        ITrans(4, (6, 6), **options)
 
 
 def test_a_feature_map_of_another_size_is_named() -> None:
-    attention = ITrans(4, position_embedding=True, image_size=(6, 6))
-    with pytest.raises(AttnFlowError, match="8 x 6"):
+    attention = ITrans(4, (6, 6), position_embedding="both")
+    with pytest.raises(AttnFlowError, match="got 4 x 8 x 6"):
         attention(torch.randn(1, 4, 8, 6))
-    with pytest.raises(AttnFlowError, match="5 x 6"):
+    with pytest.raises(AttnFlowError, match="got 4 x 5 x 6"):
         attention(torch.randn(1, 4, 5, 6))
 
 
 def test_linear_has_no_more_slots_than_tokens_that_mix() -> None:
-    attention = ITrans(4, variant="linear", patch_size=1, image_size=(4, 4), rank=16)
-    weights = attention.attention_weights(torch.randn(1, 4, 4, 4))
+    attention = ITrans(4, (4, 4), variant="linear", patch_size=1, rank=16)
+    weights = attention.mixing(torch.randn(1, 4, 4, 4)).weights()
     assert weights.shape[-1] == 8
-    assert attention.features.out_channels == 2 * 8 + 1
+    assert attention.features.linear.out_features == 2 * 8 + 1
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)
 def test_a_bias_of_keys_is_not_trained_as_it_changes_nothing(options) -> None:
-    attention = ITrans(4, **options)
+    attention = ITrans(4, (6, 6), **options)
     randomise(attention)
     x = torch.randn(2, 4, 6, 6)
     z, log_det = attention(x)
     (z.square().sum() - log_det.sum()).backward()
-    gradient = attention.features.bias.grad.unflatten(0, (attention.num_heads, -1))
+    gradient = attention.features.linear.bias.grad.unflatten(0, (attention.num_heads, -1))
     width = gradient.shape[1] // 2
     assert (gradient[:, width:-1] == 0).all()
     assert (gradient[:, :width].abs().sum(1) > 0).all()

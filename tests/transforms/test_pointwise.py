@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from attnflow.transforms.pointwise import PointwiseConv, pointwise
+from attnflow.transforms.pointwise import PointwiseLinear, pointwise
 
 
 def test_pointwise_is_a_1x1_convolution() -> None:
-    conv = PointwiseConv(5, 3)
+    layer = PointwiseLinear(5, 3)
     x = torch.randn(2, 5, 4, 6)
-    expected = F.conv2d(x, conv.weight, conv.bias)
-    torch.testing.assert_close(conv(x), expected)
-    torch.testing.assert_close(conv(x.to(memory_format=torch.channels_last)), expected)
+    expected = F.conv2d(x, layer.weight[..., None, None], layer.bias)
+    torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(layer(x.to(memory_format=torch.channels_last)), expected)
 
 
 def test_a_matrix_for_each_sample() -> None:

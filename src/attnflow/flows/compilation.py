@@ -5,14 +5,9 @@ from __future__ import annotations
 import torch
 
 from attnflow.flows.base import Flow
-from attnflow.transforms.attention.masks import attention_mask
-from attnflow.transforms.attention.mixing import later_tokens
 
 __all__ = ["compile_flow"]
 
-# Functions of shapes alone, whose (cached) tensors a graph holds as constants; so shapes must be
-# known, and graphs of unknown sizes (dynamic) are not made.
-CONSTANTS = (attention_mask, later_tokens)
 # Graphs of one piece of code. Steps of the same kind and shape share theirs; levels, parities,
 # training, evaluation and batches of other sizes have their own. The default, 8, is soon reached.
 MOST_GRAPHS = 512
@@ -30,8 +25,6 @@ def compile_flow(flow: Flow, backend: str = "inductor") -> None:
     """
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, MOST_GRAPHS)
-    for function in CONSTANTS:
-        torch.compiler.assume_constant_result(function)
     # Dropout draws what eager code would draw: the inverse of a reversible step relies on it.
     options = {"fallback_random": True} if backend == "inductor" else None
     for block in flow.blocks():

@@ -13,7 +13,7 @@ from attnflow.nets.layers import check_dropout, zero_conv
 __all__ = ["ConvNet"]
 
 
-class ConvNet(nn.Sequential):
+class ConvNet(nn.Module):
     """Glow's coupling net: 3x3 convolution, 1x1 convolution, 3x3 convolution from zero.
 
     Kingma & Dhariwal, Glow (2018), section 4.
@@ -33,9 +33,11 @@ class ConvNet(nn.Sequential):
         dropout: float = 0.0,
         context_channels: int = 0,
     ) -> None:
+        super().__init__()
         check_least("hidden_channels", hidden_channels, 1)
         check_dropout(dropout)
-        super().__init__(
+        self.context_channels = context_channels
+        self.layers = nn.Sequential(
             nn.Conv2d(in_channels + context_channels, hidden_channels, 3, padding=1),
             nn.ReLU(inplace=True),
             nn.Conv2d(hidden_channels, hidden_channels, 1),
@@ -43,7 +45,6 @@ class ConvNet(nn.Sequential):
             *([SharedDropout(dropout)] if dropout else []),
             zero_conv(hidden_channels, out_channels, 3),
         )
-        self.context_channels = context_channels
 
     def forward(self, features: Tensor, context: Context | None = None) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
@@ -51,4 +52,4 @@ class ConvNet(nn.Sequential):
         # With channels last, the convolutions are matrix products (a tenth faster on a CPU). The
         # transforms outside keep channels first, so that their halves are contiguous.
         features = features.contiguous(memory_format=torch.channels_last)
-        return super().forward(features).contiguous()
+        return self.layers(features).contiguous()

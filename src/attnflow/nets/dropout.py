@@ -18,11 +18,11 @@ class SharedDropout(nn.Dropout):
     all R ranks, a sample is then treated the same whatever R is.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Map (B, ...) to the same shape."""
         ranks = world_size()
         if ranks == 1 or not self.training:
-            return super().forward(x)
-        # The mask has x's memory format, which is the order that random numbers come in.
-        mask = super().forward(torch.cat([torch.ones_like(x)] * ranks))
-        return x * mask[rank() :: ranks]
+            return super().forward(input)
+        # The mask has the memory format of the input: it is the order that random numbers come in.
+        mask = super().forward(torch.cat([torch.ones_like(input)] * ranks))
+        return input * mask[rank() :: ranks]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import torch
 from matplotlib import colormaps
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from attnflow.context import Context
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.pictures.sheet import as_colours, enlarged, sheet
+from attnflow.transforms.attention.layout import TokenLayout
+from attnflow.transforms.attention.mixing import Mixing
 
 __all__ = ["MOST_COLUMNS", "AttentionMap", "attention_maps", "attention_picture"]
 
@@ -24,6 +27,26 @@ COLOURS = colormaps["inferno"]
 OPACITY = 0.75  # of the heat map over the image
 MARK = torch.tensor([0.1, 0.83, 1.0])[:, None, None]
 FRAME = 2  # pixels
+
+
+@runtime_checkable
+class MapsPositions(Protocol):
+    """An attention with one map an image, as :class:`attnflow.transforms.IMap`."""
+
+    def attention_map(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """One weight a position: (B, 1, H, W)."""
+        ...
+
+
+@runtime_checkable
+class MixesTokens(Protocol):
+    """An attention with a map for every token, as :class:`attnflow.transforms.ITrans`."""
+
+    layout: TokenLayout
+
+    def mixing(self, x: Tensor, context: Context | None = None) -> Mixing:
+        """What mixes the tokens of the layout."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -58,22 +81,20 @@ def attention_maps(
 ) -> list[AttentionMap]:
     """The maps of every attention of the flow, in forward order, for a batch's images.
 
-    An attention is a transform with ``attention_map(x, context)``, one weight a position
-    (B, 1, H, W), or with ``attention_rows(x, places, context)``, as
-    :meth:`attnflow.transforms.ITrans.attention_rows`; every head of the latter is a map of
-    its own.
+    An attention is a transform that :class:`MapsPositions` or that :class:`MixesTokens`; every
+    head of the latter is a map of its own.
     """
     maps: list[AttentionMap] = []
-    asked = torch.tensor(places)
 
     def recorder(name: str):
-        def record(module: Any, inputs: tuple) -> None:
+        def record(module: nn.Module, inputs: tuple) -> None:
             x, context = inputs
             title = _title(name)
-            if hasattr(module, "attention_map"):
+            if isinstance(module, MapsPositions):
                 maps.append(AttentionMap(title, module.attention_map(x, context).float().cpu()))
+            if not isinstance(module, MixesTokens):
                 return
-            weights, tokens = module.attention_rows(x, asked, context)
+            weights, tokens = attention_rows(module, x, places, context)
             heads = weights.float().cpu().unbind(1)
             for number, head in enumerate(heads):
                 head_title = title + (f"\nhead {number}" if len(heads) > 1 else "")
@@ -84,7 +105,7 @@ def attention_maps(
     handles = [
         module.register_forward_pre_hook(recorder(name))
         for name, module in model.flow.named_modules()
-        if hasattr(module, "attention_map") or hasattr(module, "attention_rows")
+        if is_drawn(module)
     ]
     try:
         if handles:
@@ -96,6 +117,48 @@ def attention_maps(
         for handle in handles:
             handle.remove()
     return maps
+
+
+def is_drawn(module: nn.Module) -> bool:
+    """Whether a module is an attention that has maps."""
+    return isinstance(module, MapsPositions | MixesTokens)
+
+
+def attention_rows(
+    attention: MixesTokens,
+    x: Tensor,
+    places: Sequence[tuple[float, float]],
+    context: Context | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Where the tokens at ``places`` look: rows of S, laid out as the grid of tokens.
+
+    Args:
+        attention: whose rows are asked for.
+        x: what it is applied to, (B, C, H, W).
+        places: row and column as fractions of the sides; each of the Q places stands for the
+            nearest token that is transformed.
+        context: the condition, or None.
+
+    Returns:
+        Weights (B, h, Q, H / p, W / p), NaN at tokens outside the token's group, where the
+        others sum to 1; and the tokens' rows and columns, int64 (Q, 2). Of a token in
+        several groups, the first group's row is given.
+    """
+    layout, mixing = attention.layout, attention.mixing(x, context)
+    members, (height, width) = layout.members(), layout.grid
+    transformed = torch.cat(members).unique()
+    at = torch.stack([transformed // width, transformed % width], 1)
+    wanted = x.new_tensor(places) * x.new_tensor(layout.grid) - 0.5
+    tokens = transformed[torch.cdist(wanted, at.to(x)).argmin(1)]
+    found = []
+    for token in tokens:
+        group = next(g for g, held in enumerate(members) if (held == token).any())
+        row = (members[group] == token).nonzero()[0]
+        weights = mixing.weights(row)[:, group, :, 0, : len(members[group])]
+        everywhere = weights.new_full((*weights.shape[:2], height * width), torch.nan)
+        everywhere[..., members[group]] = weights
+        found.append(everywhere.unflatten(2, layout.grid))
+    return torch.stack(found, 2), torch.stack([tokens // width, tokens % width], 1)
 
 
 def attention_picture(model: ImageModel, batch: Batch) -> Tensor | None:
@@ -110,7 +173,7 @@ def attention_picture(model: ImageModel, batch: Batch) -> Tensor | None:
     Returns:
         A picture, (3, H', W') in [0, 1].
     """
-    asking = any(hasattr(m, "attention_rows") for m in model.flow.modules())
+    asking = any(isinstance(module, MixesTokens) for module in model.flow.modules())
     places = PLACES if asking else PLACES[:1]
     batch = {name: values[: MOST_COLUMNS // len(places)] for name, values in batch.items()}
     maps = _spread(attention_maps(model, batch, places))

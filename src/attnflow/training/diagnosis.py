@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.transforms import Composition, Transform
+from attnflow.transforms.step import unfolded
 
 __all__ = ["where_non_finite"]
 
@@ -27,7 +28,7 @@ def where_non_finite(model: ImageModel, batch: Batch, noise: Tensor) -> str:
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     try:
         # Compiled code would not call the hooks.
-        with torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+        with unfolded(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             loss = model(batch, noise).mean()
             gradients = torch.autograd.grad(loss, parameters.values(), allow_unused=True)
     finally:

@@ -1,10 +1,15 @@
 """Invertible layers with exact log-determinants."""
 
 from attnflow.transforms.actnorm import ActNorm
-from attnflow.transforms.attention import IMap, ITrans
+from attnflow.transforms.attention import AttentionCoupling, AttentionSequence, IMap, ITrans
 from attnflow.transforms.base import Composition, Transform
 from attnflow.transforms.conv1x1 import InvertibleConv1x1
-from attnflow.transforms.coupling import AdditiveCoupling, AffineCoupling, MixLogCDFCoupling
+from attnflow.transforms.coupling import (
+    AdditiveCoupling,
+    AffineCoupling,
+    Coupling,
+    MixLogCDFCoupling,
+)
 from attnflow.transforms.squeeze import Squeeze
 from attnflow.transforms.step import Step
 
@@ -12,7 +17,10 @@ __all__ = [
     "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",
+    "AttentionCoupling",
+    "AttentionSequence",
     "Composition",
+    "Coupling",
     "IMap",
     "ITrans",
     "InvertibleConv1x1",

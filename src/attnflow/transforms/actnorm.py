@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnflow.context import Context
+from attnflow.context import Context, required
+from attnflow.nets.layers import zero_conv
 from attnflow.transforms.base import Transform, full_precision, log_det_dtype
 from attnflow.utils.distributed import all_reduce_sum
 
@@ -30,14 +31,12 @@ class ActNorm(Transform):
         super().__init__()
         self.shift = nn.Parameter(torch.zeros(num_channels))
         self.log_scale = nn.Parameter(torch.zeros(num_channels))
-        self.conditioner = None
+        self.conditioner: nn.Conv2d | None = None
         if context_channels:
-            self.conditioner = nn.Conv2d(context_channels, 2 * num_channels, 1)
-            nn.init.zeros_(self.conditioner.weight)
-            nn.init.zeros_(self.conditioner.bias)
+            self.conditioner = zero_conv(context_channels, 2 * num_channels, 1)
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self.shift_and_log_scale(context, x)
+        shift, log_scale = self._shift_and_log_scale(x, context)
         z = (x + shift) * log_scale.exp()
         # A scale of all positions counts once for each.
         positions = x.shape[2:].numel() // log_scale.shape[2:].numel()
@@ -45,7 +44,7 @@ class ActNorm(Transform):
         return z, log_det.expand(len(x))
 
     def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
-        shift, log_scale = self.shift_and_log_scale(context, z)
+        shift, log_scale = self._shift_and_log_scale(z, context)
         return torch.addcmul(-shift, z, (-log_scale).exp())
 
     @torch.no_grad()
@@ -62,13 +61,23 @@ class ActNorm(Transform):
         self.log_scale.copy_(-std.clamp_min(1e-3).log())
         return self(x, context)[0]
 
-    def shift_and_log_scale(self, context: Context | None, x: Tensor) -> tuple[Tensor, Tensor]:
+    def varies(self, context: Context | None) -> bool:
+        """Whether shift and scale differ from position to position in this context."""
+        return self.conditioner is not None and bool(required(context).maps)
+
+    def per_channel(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor]:
+        """Shift and log_scale, (1 or B, C), in a context in which they are the same everywhere."""
+        shift, log_scale = self._shift_and_log_scale(x, context)
+        return shift.flatten(1), log_scale.flatten(1)
+
+    def _shift_and_log_scale(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor]:
         """Both in this context: (1 or B, C, 1, 1), or (B, C, H, W) where they read maps."""
         shift, log_scale = (p[None, :, None, None] for p in (self.shift, self.log_scale))
         if self.conditioner is not None:
-            size = x.shape[2:] if context.maps else (1, 1)
+            height, width = x.shape[2:] if self.varies(context) else (1, 1)
             with full_precision(x):
-                moved, scaled = self.conditioner(context.as_map(*size)).chunk(2, 1)
+                condition = required(context).as_map(height, width)
+                moved, scaled = self.conditioner(condition).chunk(2, 1)
             shift, log_scale = shift + moved, log_scale + scaled.tanh()
         return shift, log_scale
 

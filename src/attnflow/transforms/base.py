@@ -68,23 +68,23 @@ class Composition(Transform):
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
         total = zero_log_det(x)
-        for transform, further in self._runs(x, context):
-            x, log_det = transform(x, context, *further)
+        for transform in self.parts():
+            x, log_det = transform(x, context)
             total = total + log_det
         return x, total
 
     def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
-        for transform, further in reversed(self._runs(z, context)):
-            z = transform.inverse(z, context, *further)
+        for transform in reversed(self.parts()):
+            z = transform.inverse(z, context)
         return z
 
-    def _runs(self, x: Tensor, context: Context | None) -> list[tuple[Transform, tuple]]:
-        """What is run, in forward order: transforms and their further arguments."""
-        return [(transform, ()) for transform in self.children()]
+    def parts(self) -> list[Transform]:
+        """The transforms, in forward order."""
+        return [part for part in self.children() if isinstance(part, Transform)]
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Context | None = None) -> Tensor:
-        for transform in self.children():
+        for transform in self.parts():
             x = transform.initialize(x, context)
         return x
 

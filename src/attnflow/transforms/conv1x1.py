@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from attnflow.context import Context
+from attnflow.context import Context, required
 from attnflow.errors import AttnFlowError, check_choice
+from attnflow.nets.layers import zero_linear
 from attnflow.transforms.base import Transform, full_precision, log_det_dtype
 from attnflow.transforms.pointwise import pointwise
 
@@ -27,7 +28,7 @@ STARTS = {"rotation": random_rotation, "permutation": random_permutation}
 
 
 def check_loaded(module: InvertibleConv1x1, keys: object = None) -> None:
-    """Raise :class:`AttnFlowError` where what was loaded is no P, or no signs."""
+    """Raise :class:`AttnFlowError` where a loaded P is no permutation, or a sign is not 1 or -1."""
     found, channels = module.permutation, len(module.sign)
     if sorted(found.tolist()) != list(range(channels)):
         raise AttnFlowError(
@@ -57,6 +58,9 @@ class InvertibleConv1x1(Transform):
         context_channels: width of the condition; 0 for none.
     """
 
+    permutation: Tensor
+    sign: Tensor
+
     def __init__(
         self, num_channels: int, start: str = "rotation", context_channels: int = 0
     ) -> None:
@@ -70,16 +74,14 @@ class InvertibleConv1x1(Transform):
         self.log_s = nn.Parameter(diagonal.abs().log().float())
         # One square matrix holds both: L below its diagonal and U above it.
         self.triangles = nn.Parameter((lower.tril(-1) + upper.triu(1)).float())
-        self.conditioner = None
+        self.conditioner: nn.Linear | None = None
         if context_channels:
-            self.conditioner = nn.Linear(context_channels, num_channels**2)
-            nn.init.zeros_(self.conditioner.weight)
-            nn.init.zeros_(self.conditioner.bias)
+            self.conditioner = zero_linear(context_channels, num_channels**2)
 
     def forward(
         self, x: Tensor, context: Context | None = None, norm: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As of every transform.
+        """Map x to z, as every transform does.
 
         Args:
             x: (B, C, H, W).
@@ -105,7 +107,7 @@ class InvertibleConv1x1(Transform):
     def inverse(
         self, z: Tensor, context: Context | None = None, norm: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        """As of every transform; ``norm`` as in :meth:`forward`."""
+        """Map z to x, as every transform does; ``norm`` is that of :meth:`forward`."""
         with full_precision(z):
             lower, upper, _ = self._factors(context)
             identity = torch.eye(z.shape[1], dtype=lower.dtype, device=z.device)
@@ -123,7 +125,7 @@ class InvertibleConv1x1(Transform):
         """L - I and U + diag, of shape (1 or B, C, C), and log_s, (1 or B, C)."""
         triangles, log_s = self.triangles[None], self.log_s[None]
         if self.conditioner is not None:
-            moved = self.conditioner(context.as_vector()).to(triangles.dtype)
+            moved = self.conditioner(required(context).as_vector()).to(triangles.dtype)
             moved = moved.unflatten(1, triangles.shape[1:]).tanh()
             triangles, log_s = triangles + moved, log_s + moved.diagonal(dim1=1, dim2=2)
         upper = triangles.triu(1) + torch.diag_embed(self.sign * log_s.exp())

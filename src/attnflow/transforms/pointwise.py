@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PointwiseConv", "pointwise"]
+__all__ = ["PointwiseLinear", "pointwise"]
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -28,11 +28,8 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return product.unflatten(2, x.shape[2:])
 
 
-class PointwiseConv(nn.Conv2d):
-    """A 1x1 convolution of (B, C, ...), by :func:`pointwise`."""
+class PointwiseLinear(nn.Linear):
+    """A linear layer of the channels of (B, C, ...), the same at every position."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return pointwise(x, self.weight.flatten(1), self.bias[:, None])
+    def forward(self, input: Tensor) -> Tensor:
+        return pointwise(input, self.weight, self.bias[:, None])

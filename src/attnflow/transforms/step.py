@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+
+from torch import Tensor, nn
 
 from attnflow.context import Context
 from attnflow.transforms.actnorm import ActNorm
-from attnflow.transforms.base import Composition, Transform
+from attnflow.transforms.base import Composition, Transform, zero_log_det
 from attnflow.transforms.conv1x1 import InvertibleConv1x1
 
-__all__ = ["Step"]
+__all__ = ["Step", "unfolded"]
 
 
 class Step(Composition):
@@ -17,31 +21,68 @@ class Step(Composition):
 
     ``W (s (x + b)) = (W diag(s)) x + W diag(s) b``: one matrix product does the work of both, in
     either direction. They stay apart where the normalisation differs from position to position (a
-    condition that is a feature map), and where a hook watches one of them.
+    condition that is a feature map), and while the parts are watched (:func:`unfolded`).
 
     Args:
         transforms: by name, in forward order.
     """
 
-    def _runs(self, x: Tensor, context: Context | None) -> list[tuple[Transform, tuple]]:
-        """Transforms, but for a norm that its 1x1 convolution has as a further argument."""
-        runs: list[tuple[Transform, tuple]] = []
-        for transform in self.children():
-            norm = ()
-            if runs and _may_fold(runs[-1][0], transform):
-                shift, log_scale = runs[-1][0].shift_and_log_scale(context, x)
-                if shift.shape[2:].numel() == 1:
-                    norm = ((shift.flatten(1), log_scale.flatten(1)),)
-                    runs.pop()
-            runs.append((transform, norm))
-        return runs
+    def __init__(self, transforms: Mapping[str, Transform]) -> None:
+        super().__init__(transforms)
+        self.folds = True
+        self.pair_names = foldable(transforms)
+
+    def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
+        pair = self._folded_pair(context)
+        if pair is None:
+            return super().forward(x, context)
+        norm, conv = pair
+        total = zero_log_det(x)
+        for part in self.parts():
+            if part is norm:
+                continue
+            further = (norm.per_channel(x, context),) if part is conv else ()
+            x, log_det = part(x, context, *further)
+            total = total + log_det
+        return x, total
+
+    def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
+        pair = self._folded_pair(context)
+        if pair is None:
+            return super().inverse(z, context)
+        norm, conv = pair
+        for part in reversed(self.parts()):
+            if part is conv:
+                z = conv.inverse(z, context, norm.per_channel(z, context))
+            elif part is not norm:
+                z = part.inverse(z, context)
+        return z
+
+    def _folded_pair(self, context: Context | None) -> tuple[ActNorm, InvertibleConv1x1] | None:
+        """The normalisation and the 1x1 convolution that are one product, if they are."""
+        if self.pair_names is None or not self.folds:
+            return None
+        norm, conv = (getattr(self, name) for name in self.pair_names)
+        return None if norm.varies(context) else (norm, conv)
 
 
-def _may_fold(first: Transform, second: Transform) -> bool:
-    # Of these very classes: a subclass may do something else.
-    kinds = type(first) is ActNorm and type(second) is InvertibleConv1x1
-    return kinds and not any(_watched(each) for each in (first, second))
+def foldable(transforms: Mapping[str, Transform]) -> tuple[str, str] | None:
+    """The names of an ActNorm and of the 1x1 convolution right after it, if there are such."""
+    for (first, norm), (second, conv) in pairwise(transforms.items()):
+        # A subclass may map otherwise, so only these very classes fold.
+        if (type(norm), type(conv)) == (ActNorm, InvertibleConv1x1):
+            return first, second
+    return None
 
 
-def _watched(transform: Transform) -> bool:
-    return bool(transform._forward_hooks or transform._forward_pre_hooks)
+@contextmanager
+def unfolded(model: nn.Module) -> Iterator[None]:
+    """Run every part of every step of a model by itself, so that forward hooks see all of them."""
+    steps = [module for module in model.modules() if isinstance(module, Step)]
+    for step in steps:
+        step.folds = False
+    try:
+        yield
+    finally:
+        for step in steps:
+            step.folds = True

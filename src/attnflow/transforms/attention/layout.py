@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.errors import AttnFlowError
-from attnflow.transforms.attention.masks import attention_mask
 
-__all__ = ["TokenLayout", "token_layout"]
+__all__ = ["TokenLayout"]
 
 
 class TokenLayout(nn.Module):
@@ -27,9 +25,13 @@ class TokenLayout(nn.Module):
 
     Sizes: G groups of up to n tokens, h heads of up to m entries.
 
+    Args:
+        read: the mask M, (C, H, W) on the CPU; False where values are transformed.
+        patch_size: p, a divisor of both sides.
+        num_heads: h, at most the number of transformed entries of a patch.
+
     Attributes:
-        patch_size: p.
-        size: (H, W).
+        grid: how many tokens lie along both sides.
         pixels: (p p, G, n), where in the flat (H, W) the pixels of each group's tokens lie; None
             if that is the order in which they lie.
         tokens: (G, n), the token indices of each group, padded with 0.
@@ -37,34 +39,34 @@ class TokenLayout(nn.Module):
         places: (G, h, m, n), which value of the flat image each head mixes, padded with any.
         real: which of ``places``, flattened, are no padding, or None if all are.
         entries: (G, h), how many entries each head of each group transforms.
-        all_tokens: whether the only group holds all tokens.
+
+    Raises:
+        AttnFlowError: the patch size or the number of heads does not fit the mask.
     """
 
-    def __init__(
-        self,
-        patch_size: int,
-        size: tuple[int, int],
-        pixels: Tensor | None,
-        tokens: Tensor,
-        valid: Tensor | None,
-        places: Tensor,
-        real: Tensor | None,
-        entries: Tensor,
-    ) -> None:
-        super().__init__()
-        self.patch_size, self.size = patch_size, size
-        self.all_tokens = tuple(tokens.shape) == (1, math.prod(self.grid))
-        self.register_buffer("pixels", pixels, persistent=False)
-        self.register_buffer("tokens", tokens, persistent=False)
-        self.register_buffer("valid", valid, persistent=False)
-        self.register_buffer("places", places, persistent=False)
-        self.register_buffer("real", real, persistent=False)
-        self.register_buffer("entries", entries, persistent=False)
+    pixels: Tensor | None
+    tokens: Tensor
+    valid: Tensor | None
+    places: Tensor
+    real: Tensor | None
+    entries: Tensor
 
-    @property
-    def grid(self) -> tuple[int, int]:
-        """How many tokens lie along both sides."""
-        return self.size[0] // self.patch_size, self.size[1] // self.patch_size
+    def __init__(self, read: Tensor, patch_size: int, num_heads: int) -> None:
+        super().__init__()
+        height, width = read.shape[1:]
+        if height % patch_size or width % patch_size:
+            raise AttnFlowError(
+                f"patch_size: expected a divisor of both sides of the feature map, {height} x "
+                f"{width}, got {patch_size}."
+            )
+        self.grid = (height // patch_size, width // patch_size)
+        with torch.device("cpu"):
+            buffers = _buffers(read, patch_size, num_heads)
+        for name, buffer in buffers.items():
+            placed = None if buffer is None else buffer.to(torch.get_default_device())
+            self.register_buffer(name, placed, persistent=False)
+        # Whether the only group holds all tokens.
+        self.all_tokens = tuple(self.tokens.shape) == (1, math.prod(self.grid))
 
     def patches(self, image: Tensor) -> Tensor:
         """The pixels of every group's tokens: (B, C, H, W) -> (B, C, p p, G, n)."""
@@ -99,70 +101,40 @@ class TokenLayout(nn.Module):
             return table[None]
         return table[self.tokens[:, :, None], self.tokens[:, None, :]]
 
-
-def token_layout(
-    mask: str,
-    parity: int,
-    shape: tuple[int, int, int],
-    patch_size: int,
-    num_heads: int,
-    device: torch.device | str = "cpu",
-) -> TokenLayout:
-    """The layout of an image of ``shape`` (C, H, W); computed once for each set of arguments.
-
-    Raises:
-        AttnFlowError: the patch size does not divide both sides, or there are fewer
-            transformed entries than heads.
-    """
-    return _token_layout(mask, parity, tuple(shape), patch_size, num_heads, str(device))
+    def members(self) -> list[Tensor]:
+        """The token indices of each group, without padding."""
+        if self.valid is None:
+            return list(self.tokens)
+        return [tokens[real] for tokens, real in zip(self.tokens, self.valid, strict=True)]
 
 
-@lru_cache(maxsize=256)
-def _token_layout(
-    mask: str,
-    parity: int,
-    shape: tuple[int, int, int],
-    patch_size: int,
-    num_heads: int,
-    device: str,
-) -> TokenLayout:
-    channels, height, width = shape
-    if height % patch_size or width % patch_size:
+def _buffers(read: Tensor, patch_size: int, num_heads: int) -> dict[str, Tensor | None]:
+    """The tensors of a :class:`TokenLayout`, by name."""
+    transformed = ~_patches(read, patch_size)
+    values = _patches(torch.arange(read.numel()).view(read.shape), patch_size)
+    groups, group_of_entry = torch.unique(transformed, dim=0, return_inverse=True)
+    kept = [g for g in range(len(groups)) if groups[g].any()]
+    entries = [(group_of_entry == g).nonzero().flatten() for g in kept]
+    fewest = min(len(e) for e in entries)
+    if fewest < num_heads:
         raise AttnFlowError(
-            f"patch_size is {patch_size}, which does not divide the feature map of "
-            f"{height} x {width}; a divisor of both sides is accepted."
+            f"num_heads: expected {fewest} at most, the entries of a patch (patch_size "
+            f"{patch_size}, {len(read)} channels) that are transformed, got {num_heads}."
         )
-    # Outside inference mode, or a layout made during validation could not take part in
-    # the next training step's graph.
-    with torch.inference_mode(False):
-        read = attention_mask(mask, parity, shape)
-        transformed = ~_patches(read, patch_size)
-        values = _patches(torch.arange(read.numel()).view(shape), patch_size)
-        groups, group_of_entry = torch.unique(transformed, dim=0, return_inverse=True)
-        kept = [g for g in range(len(groups)) if groups[g].any()]
-        entries = [(group_of_entry == g).nonzero().flatten() for g in kept]
-        if min(len(e) for e in entries) < num_heads:
-            raise AttnFlowError(
-                f"num_heads is {num_heads}, but only {min(len(e) for e in entries)} entries of a "
-                f"patch are transformed (mask {mask!r}, {channels} channels, patch_size "
-                f"{patch_size}); at most that many heads are accepted."
-            )
-        tokens, valid = _padded([groups[g].nonzero().flatten() for g in kept])
-        heads = [head for group in entries for head in group.tensor_split(num_heads)]
-        rows, real = (each.view(len(kept), num_heads, -1) for each in _padded(heads))
-        real = real[..., None] & valid[:, None, None, :]
-        pixels = values[: patch_size**2, tokens]
-        in_order = torch.equal(pixels.flatten(), torch.arange(height * width))
-        return TokenLayout(
-            patch_size=patch_size,
-            size=(height, width),
-            pixels=None if in_order else pixels,
-            tokens=tokens,
-            valid=None if valid.all() else valid,
-            places=values[rows[..., None], tokens[:, None, None, :]],
-            real=None if real.all() else real.flatten().nonzero().flatten(),
-            entries=torch.tensor([len(e) for e in heads]).view(-1, num_heads),
-        ).to(device)
+    tokens, valid = _padded([groups[g].nonzero().flatten() for g in kept])
+    heads = [head for group in entries for head in group.tensor_split(num_heads)]
+    rows, real = (each.view(len(kept), num_heads, -1) for each in _padded(heads))
+    real = real[..., None] & valid[:, None, None, :]
+    pixels = values[: patch_size**2, tokens]
+    in_order = torch.equal(pixels.flatten(), torch.arange(read[0].numel()))
+    return {
+        "pixels": None if in_order else pixels,
+        "tokens": tokens,
+        "valid": None if valid.all() else valid,
+        "places": values[rows[..., None], tokens[:, None, None, :]],
+        "real": None if real.all() else real.flatten().nonzero().flatten(),
+        "entries": torch.tensor([len(e) for e in heads]).view(-1, num_heads),
+    }
 
 
 def _patches(image: Tensor, patch_size: int) -> Tensor:

@@ -12,8 +12,6 @@ certificate on which iTrans rests; it needs no property of queries, keys or para
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
@@ -27,13 +25,22 @@ class Mixing:
         query, key: (B, G, h, d, n).
         alpha: positive, one for each head, (h, 1).
         ratio: (B, G, h, n), |ratio| < 1.
-        valid: (G, n), False at tokens that are padding, or None. Padding comes last; no real
-            token attends to it, and it adds nothing to the log-determinant.
-        bias: added to the logits of S, (G, h, n, n), or None.
+        valid: (G, n), False at tokens that are padding, or None. Padding comes last, and it adds
+            nothing to the log-determinant.
+        bias: :meth:`unread`, and what else is to be added to the logits of S; broadcasts to
+            (G, h, n, n). None for nothing.
     """
 
     # Whether S is made from `rank` features of queries and keys, without a logit for each pair.
     low_rank = False
+
+    @staticmethod
+    def unread(num_tokens: int, valid: Tensor | None) -> Tensor | None:
+        """A constant of the logits: -inf where a token must not be read, else 0; None for none.
+
+        It broadcasts to (G, h, n, n), n being ``num_tokens``.
+        """
+        return None if valid is None else minus_infinity_where(~valid)[:, None, None, :]
 
     def __init__(
         self,
@@ -65,7 +72,7 @@ class Mixing:
         raise NotImplementedError
 
     def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
-        """Compute S and diag(ratio) S, or what stands for them."""
+        """Compute S, or what stands for it."""
         raise NotImplementedError
 
     def _mixed(self, values: Tensor) -> Tensor:
@@ -89,16 +96,7 @@ class DenseMixing(Mixing):
 
     def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
         logits = (query * query.shape[-2] ** -0.5).mT @ key
-        for added in (bias, self._mask(logits)):
-            if added is not None:
-                logits = logits + added
-        self.stochastic = logits.softmax(-1)
-
-    def _mask(self, logits: Tensor) -> Tensor | None:
-        """-inf wherever a token must not attend, else 0; broadcasts to the logits."""
-        if self.valid is None:
-            return None
-        return minus_infinity_where(~self.valid, logits.dtype)[:, None, None, :]
+        self.stochastic = (logits if bias is None else logits + bias).softmax(-1)
 
     def _mixed(self, values: Tensor) -> Tensor:
         return self.ratio.unsqueeze(-2) * (values @ self.stochastic.mT)
@@ -121,9 +119,10 @@ class CausalMixing(DenseMixing):
     a triangular solve. Padding needs no mask of its own: it comes after every real token.
     """
 
-    def _mask(self, logits: Tensor) -> Tensor:
-        # Padding attends to itself, so its diagonal is not 1 and must be left out below.
-        return later_tokens(logits.shape[-1], logits.dtype, logits.device)
+    @staticmethod
+    def unread(num_tokens: int, valid: Tensor | None) -> Tensor | None:
+        # Padding reads itself, so its diagonal is not 1 and must be left out below.
+        return minus_infinity_where(torch.ones(num_tokens, num_tokens).triu(1) > 0)[None, None]
 
     def _unit_log_det(self) -> Tensor:
         log_diagonal = (self.ratio * self.stochastic.diagonal(dim1=-2, dim2=-1)).log1p()
@@ -153,10 +152,8 @@ class LinearMixing(Mixing):
         return self.spread[..., rows].mT @ self.gather
 
     def _attend(self, query: Tensor, key: Tensor, bias: Tensor | None) -> None:
-        if self.valid is not None:
-            key = key.masked_fill(~self.valid[:, None, None, :], -torch.inf)
         self.spread = query.softmax(-2)  # A^T
-        self.gather = key.softmax(-1)  # B
+        self.gather = (key if bias is None else key + bias).softmax(-1)  # B
         self.scaled = self.ratio.unsqueeze(-2) * self.spread  # (diag(ratio) A)^T
 
     def _mixed(self, values: Tensor) -> Tensor:
@@ -180,24 +177,9 @@ def identity_like(matrix: Tensor) -> Tensor:
     return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
 
 
-def minus_infinity_where(condition: Tensor, dtype: torch.dtype) -> Tensor:
-    """-inf where ``condition`` holds, else 0."""
-    # Added to logits, it costs one pass over them; filling them costs a pass in backward too.
-    return torch.zeros_like(condition, dtype=dtype).masked_fill_(condition, -torch.inf)
-
-
-def later_tokens(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """-inf where the second token comes after the first, else 0: (n, n); do not write to it."""
-    return _later_tokens(n, dtype, str(device))
-
-
-@lru_cache(maxsize=64)
-def _later_tokens(n: int, dtype: torch.dtype, device: str) -> Tensor:
-    # Outside inference mode, or a mask made during validation could not take part in
-    # the next training step's graph.
-    with torch.inference_mode(False):
-        later = torch.ones(n, n, dtype=torch.bool, device=device).triu(1)
-        return minus_infinity_where(later, dtype)
+def minus_infinity_where(condition: Tensor) -> Tensor:
+    """-inf where ``condition`` holds, else 0, to be added to logits."""
+    return torch.zeros(condition.shape).masked_fill(condition, -torch.inf)
 
 
 MIXINGS = {"dense": DenseMixing, "causal": CausalMixing, "linear": LinearMixing}

@@ -86,7 +86,8 @@ class MultiScaleAutoregressivePrior(Transform):
             c * conv.out_channels // self.num_channels,
             (c + 1) * conv.out_channels // self.num_channels,
         )
-        return F.conv2d(x, conv.weight[rows], conv.bias[rows], padding=conv.padding)
+        bias = None if conv.bias is None else conv.bias[rows]
+        return F.conv2d(x, conv.weight[rows], bias, padding=conv.padding)
 
     def extra_repr(self) -> str:
         return f"{self.num_channels}"
