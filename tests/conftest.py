@@ -120,6 +120,14 @@ def train(command: Command) -> Command:
     return run
 
 
+@pytest.fixture
+def forked_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the ranks of commands forked from a process that has imported everything."""
+    from processes import serve_rank  # which imports this file
+
+    monkeypatch.setattr("attnflow.cli.ranks.start", serve_rank)
+
+
 def results(run_dir: Path) -> dict:
     """What a run wrote as results.json."""
     return json.loads((run_dir / "results.json").read_text())

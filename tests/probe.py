@@ -15,7 +15,10 @@ from torch.utils.data import Dataset
 from attnflow.data import DigitsDataModule
 from attnflow.data.samples import TensorImages
 
-__all__ = ["FewerDigits", "Probe"]
+__all__ = ["COMMAND", "FewerDigits", "Probe"]
+
+# Names the process that a rank works for, where that is not its parent.
+COMMAND = "TESTED_COMMAND"
 
 
 class Probe(Callback):
@@ -55,7 +58,7 @@ class Probe(Callback):
             (self.folder / "hanging").touch()
             while True:
                 time.sleep(0.1)
-        os.kill(os.getppid(), signal.SIGTERM)
+        os.kill(int(os.environ.get(COMMAND, os.getppid())), signal.SIGTERM)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.held["end"] = pl_module.state_dict()

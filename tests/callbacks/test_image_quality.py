@@ -12,6 +12,7 @@ from conftest import ROOT
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from omegaconf import OmegaConf
+from processes import two_processes
 from quality import PixelFeatures, figures_of, quality, quick_trainer, tiny_module
 from torch import nn
 from torch.nn import functional as F
@@ -171,7 +172,7 @@ def test_two_processes_equal_one(tmp_path) -> None:
     alone = figures(quality(tmp_path / "one", **options))
     new, kept = PixelFeatures(), PixelFeatures(prefix="kept_")
     pair = [quality(tmp_path / "two", extractor, **options) for extractor in (new, kept)]
-    together = figures(pair, devices=2, strategy="ddp_spawn")
+    together = figures(pair, **two_processes())
     for name in ("fd", "kd_mean", "precision", "recall"):
         assert together[f"test/{name}"] == pytest.approx(alone[f"test/{name}"], rel=1e-4)
         assert together[f"test/kept_{name}"] == together[f"test/{name}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from conftest import results
 from runs import OPEN_ENDED, assert_same_training, last
 
 from attnflow.callbacks.last_checkpoint import LastCheckpoint
+from attnflow.callbacks.pictures import SamplePictures
 from attnflow.errors import AttnFlowError
 from attnflow.training.checkpoint_io import SafeCheckpointIO
 from attnflow.training.module import FlowModule
@@ -89,6 +91,14 @@ def test_a_signal_after_the_last_save_ends_before_the_test(
     if signum == signal.SIGTERM:
         train(*arguments, "resume=auto", run_dir=run_dir)
         assert results(run_dir)["test/step"] == 3
+
+
+def test_sigterm_before_the_first_step_ends_training(train, tmp_path, monkeypatch) -> None:
+    """When Lightning's handlers stand, which would train on."""
+    receive = partial(os.kill, os.getpid(), signal.SIGTERM)
+    monkeypatch.setattr(SamplePictures, "on_train_start", lambda *_: receive())
+    assert stopped(train, *TRAINING, run_dir=tmp_path / "stopped") == 128 + signal.SIGTERM
+    assert not (tmp_path / "stopped" / "checkpoints" / "last.ckpt").exists()
 
 
 def test_slurm_is_told_to_requeue(train, tmp_path, monkeypatch, signal_at_step) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import results
+from processes import in_two_processes
 from torch import Tensor, nn
 
 from attnflow import AttnFlowError, Glow
@@ -134,7 +135,7 @@ def guarded_step(rank: int, meeting: str) -> None:
 
 @pytest.mark.slow
 def test_all_ranks_skip_together(tmp_path) -> None:
-    torch.multiprocessing.spawn(guarded_step, (str(tmp_path / "meeting"),), nprocs=2)
+    in_two_processes(guarded_step, str(tmp_path / "meeting"))
 
 
 def after(losses: list[float], **options) -> SpikeDetection:

@@ -10,6 +10,7 @@ import torch
 from conftest import results
 from exactness import randomise
 from lightning import Trainer
+from processes import two_processes
 
 from attnflow import AttnFlowError, Glow
 from attnflow.callbacks.soundness import Soundness
@@ -96,7 +97,7 @@ def test_figures_of_a_test(tmp_path) -> None:
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path) -> None:
     alone = figures_of(tmp_path)
-    together = figures_of(tmp_path, devices=2, strategy="ddp_spawn")
+    together = figures_of(tmp_path, **two_processes())
     assert together.pop("test/out_of_range") == pytest.approx(
         alone.pop("test/out_of_range"), abs=0.2
     )  # of other samples

@@ -119,7 +119,7 @@ def test_the_first_error_is_the_cause(tmp_path) -> None:
         ("kill", "error: rank 1 ended with status -9 and no word"),
     ],
 )
-def test_a_failing_rank_ends_all(command, tmp_path, how, told) -> None:
+def test_a_failing_rank_ends_all(command, tmp_path, forked_ranks, how, told) -> None:
     run_dir = tmp_path / "failed"
     probe = ["+callbacks.probe._target_=probe.Probe", f"+callbacks.probe.folder={run_dir}"]
     with pytest.raises(SystemExit) as stopped:

@@ -96,13 +96,19 @@ def test_ctrl_c_ends_an_evaluation(train, tmp_path) -> None:
     assert not (tmp_path / "eval" / "results.json").exists()
 
 
-SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("signum", SIGNALS, ids=lambda signum: signum.name)
-@pytest.mark.parametrize("launcher", ["launcher=joblib", "hydra/launcher=submitit_local"])
-def test_jobs_side_by_side_end_with_their_command(tmp_path, signum, launcher) -> None:
+@pytest.mark.parametrize(
+    ("launcher", "signum"),
+    [
+        ("launcher=joblib", signal.SIGTERM),
+        ("launcher=joblib", signal.SIGINT),
+        ("launcher=joblib", signal.SIGKILL),
+        ("hydra/launcher=submitit_local", signal.SIGHUP),
+        ("hydra/launcher=submitit_local", signal.SIGKILL),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_jobs_side_by_side_end_with_their_command(tmp_path, launcher, signum) -> None:
     """Each saved: what is saved at signals alone holds a step that no epoch ends with."""
     sweep = tmp_path / "sweep"
     options = ["-m", *ENDLESS, launcher, f"hydra.sweep.dir={sweep}", "seed=0,1,2"]

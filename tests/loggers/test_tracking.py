@@ -202,7 +202,7 @@ def test_the_jobs_of_a_sweep_share_a_group(train) -> None:
 
 
 @pytest.mark.slow
-def test_two_ranks_are_one_wandb_run(train) -> None:
+def test_two_ranks_are_one_wandb_run(train, forked_ranks) -> None:
     run_dir = train("debug=fast", "logger=wandb", "trainer=ddp_cpu")
     (part,) = parts(run_dir)
     assert part.summary["test/bpd"] == pytest.approx(results(run_dir)["test/bpd"])

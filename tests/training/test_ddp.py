@@ -80,7 +80,7 @@ def test_two_ranks_leave_one_run_directory(runs) -> None:
 
 
 @pytest.mark.slow
-def test_figures_do_not_depend_on_the_number_of_ranks(runs, command) -> None:
+def test_figures_do_not_depend_on_the_number_of_ranks(runs, command, forked_ranks) -> None:
     """Of a test split that no number of ranks divides, without repeating a sample."""
     common = [
         f"ckpt_path={runs[1]}/checkpoints/best.ckpt",
@@ -102,7 +102,7 @@ def test_figures_do_not_depend_on_the_number_of_ranks(runs, command) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_runs_each_job_once_with_its_ranks(command, tmp_path) -> None:
+def test_a_sweep_runs_each_job_once_with_its_ranks(command, tmp_path, forked_ranks) -> None:
     sweep = tmp_path / "sweep"
     options = ["trainer=ddp_cpu", "trainer.max_epochs=1", "test=false", "attention=imap,itrans"]
     command("train", "-m", *TRAINING, *options, run_dir=sweep)
@@ -116,7 +116,7 @@ def test_a_sweep_runs_each_job_once_with_its_ranks(command, tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_stops_all_ranks_and_costs_nothing(runs, command, tmp_path) -> None:
+def test_sigterm_stops_all_ranks_and_costs_nothing(runs, command, tmp_path, forked_ranks) -> None:
     """However many ranks then go on."""
     run_dir, alone = tmp_path / "stopped", tmp_path / "alone"
     stop = ["+callbacks.probe.how=stop", "+callbacks.probe.rank=0", "+callbacks.probe.step=7"]
@@ -134,7 +134,7 @@ def test_sigterm_stops_all_ranks_and_costs_nothing(runs, command, tmp_path) -> N
 
 
 @pytest.mark.slow
-def test_the_last_step_is_one_whatever_the_number_of_ranks(command) -> None:
+def test_the_last_step_is_one_whatever_the_number_of_ranks(command, forked_ranks) -> None:
     """Validated out of turn within an epoch, after a window that an epoch's end cut short."""
     options = ["trainer.accumulate_grad_batches=2", "trainer.max_steps=4"]
     options += ["trainer.check_val_every_n_epoch=9", "trainer.max_epochs=9"]

@@ -65,6 +65,8 @@ class LastCheckpoint(Checkpoint):
         # Lightning has by now installed its own handlers, which talk to the other ranks, or
         # save, in the middle of a step.
         self.saved_step = trainer.global_step
+        if trainer.received_sigterm:  # by them, who would train on
+            end(signal.SIGTERM, None)
         for signum, before in self.handlers.items():
             if before != signal.SIG_IGN:  # as nohup has SIGHUP
                 signal.signal(signum, self._note)
