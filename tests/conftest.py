@@ -52,6 +52,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--models", type=int, default=16, help="models to compose at random")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What trains by a command is slow."""
+    for item in items:
+        if "train" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def inception_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """torch-fidelity's architecture with random weights, in its format."""

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from processes import SERVER
 
 from attnflow.flows.compilation import compile_flow
 
@@ -22,6 +23,8 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     for module in (tables, density, longrange, memory, speed):
         monkeypatch.setattr(module, "RESULTS", tmp_path)
+    # Their processes need not import everything anew.
+    monkeypatch.setattr("multiprocessing.get_context", lambda _: SERVER)
     return tmp_path
 
 

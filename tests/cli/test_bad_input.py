@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, SHORT, results
+from conftest import ROOT, SHORT, TINY, results, run_script
 from refusals import refused
 
 
@@ -145,9 +146,18 @@ def test_bad_configs_are_named(command, arguments, named) -> None:
     assert named in refused(command, "train", *SHORT, *arguments)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a training."""
+    folder = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        run_script(patch, "train", *TINY, "test=false", f"hydra.run.dir={folder}/run")
+    return folder / "run" / "checkpoints" / "last.ckpt"
+
+
 @pytest.fixture
-def checkpoint(train) -> Path:
-    return train("trainer.max_epochs=1") / "checkpoints" / "last.ckpt"
+def checkpoint(kept, tmp_path) -> Path:
+    return Path(shutil.copy(kept, tmp_path / "last.ckpt"))
 
 
 def damage(path: Path, how: str) -> Path:
@@ -176,9 +186,9 @@ def test_damaged_checkpoints_are_named(command, checkpoint, how) -> None:
 
 def test_another_architecture_is_refused(command, checkpoint) -> None:
     before = checkpoint.read_bytes()
-    message = refused(command, "train", *SHORT, f"resume={checkpoint}", "model.steps=3")
+    message = refused(command, "train", *TINY, f"resume={checkpoint}", "model.steps=3")
     assert f"model.steps: expected 1 as in the checkpoint {checkpoint}, got 3" in message
-    message = refused(command, "train", *SHORT, f"resume={checkpoint}", "attention=none")
+    message = refused(command, "train", *TINY, f"resume={checkpoint}", "attention=none")
     assert f"attention: expected IMap as in the checkpoint {checkpoint}, got null" in message
     assert checkpoint.read_bytes() == before
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
-from conftest import results
+from conftest import SHORT, results, run_script
 from runs import OPEN_ENDED, assert_same_training, last
 
 
@@ -16,10 +17,20 @@ def metrics(run_dir: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The same training of four epochs and of two; tests go on with copies."""
+    folder = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        for epochs in (4, 2):
+            options = [f"trainer.max_epochs={epochs}", f"hydra.run.dir={folder / str(epochs)}"]
+            run_script(patch, "train", *SHORT, *OPEN_ENDED, *options)
+    return {epochs: folder / str(epochs) for epochs in (4, 2)}
+
+
 @pytest.mark.parametrize("how", ["path", "auto", "directory"])
-def test_resumed_training_is_uninterrupted_training(train, how) -> None:
-    whole = train(*OPEN_ENDED, "trainer.max_epochs=4")
-    part = train(*OPEN_ENDED, "trainer.max_epochs=2")
+def test_resumed_training_is_uninterrupted_training(train, kept, tmp_path, how) -> None:
+    whole, part = kept[4], Path(shutil.copytree(kept[2], tmp_path / "part"))
     first_metrics = metrics(part)
     resume = {
         "path": part / "checkpoints" / "last.ckpt",
