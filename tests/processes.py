@@ -98,6 +98,7 @@ def _run(
 def _command(script: str, arguments: list[str], cwd: Path) -> None:
     """What a terminal does, and Python."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever these tests run under
     os.chdir(cwd)
     sys.argv = [f"{script}.py", *arguments]
     ranks.start = _fork_rank

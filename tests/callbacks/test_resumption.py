@@ -19,6 +19,8 @@ from runs import assert_same_training, last
 from attnflow.cli import train as training
 from attnflow.training.differences import differences
 
+pytestmark = pytest.mark.slow
+
 # Two epochs of ten steps, and the checkpoint of a step within the second one.
 BASE = (
     "trainer=cpu",

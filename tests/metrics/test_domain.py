@@ -33,6 +33,7 @@ def test_the_classifier_knows_the_digits(folder) -> None:
     assert classifier(to_uint8(test["image"], 17)).shape == (297, 64)
 
 
+@pytest.mark.slow
 def test_it_is_trained_once_and_the_same_anew_where_the_file_is_damaged(
     folder, monkeypatch
 ) -> None:
