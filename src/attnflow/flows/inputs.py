@@ -64,7 +64,7 @@ def check_temperature(value: Any) -> None:
     """Raise :class:`AttnFlowError` unless ``value`` is a finite number of 0 or more."""
     if not _is_number(value) or not 0 <= value < math.inf:
         raise AttnFlowError(f"temperature: expected a number of 0 or more, got {value!r}.")
-    if isinstance(value, Rational) and math.floor(value) > MOST:  # which no float may hold
+    if isinstance(value, Rational) and not value <= MOST:  # which no float may hold
         raise AttnFlowError(f"temperature: expected a number of {MOST} or less, got more.")
 
 
