@@ -75,8 +75,7 @@ MEMORY: dict[str, Run] = {
 
 def pieces(transforms: Composition, memory: str) -> list[Transform]:
     """What is run as one piece: each transform alone where it is reversed alone, else steps."""
-    chosen = innermost(transforms) if memory == "reversible" else transforms.children()
-    return cast(list[Transform], list(chosen))
+    return list(innermost(transforms)) if memory == "reversible" else transforms.parts()
 
 
 class _Reversible(torch.autograd.Function):
@@ -168,11 +167,11 @@ class Draws:
 
 def innermost(transforms: Composition) -> Iterator[Transform]:
     """The transforms of a composition and of the compositions in it, in forward order."""
-    for transform in transforms.children():
+    for transform in transforms.parts():
         if isinstance(transform, Composition):
             yield from innermost(transform)
         else:
-            yield cast(Transform, transform)
+            yield transform
 
 
 def trained(*modules: nn.Module) -> list[Tensor]:

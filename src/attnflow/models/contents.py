@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ FIGURES = re.compile(
 )
 
 
-def check_description(held: object, name: str, path: object) -> None:
+def check_description(held: Any, name: str, path: object) -> None:
     """Raise :class:`AttnFlowError` unless the entry ``name`` can describe a run."""
     check_mapping(held, path, name)
     check_plain_values(held, f"checkpoint {path}: {name}")
@@ -56,7 +57,7 @@ def check_mapping(value: object, path: object, name: str) -> None:
         )
 
 
-def check_choices(choices: object, path: object) -> None:
+def check_choices(choices: Any, path: object) -> None:
     """Raise :class:`AttnFlowError` unless these are names of configs, by config group."""
     check_mapping(choices, path, "config.choices")
     for group, choice in choices.items():
@@ -101,7 +102,7 @@ def check_name(name: object, place: str) -> None:
         raise AttnFlowError(f"{place}: expected a printable text as name, got {name!r:.60}.")
 
 
-def check_state(state: object, path: object) -> None:
+def check_state(state: Any, path: object) -> None:
     """Raise :class:`AttnFlowError` unless ``state`` is made of whole, dense tensors by name."""
     check_mapping(state, path, "state_dict")
     for name, value in state.items():

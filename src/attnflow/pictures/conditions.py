@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch.utils.data import Dataset
 
+from attnflow.data.samples import Samples
 from attnflow.models.conditioning import ClassConditioning
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.pictures.samples import spread_batch
@@ -16,7 +16,7 @@ COLUMNS = 8
 MOST_CLASSES = 10  # in a picture
 
 
-def chosen_conditions(model: ImageModel, dataset: Dataset, n: int) -> tuple[int, Batch | None]:
+def chosen_conditions(model: ImageModel, dataset: Samples, n: int) -> tuple[int, Batch | None]:
     """How many samples a picture holds, and their conditions.
 
     A class model has one row of eight for each of the first ten classes, an image model the

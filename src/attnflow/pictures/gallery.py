@@ -9,9 +9,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from attnflow.data.base import ImageDataModule
+from attnflow.data.samples import Samples
 from attnflow.data.training_images import training_images
 from attnflow.errors import AttnFlowError, check_choice, check_least
 from attnflow.models.conditioning import ImageConditioning
@@ -65,7 +65,7 @@ class Evaluated:
     run_dir: Path
 
     @property
-    def test_images(self) -> Dataset:
+    def test_images(self) -> Samples:
         """The test split."""
         return self.datamodule.dataset("test")
 
@@ -87,10 +87,11 @@ class Evaluated:
         searched = training_images(self.datamodule, "the picture of nearest neighbours")
         if searched is None:
             return None
-        return tuple(
+        of_samples, of_test_images = (
             nearest_neighbours(images, searched, self.model.num_bins, self.options.num_searched)
             for images in (self.samples, self.batch(len(self.samples))["image"])
         )
+        return of_samples, of_test_images
 
     @property
     def figures(self) -> dict[str, float]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from attnflow.data.samples import Samples
 from attnflow.metrics.images import batches, fetch, spread
 from attnflow.pictures.sheet import as_colours, enlarged, sheet
 
@@ -40,7 +40,7 @@ class Neighbours:
 
 @torch.no_grad()
 def nearest_neighbours(
-    images: Tensor, dataset: Dataset, num_bins: int, most_searched: int
+    images: Tensor, dataset: Samples, num_bins: int, most_searched: int
 ) -> Neighbours:
     """The nearest image of a data set for each of ``images`` (N, C, H, W), integers.
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision.utils import make_grid, save_image
 
+from attnflow.data.samples import Samples
 from attnflow.metrics.images import fetch, spread
+from attnflow.models.conditioning import ClassConditioning, ImageConditioning
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.pictures.sheet import as_colours, enlarged, sheet
 from attnflow.utils.files import write_whole
@@ -47,7 +49,7 @@ def save_picture(picture: Tensor, path: Path) -> Path:
     return write_whole(path, content.getbuffer())
 
 
-def spread_batch(dataset: Dataset, n: int, device: torch.device) -> Batch:
+def spread_batch(dataset: Samples, n: int, device: torch.device) -> Batch:
     """Up to ``n`` samples at equal distances in a data set, as a batch: not only its first ones."""
     return fetch(dataset, spread(len(dataset), n), device)
 
@@ -66,7 +68,8 @@ def temperature_rows(
     device = next(model.parameters()).device
     conditions = None
     if model.conditioning is not None:
-        classes = torch.arange(columns, device=device) % model.conditioning.num_classes
+        conditioning = cast(ClassConditioning, model.conditioning)
+        classes = torch.arange(columns, device=device) % conditioning.num_classes
         conditions = {"label": classes}
     rows = []
     for temperature in temperatures:
@@ -109,7 +112,8 @@ def condition_rows(model: ImageModel, batch: Batch, temperatures: Sequence[float
     """
     truth = batch["image"]
     samples = [model.sample(len(truth), batch, temperature) for temperature in temperatures]
-    columns = [as_colours(batch["condition"], model.conditioning.num_bins)]
+    conditioning = cast(ImageConditioning, model.conditioning)
+    columns = [as_colours(batch["condition"], conditioning.num_bins)]
     columns += [as_colours(images, model.num_bins) for images in (*samples, truth)]
     rows = torch.stack(columns, 1).unbind()
     names = ["condition", *(f"T = {temperature:g}" for temperature in temperatures), "truth"]
@@ -128,7 +132,7 @@ def transfer(model: ImageModel, batch: Batch) -> Tensor:
     half = torch.full(batch["image"].shape, 0.5, device=batch["image"].device)
     latents = model.flow.encode(model.dequantizer(batch["image"], half)[0], context)
     content = [latent.repeat_interleave(count, 0) for latent in latents]
-    under = context.index(torch.arange(count).repeat(count))
+    under = context and context.index(torch.arange(count).repeat(count))
     return model.dequantizer.quantize(model.flow.decode(content, under))
 
 

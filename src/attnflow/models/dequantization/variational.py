@@ -14,7 +14,13 @@ from attnflow.errors import AttnFlowError, check_least
 from attnflow.models.bits import num_dimensions
 from attnflow.models.dequantization.base import Dequantizer
 from attnflow.nets import ConvNet
-from attnflow.transforms import AffineCoupling, Composition, InvertibleConv1x1, Squeeze
+from attnflow.transforms import (
+    AffineCoupling,
+    Composition,
+    InvertibleConv1x1,
+    Squeeze,
+    Transform,
+)
 from attnflow.transforms.base import full_precision, sum_per_sample
 
 __all__ = ["VariationalDequantizer"]
@@ -59,7 +65,7 @@ class VariationalDequantizer(Dequantizer):
             nn.SiLU(),
             nn.Conv2d(hidden_channels, hidden_channels, 3, padding=1),
         )
-        layers = {"squeeze": Squeeze()}
+        layers: dict[str, Transform] = {"squeeze": Squeeze()}
         for step in range(steps):
             layers[f"permutation_{step}"] = InvertibleConv1x1(4 * channels, "permutation")
             layers[f"coupling_{step}"] = coupling(4 * channels)
