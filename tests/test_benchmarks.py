@@ -28,6 +28,7 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_density_compares_our_recipe(benchmarks, monkeypatch) -> None:
     import density
 
@@ -39,6 +40,7 @@ def test_density_compares_our_recipe(benchmarks, monkeypatch) -> None:
     assert (benchmarks / "density.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_longrange_measures_the_gap(benchmarks, monkeypatch) -> None:
     import longrange
 
@@ -48,6 +50,7 @@ def test_longrange_measures_the_gap(benchmarks, monkeypatch) -> None:
     assert "| affine | itrans, signed |" in (benchmarks / "longrange.md").read_text()
 
 
+@pytest.mark.slow
 def test_longrange_at_equal_seconds(benchmarks, monkeypatch) -> None:
     import longrange
 
@@ -59,6 +62,7 @@ def test_longrange_at_equal_seconds(benchmarks, monkeypatch) -> None:
     assert "| affine | itrans_linear |" in text
 
 
+@pytest.mark.slow
 def test_attention_is_compared_with_none(benchmarks, monkeypatch) -> None:
     import attention
 

@@ -237,6 +237,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(command, train, monkey
     assert checkpoint.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_figures_that_are_not_finite_are_no_result(command, tmp_path) -> None:
     """Neither of a training, nor of one that is finished, nor of an evaluation."""
     options = ["optimizer.lr=1e9", "callbacks.non_finite=null", "trainer.max_epochs=1"]
@@ -250,6 +251,7 @@ def test_figures_that_are_not_finite_are_no_result(command, tmp_path) -> None:
     assert "not finite" in message
 
 
+@pytest.mark.slow
 def test_the_process_exits_with_one_sentence(tmp_path) -> None:
     run = subprocess.run(
         [sys.executable, "train.py", f"hydra.run.dir={tmp_path}", "model.levels=5"],

@@ -24,6 +24,7 @@ def test_a_time_that_is_taken_gets_a_number(tmp_path) -> None:
     assert [new_folder(wanted).name for _ in range(3)] == ["now", "now_2", "now_3"]
 
 
+@pytest.mark.slow
 def test_two_trainings_of_one_second_have_a_folder_each(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     name = "hydra.run.dir='runs/${now:%Y}'"
@@ -36,6 +37,7 @@ def test_two_trainings_of_one_second_have_a_folder_each(monkeypatch, tmp_path) -
         assert last(folder)["attnflow"]["config"]["seed"] == results(folder)["seed"]
 
 
+@pytest.mark.slow
 def test_two_sweeps_of_one_second_have_a_folder_each(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     name = "hydra.sweep.dir='it''s a ${now:%Y} of \"sweeps\", a=b'".replace("''", "\\'")
@@ -141,6 +143,7 @@ def test_no_folder_can_be_there(train, tmp_path) -> None:
     assert "hydra.run.dir: expected a folder, got ''" in refused(train, *TINY, run_dir="''")
 
 
+@pytest.mark.slow
 def test_home_and_relative_folders_are_what_they_say(monkeypatch, tmp_path) -> None:
     home, here = tmp_path / "home", tmp_path / "here"
     here.mkdir()
@@ -177,6 +180,7 @@ def test_a_folder_that_another_process_writes_to_is_refused(train, tmp_path) -> 
     release_folder(run_dir)
 
 
+@pytest.mark.slow
 def test_the_lock_is_not_inherited(tmp_path) -> None:
     """Data-loader workers that outlive a killed training for a moment don't hold its folder."""
     lock_folder(tmp_path, "hydra.run.dir")

@@ -17,6 +17,7 @@ from attnflow.report.runs import DONE, SKIPPED, read_runs
 SWEEP = ["-m", *TINY, "test=false"]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_not_overwritten_unless_meant(command, tmp_path) -> None:
     sweep = tmp_path / "sweep"
     command("train", *SWEEP, "seed=0,1", run_dir=sweep)
@@ -48,6 +49,7 @@ def test_jobs_must_have_a_folder_each(command, tmp_path) -> None:
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.slow
 def test_without_attention_its_placement_is_trained_once(command, tmp_path, capsys) -> None:
     sweep = tmp_path / "sweep"
     grid = ["attention=none,imap", "placement=before_actnorm,after_coupling"]

@@ -163,6 +163,7 @@ def test_sweep_over_attention_and_placement(tmp_path, monkeypatch) -> None:
     assert (sweep / "report" / "heatmap_val_bpd.svg").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_lies_below_the_current_directory(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_script(monkeypatch, "train", *SHORT, "debug=fast")
@@ -170,6 +171,7 @@ def test_a_run_lies_below_the_current_directory(tmp_path, monkeypatch) -> None:
     assert results(run_dir)["test/bpd"] > 0
 
 
+@pytest.mark.slow
 def test_a_failing_job_does_not_stop_its_sweep(command, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(commands, "_failed_jobs", [])
     run_dir = tmp_path / "sweep"

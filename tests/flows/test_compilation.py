@@ -56,6 +56,7 @@ def test_less_memory_compiles(memory) -> None:
     check_compiled(flows[memory], flows["none"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["imap", "causal"])
 def test_levels_and_batches_of_all_sizes_compile(attention) -> None:
     options = {"attention": ATTENTIONS[attention], "coupling": COUPLINGS["additive"]}

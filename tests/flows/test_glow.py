@@ -100,6 +100,7 @@ def masses(trained_flow) -> tuple[Tensor, Tensor]:
     return log_p, log_p.exp() * width**4
 
 
+@pytest.mark.slow
 def test_density_of_a_trained_flow_integrates_to_one_and_has_its_samples_entropy(
     trained_flow, masses
 ) -> None:
@@ -113,6 +114,7 @@ def test_density_of_a_trained_flow_integrates_to_one_and_has_its_samples_entropy
     assert abs(of_samples.mean() - entropy) < 4 * standard_error + 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pixels", [(0, 1), (0, 3), (1, 2)])
 def test_samples_follow_the_density(trained_flow, masses, pixels) -> None:
     """How many of them fall into each of 6 x 6 squares of two pixels' values, by chi-square."""

@@ -44,6 +44,7 @@ def test_gradients_are_the_ordinary_ones(attention, coupling) -> None:
             assert_close(gradients(flows[memory], x, conditions), reference, 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("coupling", "steps"), [("affine", 16), ("mixlogcdf", 6)])
 def test_gradients_of_a_trained_flow_in_float32(coupling, steps) -> None:
     """To 1e-4, at the start and after the weights have moved."""

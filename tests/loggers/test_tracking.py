@@ -238,6 +238,7 @@ def test_tensorboard_and_csv_hold_the_same_figures_as_each_other(train) -> None:
     assert len(events.Images("samples")) == 2
 
 
+@pytest.mark.slow
 def test_without_a_key_wandb_stays_offline_and_asks_nothing(tmp_path) -> None:
     """In a terminal, where W&B would ask."""
     program = (

@@ -177,6 +177,7 @@ def test_folders_without_runs_are_named(tmp_path) -> None:
     assert told.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_report_does_not_wait_for_torch(sweep) -> None:
     code = "import sys, attnflow.report.write; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

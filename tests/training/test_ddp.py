@@ -44,6 +44,7 @@ def losses(run_dir: Path) -> list[float]:
         return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
 
 
+@pytest.mark.slow
 def test_both_ranks_hold_the_same_weights(runs) -> None:
     """After initialisation and after training, bit for bit."""
     first, second = (held(runs[2], rank) for rank in range(2))
@@ -54,6 +55,7 @@ def test_both_ranks_hold_the_same_weights(runs) -> None:
     assert not torch.equal(first["start"][moved], first["end"][moved])
 
 
+@pytest.mark.slow
 def test_two_ranks_with_half_the_batch_are_one_with_the_whole(runs) -> None:
     one, two = losses(runs[1]), losses(runs[2])
     assert len(one) == 10
@@ -71,6 +73,7 @@ def test_two_ranks_with_half_the_batch_are_one_with_the_whole(runs) -> None:
         assert results(runs[2])[name] == pytest.approx(results(runs[1])[name], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_two_ranks_leave_one_run_directory(runs) -> None:
     def files(run_dir: Path) -> set[str]:
         return {str(path.relative_to(run_dir)) for path in run_dir.rglob("*")}
