@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -44,10 +45,12 @@ def original_of(config: DictConfig, folder: Path, sweep: Path) -> Path | None:
 
 def fingerprint(config: DictConfig, folder: Path) -> str:
     """What decides over a training, as a short name: equal where two would be the same."""
+    config = deepcopy(config)
+    placement = config.get("placement") or {}
+    if config.get("attention") is None or placement.get("positions") == []:
+        for name in ("attention", "placement"):  # nothing to place, or no place for it
+            OmegaConf.update(config, name, None)
     plain = OmegaConf.to_container(config, resolve=True)
-    placement = plain.get("placement") or {}
-    if plain.get("attention") is None or placement.get("positions") == []:
-        plain["attention"] = plain["placement"] = None  # nothing to place, or no place for it
     text = json.dumps(plain, sort_keys=True, default=str, ensure_ascii=False)
     text = text.replace(str(folder), "")  # where its files go
     return hashlib.sha256(text.encode()).hexdigest()[:16]
