@@ -45,6 +45,9 @@ SHORT = [
 TINY = [*SHORT, "trainer.max_epochs=1", "model.levels=1"]
 TINY += ["trainer.limit_test_batches=1", "trainer.limit_val_batches=1"]
 
+# Options that say whether a command is a sweep.
+MODES = ("hydra.mode=", "hparams_search=", "launcher=", "hydra/")
+
 Command = Callable[..., Path]
 
 
@@ -87,8 +90,8 @@ def _seed() -> None:
 def run_script(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str) -> None:
     """Run train.py or eval.py in this process, with these arguments."""
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
-    if not any(a.startswith(("hydra.mode=", "hparams_search=")) for a in arguments):
-        # Hydra composes the whole config a first time to look for its mode, which only these set.
+    if not any(a.startswith(MODES) for a in arguments):
+        # Hydra composes the whole config a first time to look for its mode, which these alone set.
         monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
     GlobalHydra.instance().clear()
     handlers = {signum: signal.getsignal(signum) for signum in ENDING}

@@ -14,7 +14,6 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from omegaconf import OmegaConf
 from processes import two_processes
 from quality import PixelFeatures, figures_of, quality, quick_trainer, tiny_module
-from torch import nn
 from torch.nn import functional as F
 
 from attnflow.callbacks import image_quality as callback_file
@@ -22,6 +21,7 @@ from attnflow.data import DigitsDataModule, TensorImages
 from attnflow.errors import AttnFlowError
 from attnflow.metrics import DomainClassifier
 from attnflow.metrics.images import batches, to_uint8
+from attnflow.models.conditioning import Conditioning
 from attnflow.models.image_model import ImageModel
 from attnflow.spec import DataSpec
 
@@ -181,11 +181,11 @@ def test_two_processes_equal_one(tmp_path) -> None:
     assert len(list((tmp_path / "two").glob("*.pt"))) == 1
 
 
-class LabelRecorder(nn.Module):
+class LabelRecorder(Conditioning):
     """A conditioning that reads nothing, and keeps the labels that samples are drawn for."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("label", context_channels=1, conditions=())
         self.seen = []
 
     def forward(self, batch):
@@ -219,7 +219,7 @@ def test_samples_for_the_wrong_classes_are_told_from_those_for_the_right_ones(
     fields = {name: rows[ones] for name, rows in data.dataset("test").fields.items()}
     data.datasets["test"] = TensorImages(**fields)
     train = data.dataset("train").fields
-    module = tiny_module(nn.Identity())
+    module = tiny_module(LabelRecorder())
     figures = {}
     for name, shift in {"right": 0, "wrong": 4}.items():
 

@@ -61,6 +61,7 @@ def test_a_run_tells_the_options_of_its_last_leg_that_trained(train) -> None:
     assert not (run_dir / ".hydra.next").exists()
 
 
+@pytest.mark.slow
 def test_a_sweeps_job_tells_the_options_of_its_last_leg_that_trained(command) -> None:
     sweep = ["train", "-m", *TINY, "test=false", "seed=1,2"]
     folder = command(*sweep)

@@ -13,6 +13,7 @@ from conftest import ROOT, SHORT, TINY, results, run_script
 from refusals import refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -175,6 +176,7 @@ def damage(path: Path, how: str) -> Path:
     return damaged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["truncated", "empty", "text", "options", "other_program"])
 def test_damaged_checkpoints_are_named(command, checkpoint, how) -> None:
     damaged = damage(checkpoint, how)
@@ -184,6 +186,7 @@ def test_damaged_checkpoints_are_named(command, checkpoint, how) -> None:
     assert damaged.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_another_architecture_is_refused(command, checkpoint) -> None:
     before = checkpoint.read_bytes()
     message = refused(command, "train", *TINY, f"resume={checkpoint}", "model.steps=3")

@@ -100,6 +100,7 @@ def test_a_training_without_its_logs_and_records(train, monkeypatch, capfd) -> N
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_failed_job_cannot_be_noted_ends(command, tmp_path, monkeypatch) -> None:
     FailingDisk(monkeypatch).fails["error.txt"] = errno.ENOSPC
     with pytest.raises(SystemExit, match=r"error: .*/error.txt could not be written: No space"):

@@ -21,6 +21,7 @@ def benchmark(monkeypatch, tmp_path):
     return module
 
 
+@pytest.mark.slow
 def test_every_data_set_is_timed(benchmark, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(sys, "argv", ["data.py", "--repeats", "1"])
     benchmark.main()

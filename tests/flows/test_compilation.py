@@ -37,6 +37,7 @@ def check_compiled(flow: Glow, reference: Glow, backend: str = "eager") -> None:
     assert list(flow.state_dict()) == keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", [name for name in ATTENTIONS if name != "none"])
 def test_every_attention_compiles(attention) -> None:
     options = {"attention": ATTENTIONS[attention], "coupling": COUPLINGS["additive"]}
@@ -44,12 +45,14 @@ def test_every_attention_compiles(attention) -> None:
     check_compiled(flows["none"], flows["checkpoint"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coupling", ["affine", "mixlogcdf"])
 def test_every_coupling_and_prior_compiles(coupling) -> None:
     flows = same_flows(torch.float32, coupling=COUPLINGS[coupling], prior=PRIOR, **SMALL)
     check_compiled(flows["none"], flows["checkpoint"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", ["checkpoint", "reversible"])
 def test_less_memory_compiles(memory) -> None:
     flows = same_flows(torch.float32, attention=ATTENTIONS["imap"], **SMALL)

@@ -107,6 +107,7 @@ def test_every_conditioned_transform_reads_an_encoder_in_half_precision() -> Non
     spec = DataSpec((1, 8, 8), 17, condition_shape=(2, 8, 8), condition_bins=5)
     conditioning = ImageConditioning(spec, context_channels=4)
     flow = Glow((1, 8, 8), 2, 1, ATTENTIONS["reading"], context_channels=4).eval()
+    conditioning.build(flow.map_sizes)
     randomise(flow, 0.1)
     batch = {"condition": torch.randint(5, (2, 2, 8, 8))}
     x = torch.rand(2, 1, 8, 8)

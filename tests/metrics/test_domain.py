@@ -24,6 +24,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_classifier_knows_the_digits(folder) -> None:
     data, classifier = DigitsDataModule(), DomainClassifier()
     classifier.load(data, folder)
@@ -63,6 +64,7 @@ def test_it_is_trained_once_and_the_same_anew_where_the_file_is_damaged(
     assert first.fingerprint == second.fingerprint
 
 
+@pytest.mark.slow
 def test_a_run_logs_domain_distances_and_never_calls_them_fid(folder, tmp_path) -> None:
     measures = ("frechet", "kernel", "precision_recall")
     trainer = quick_trainer(tmp_path, quality(folder, DomainClassifier(), measures=measures))
@@ -75,6 +77,7 @@ def test_a_run_logs_domain_distances_and_never_calls_them_fid(folder, tmp_path) 
     assert logged == {f"test/{name}" for name in figures | {"bpd", "bpd_std_err"}}
 
 
+@pytest.mark.slow
 def test_distances_on_its_features_tell_good_samples_from_bad(
     folder, tmp_path, monkeypatch
 ) -> None:
