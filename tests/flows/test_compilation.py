@@ -99,7 +99,7 @@ def test_machine_code_computes_the_same() -> None:
 
 def test_training_and_evaluation_compile_by_option(train, command, monkeypatch) -> None:
     compiled = partial(compile_flow, backend="eager")
-    monkeypatch.setattr("attnflow.cli.trainer.compile_flow", compiled)
+    monkeypatch.setattr("attnflow.callbacks.compiled_flow.compile_flow", compiled)
     options = ["debug=fast", "model.levels=1", "coupling=affine", "attention=none"]
     reference = results(train(*options))
     assert not counters["stats"]
