@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from processes import SERVER
 
 from attnflow.flows.compilation import compile_flow
@@ -140,3 +141,16 @@ def test_empty_budgets_are_refused(
         __import__(name).main()
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_parity_finds_what_differs(tmp_path) -> None:
+    import parity
+
+    name = "attention itrans_linear"
+    parity.record(parity.ROOT, name, tmp_path / "ours.pt")
+    found = torch.load(tmp_path / "ours.pt")
+    assert parity.table(found, found)[1]
+    for kind, difference in (("float32", 1e-3), ("float64", 1e-8)):
+        moved = {key: dict(value) if key[1] == kind else value for key, value in found.items()}
+        moved[name, kind]["log_prob"] = found[name, kind]["log_prob"] * (1 + difference)
+        assert not parity.table(found, moved)[1]
