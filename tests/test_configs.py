@@ -137,6 +137,7 @@ def test_every_recipe_is_among_those_that_are_tested() -> None:
     assert sorted(ITRANS) == sorted(path.stem for path in (CONF / "experiment").glob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "attention"),
     [
