@@ -121,6 +121,7 @@ from refusals import refused
         (["coupling_net.hidden_channels=20000000"], "out of memory (RuntimeError: "),
         (["+trainer.gradient_clip_algorithm=half"], "`gradient_clip_algorithm` half is invalid"),
         (["+trainer.profiler=fast"], "MisconfigurationException"),
+        (["data=longrange", "+data.colour=red"], "data.colour: expected an option of LongRange"),
         (["+scheduler.colour=red"], "scheduler: expected what can be called with (AdamW"),
         (["scheduler._target_=torch.optim.lr_scheduler.StepLR"], "scheduler: expected what can"),
         # What no name leads to.

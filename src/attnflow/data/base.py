@@ -20,7 +20,6 @@ from attnflow.data.order import EpochSampler, LazyLoader, NumberedEpochSampler
 from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError, check_least
 from attnflow.spec import DataSpec
-from attnflow.utils.arguments import check_types
 from attnflow.utils.signals import ENDING
 
 __all__ = ["SPLITS", "DataSpec", "ImageDataModule", "LoaderOptions"]
@@ -73,10 +72,8 @@ class ImageDataModule(LightningDataModule):
         augment: Sequence[Callable] = (),
     ) -> None:
         super().__init__()
-        numbers = {"global_batch_size": global_batch_size, "num_workers": num_workers, "seed": seed}
-        check_types(ImageDataModule.__init__, numbers, "data")
-        check_least("data.global_batch_size", global_batch_size, 1)
-        check_least("data.num_workers", num_workers, 0)
+        check_least("global_batch_size", global_batch_size, 1)
+        check_least("num_workers", num_workers, 0)
         self.global_batch_size, self.num_workers, self.seed = global_batch_size, num_workers, seed
         self.augment = check_augment(augment)
         self.datasets: dict[str, Samples] = {}
