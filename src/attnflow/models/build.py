@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-<<<<<<< HEAD
-from functools import partial
 from typing import Any, TypeVar
-
-from hydra.utils import instantiate
-from torch import nn
-=======
-from typing import Any, TypeVar
->>>>>>> 0ce4230 (Check a config's names and types by its classes' signatures, in one place; let classes speak of their own arguments)
 
 from attnflow.data.base import ImageDataModule
 from attnflow.flows.base import Flow
@@ -24,11 +16,7 @@ from attnflow.utils.making import make
 
 __all__ = ["MODEL_GROUPS", "build_data", "build_model", "with_references"]
 
-<<<<<<< HEAD
-Made = TypeVar("Made", bound=nn.Module)
-=======
 T = TypeVar("T")
->>>>>>> 0ce4230 (Check a config's names and types by its classes' signatures, in one place; let classes speak of their own arguments)
 # The config groups that decide a model's parameters and their shapes; ``model`` holds most of the
 # others as its parts, and ``coupling`` its net.
 MODEL_GROUPS = (
@@ -97,14 +85,8 @@ def with_references(config: Mapping) -> dict[str, Any]:
     return {group: inner(value) for group, value in config.items()}
 
 
-<<<<<<< HEAD
-def make(group: str, kind: type[Made], parts: Mapping, *args: object, **kwargs: object) -> Made:
-    """Call the part of a config group; raises unless that makes an object of ``kind``."""
-    made = call(group, parts[group], *args, **kwargs)
-=======
 def make_part(config: Mapping, group: str, kind: type[T], *args: object, **kwargs: object) -> T:
-    """Make what a config group names, and call it; raises unless that gives an object of ``kind``."""
+    """Call what a config group names; raises unless that gives an object of ``kind``."""
     made = call(group, make(config.get(group), group), *args, **kwargs)
->>>>>>> 0ce4230 (Check a config's names and types by its classes' signatures, in one place; let classes speak of their own arguments)
     check_kind(group, made, kind)
     return made
