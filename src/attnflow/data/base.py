@@ -21,6 +21,7 @@ from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError, check_least
 from attnflow.spec import DataSpec
 from attnflow.utils.signals import ENDING
+from attnflow.utils.validation import check_options
 
 __all__ = ["SPLITS", "DataSpec", "ImageDataModule", "LoaderOptions"]
 
@@ -72,6 +73,8 @@ class ImageDataModule(LightningDataModule):
         augment: Sequence[Callable] = (),
     ) -> None:
         super().__init__()
+        numbers = {"global_batch_size": global_batch_size, "num_workers": num_workers, "seed": seed}
+        check_options(ImageDataModule, numbers, "")
         check_least("global_batch_size", global_batch_size, 1)
         check_least("num_workers", num_workers, 0)
         self.global_batch_size, self.num_workers, self.seed = global_batch_size, num_workers, seed

@@ -17,6 +17,7 @@ from attnflow.data.samples import Samples, load
 from attnflow.data.transparency import parse_background
 from attnflow.errors import AttnFlowError, check_choice, check_least
 from attnflow.spec import DataSpec
+from attnflow.utils.validation import check_options
 
 __all__ = ["ImageFileOptions", "ImageFilesDataModule"]
 
@@ -66,6 +67,8 @@ class ImageFilesDataModule(ImageDataModule):
         **loader: Unpack[LoaderOptions],
     ) -> None:
         super().__init__(**loader)
+        flags = {"convert": convert, "in_memory": in_memory, "skip_corrupt": skip_corrupt}
+        check_options(ImageFilesDataModule, {"size": size, **flags}, "")
         check_choice("channels", channels, (1, 3))
         if size is not None:
             check_least("size", size, 2)

@@ -136,8 +136,8 @@ def wandb_logger(
     """
     if isinstance(tags, str):
         raise ArgumentError("tags", f"a list, as in [{tags}]", tags)
-    check_choice("logger.wandb.mode", mode, (None, *MODES))
-    check_choice("logger.wandb.log_model", log_model, (False, True, "all"))
+    check_choice("mode", mode, (None, *MODES))
+    check_choice("log_model", log_model, (False, True, "all"))
     mode = mode or wandb.setup().settings.mode
     if mode == "online" and rank_zero_only.rank == 0 and not has_key():
         mode = "offline"

@@ -65,15 +65,15 @@ def check_options(called: Callable, options: Mapping[str, object], place: str) -
     Args:
         called: a class or a function.
         options: by the names of its arguments.
-        place: where the options stand in a config.
+        place: where the options stand in a config; empty where who calls this adds it.
     """
     hints = argument_hints(called)
     for name, value in options.items():
+        key = f"{place}.{name}" if place else name
         if hints is not None and name not in hints:
-            raise ArgumentError(
-                f"{place}.{name}", f"an option of {called.__name__} ({', '.join(hints)})", value
-            )
-        check_value(f"{place}.{name}", value, (hints or {}).get(name, Any))
+            expected = f"an option of {called.__name__} ({', '.join(hints)})"
+            raise ArgumentError(key, expected, value)
+        check_value(key, value, (hints or {}).get(name, Any))
 
 
 def check_value(name: str, value: object, hint: Any) -> None:
@@ -85,7 +85,7 @@ def check_value(name: str, value: object, hint: Any) -> None:
     if adapter is None or not _is_plain(value):
         return
     try:
-        adapter.validate_json(json.dumps(value, default=str))
+        adapter.validate_json(json.dumps(value))
     except ValidationError:
         raise ArgumentError(name, _words(hint), value) from None
 
@@ -223,25 +223,36 @@ def _is_hydras(key: object) -> bool:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is all there: no interpolation, and nothing that an object is made of."""
+    """Whether a value is all there: no interpolation, no object, and nothing to make one of."""
     if isinstance(value, str):
         return "${" not in value
     if isinstance(value, Mapping):
         return "_target_" not in value and all(map(_is_plain, value.values()))
-    return not isinstance(value, list | tuple) or all(map(_is_plain, value))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, int | float | None)
 
 
 def _words(hint: Any) -> str:
     """What a hint admits, in the words of a config."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    words = dict.fromkeys(word for kind in kinds if (word := _word(kind)))
+    if WORDS[float] in words:
+        words.pop(WORDS[int], None)
+    return " or ".join(words) or "a _target_ with its options"
+
+
+def _word(hint: Any) -> str | None:
+    """What a hint that is no union admits; None for objects of a class."""
     kind = get_origin(hint) or hint
-    if kind in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(map(_words, get_args(hint))))
     if kind is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
-    if kind in WORDS:
-        return WORDS[kind]
     if isinstance(kind, type) and issubclass(kind, Mapping):
         return "a mapping"
-    if isinstance(kind, type) and issubclass(kind, Sequence | set | frozenset):
+    if (
+        kind not in WORDS
+        and isinstance(kind, type)
+        and issubclass(kind, Sequence | set | frozenset)
+    ):
         return "a list"
-    return "a _target_ with its options"
+    return WORDS.get(kind)
