@@ -418,11 +418,11 @@ def test_the_grey_half_of_a_colour_file(tmp_path) -> None:
     with pytest.raises(AttnFlowError, match=r"the condition of .*9\.png is a colour image"):
         other.sample(tmp_path / "9.png")
     with pytest.raises(
-        AttnFlowError, match="condition_channels: expected one of None, 1, 3, got 2."
+        AttnFlowError, match="condition_channels: expected one of None, 1, 3, got 2"
     ):
         PairedFolderDataModule(str(tmp_path), condition_channels=2)
     with pytest.raises(
-        AttnFlowError, match="condition_num_bits: expected a whole number from 1 to 8, got 9."
+        AttnFlowError, match="condition_num_bits: expected a whole number from 1 to 8, got 9"
     ):
         PairedFolderDataModule(str(tmp_path), condition_num_bits=9)
 
