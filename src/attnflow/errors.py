@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Real
+from numbers import Integral, Real
 
-__all__ = ["ArgumentError", "AttnFlowError", "check_choice", "check_least"]
+__all__ = ["MOST", "ArgumentError", "AttnFlowError", "check_choice", "check_count", "check_least"]
+
+# What arithmetic of int64 leaves room for.
+MOST = 2**62
 
 
 class AttnFlowError(ValueError):
@@ -48,3 +51,11 @@ def check_least(name: str, value: object, least: float) -> None:
     """Raise :class:`ArgumentError` where ``value`` is below ``least``, or no number."""
     if not isinstance(value, Real) or value < least:
         raise ArgumentError(name, f"{least} or more", value)
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Raise :class:`ArgumentError` unless ``value`` is a whole number of ``least`` or more."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
+        raise ArgumentError(name, f"a whole number of {least} or more", value)
+    if int(value) > MOST:
+        raise ArgumentError(name, f"a whole number of {MOST} or less", value)

@@ -8,10 +8,7 @@ from typing import Any
 
 from attnflow.errors import ArgumentError, AttnFlowError
 
-__all__ = ["call", "check_kind", "check_seed", "check_type"]
-
-# In the words of a message.
-NAMES = {int: "a whole number", type(None): "null"}
+__all__ = ["call", "check_kind", "check_seed"]
 
 
 def call(name: str, called: object, *args: object, **kwargs: object) -> Any:
@@ -55,12 +52,6 @@ def check_kind(name: str, value: object, kind: type) -> None:
             f"{name}: expected an object of {kind.__module__}.{kind.__qualname__} or of a "
             f"subclass, got one of {type(value).__module__}.{type(value).__qualname__}."
         )
-
-
-def check_type(name: str, value: object, *accepted: type) -> None:
-    """Raise :class:`ArgumentError` for a value of none of these types, of :data:`NAMES`."""
-    if type(value) not in accepted:
-        raise ArgumentError(name, " or ".join(NAMES[kind] for kind in accepted), value)
 
 
 def check_seed(seed: object) -> None:
