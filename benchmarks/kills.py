@@ -132,7 +132,7 @@ def survive(
     log = folder.parent / f"{folder.name}.log"
     while True:
         process = start(folder, ranks)
-        process.join(dice.uniform(0, seconds / 2) if tally.kills < kills else None)
+        process.join(dice.uniform(0, seconds) if tally.kills < kills else None)
         if process.exitcode is not None:
             break
         os.kill(process.pid, signum)

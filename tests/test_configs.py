@@ -16,7 +16,7 @@ from attnflow.models.build import MODEL_GROUPS, build_model
 from attnflow.models.image_model import ImageModel
 from attnflow.spec import DataSpec
 from attnflow.transforms import IMap, ITrans
-from attnflow.utils.arguments import check_config_types
+from attnflow.utils.validation import check_config
 
 CONF = ROOT / "conf"
 # Options that another test covers, or that need a device this machine may lack.
@@ -84,7 +84,7 @@ def test_option_composes_and_says_when_to_use_it(option) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", [] if prefix else [option])
     assert OmegaConf.to_container(config.placement)
-    check_config_types(OmegaConf.to_container(config))  # no option of ours is refused
+    check_config(OmegaConf.to_container(config))  # no option of ours is refused
 
 
 @pytest.mark.parametrize("option", options("data"))

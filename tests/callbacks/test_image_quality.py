@@ -319,16 +319,19 @@ def test_measuring_leaves_the_global_generator_alone(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"num_samples": 1, "measures": ("frechet",)}, "num_samples is 1; 2 or more"),
-        ({"num_samples": 99}, "num_samples is 99, fewer than the 100"),
-        ({"num_samples_val": 1}, "num_samples_val is 1; 2 or more"),
-        ({"max_kept": 50}, "max_kept is 50, fewer than the 100"),
-        ({"max_kept": 3, "measures": ("precision_recall",)}, "max_kept is 3; 4 or more"),
-        ({"every_n_epochs": 0}, "every_n_epochs is 0; 1 or more"),
-        ({"batch_size": 0}, "batch_size is 0; 1 or more"),
+        ({"num_samples": 1, "measures": ("frechet",)}, "num_samples: expected 2 or more, got 1."),
+        ({"num_samples": 99}, "num_samples: expected the 100 of a subset"),
+        ({"num_samples_val": 1}, "num_samples_val: expected 2 or more, got 1."),
+        ({"max_kept": 50}, "max_kept: expected the 100 of a subset"),
+        (
+            {"max_kept": 3, "measures": ("precision_recall",)},
+            "max_kept: expected 4 or more, got 3.",
+        ),
+        ({"every_n_epochs": 0}, "every_n_epochs: expected 1 or more, got 0."),
+        ({"batch_size": 0}, "batch_size: expected 1 or more, got 0."),
         (
             {"measures": ("fid",)},
-            "'fid'; accepted are frechet, kernel, inception_score, precision_recall",
+            "one of frechet, kernel, inception_score, precision_recall, got 'fid'",
         ),
     ],
 )

@@ -164,7 +164,7 @@ def test_a_damaged_checkpoint_is_told_and_an_older_one_taken(tmp_path, caplog) -
 
 
 def test_steps_between_checkpoints_must_be_some() -> None:
-    with pytest.raises(AttnFlowError, match="every_n_steps is 0"):
+    with pytest.raises(AttnFlowError, match="every_n_steps: expected 1 or more, got 0"):
         LastCheckpoint("checkpoints", every_n_steps=0)
 
 

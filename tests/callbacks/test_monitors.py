@@ -190,7 +190,7 @@ def test_exact_inverses_are_not_told(train) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (partial(NonFiniteGuard, limit=-1), "limit is -1"),
+        (partial(NonFiniteGuard, limit=-1), "limit: expected 0 or more skipped steps, got -1."),
         (partial(SpikeDetection, window=1), "window 1"),
         (partial(SpikeDetection, deviations=0), "deviations 0"),
         (partial(RoundTripMonitor, limit=0), "limit 0"),

@@ -115,5 +115,5 @@ def test_training_and_evaluation_report_them(train, command) -> None:
 
 
 def test_no_images_are_refused() -> None:
-    with pytest.raises(AttnFlowError, match=r"num_images is 0; 1 or more is accepted"):
+    with pytest.raises(AttnFlowError, match="num_images: expected 1 or more, got 0"):
         Soundness(num_images=0)

@@ -106,7 +106,9 @@ def test_options_of_the_data_are_checked_by_their_types(held_data, option) -> No
 
 
 def test_what_a_data_class_alone_hints_at_is_checked_as_training_checks_it(held_data) -> None:
-    with pytest.raises(AttnFlowError, match=r"data\.num_classes is 'two'"):
+    with pytest.raises(
+        AttnFlowError, match=r"data\.num_classes: expected a whole number.* got 'two'"
+    ):
         evaluated_data(held_data, {}, {"num_classes": "two"})
 
 

@@ -417,9 +417,13 @@ def test_the_grey_half_of_a_colour_file(tmp_path) -> None:
     other = PairedFolderDataModule(str(tmp_path), size=8, condition="right", condition_channels=1)
     with pytest.raises(AttnFlowError, match=r"the condition of .*9\.png is a colour image"):
         other.sample(tmp_path / "9.png")
-    with pytest.raises(AttnFlowError, match=r"data\.condition_channels is 2"):
+    with pytest.raises(
+        AttnFlowError, match="condition_channels: expected one of None, 1, 3, got 2"
+    ):
         PairedFolderDataModule(str(tmp_path), condition_channels=2)
-    with pytest.raises(AttnFlowError, match=r"data\.condition_num_bits is 9"):
+    with pytest.raises(
+        AttnFlowError, match="condition_num_bits: expected a whole number from 1 to 8, got 9"
+    ):
         PairedFolderDataModule(str(tmp_path), condition_num_bits=9)
 
 
@@ -567,9 +571,11 @@ def test_cityscapes_says_what_is_missing(cityscapes, tmp_path) -> None:
     next((cityscapes / "gtFine").rglob("*munster_000000*labelIds.png")).unlink()
     with pytest.raises(AttnFlowError, match="has no label file"):
         CityscapesDataModule(str(cityscapes)).setup()
-    with pytest.raises(AttnFlowError, match="labels=color is accepted"):
+    with pytest.raises(AttnFlowError, match="labels: expected color with direction photo2label"):
         CityscapesDataModule(str(cityscapes), direction="photo2label")
-    with pytest.raises(AttnFlowError, match=r"data\.size is \[128\]"):
+    with pytest.raises(
+        AttnFlowError, match=r"size: expected a height and a width of 2 or more, got \[128\]"
+    ):
         CityscapesDataModule(str(cityscapes), size=[128])
 
 
@@ -615,7 +621,7 @@ def test_copies_of_images_may_be_conditions(tmp_path) -> None:
 @pytest.mark.parametrize("make", [ImageFolderDataModule, PairedFolderDataModule])
 def test_options_of_another_type_are_refused(tmp_path, make, option) -> None:
     ((name, value),) = option.items()
-    with pytest.raises(AttnFlowError, match=f"^data.{name} is {value!r}; .* is accepted"):
+    with pytest.raises(AttnFlowError, match=f"^{name}: expected .*, got {value!r}.$"):
         make(str(tmp_path), **option)
 
 

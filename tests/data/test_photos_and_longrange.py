@@ -94,12 +94,28 @@ def test_longrange_images_are_those_that_results_were_measured_on() -> None:
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
-        (PhotosDataModule, {"num_bits": 0}, "num_bits is 0"),
-        (PhotosDataModule, {"num_bits": 9}, "num_bits is 9"),
-        (PhotosDataModule, {"size": 128}, "size is 128"),
-        (LongRangeDataModule, {"size": 7}, "size is 7"),
-        (LongRangeDataModule, {"num_levels": 1}, "num_levels is 1"),
-        (LongRangeDataModule, {"replaced": 1.5}, "replaced is 1.5"),
+        (
+            PhotosDataModule,
+            {"num_bits": 0},
+            "num_bits: expected a whole number from 1 to 8, got 0.",
+        ),
+        (
+            PhotosDataModule,
+            {"num_bits": 9},
+            "num_bits: expected a whole number from 1 to 8, got 9.",
+        ),
+        (PhotosDataModule, {"size": 128}, "size: expected 2 to 96 pixels"),
+        (LongRangeDataModule, {"size": 7}, "size: expected an even number of 2 or more, got 7."),
+        (
+            LongRangeDataModule,
+            {"num_levels": 1},
+            "num_levels: expected a whole number from 2 to 256, got 1.",
+        ),
+        (
+            LongRangeDataModule,
+            {"replaced": 1.5},
+            "replaced: expected a share from 0 to 1, got 1.5.",
+        ),
     ],
 )
 def test_bad_options_are_named(make, arguments, message) -> None:

@@ -137,5 +137,7 @@ def test_training_is_the_same_and_checkpoints_are_interchangeable(train) -> None
 
 
 def test_an_unknown_way_is_named() -> None:
-    with pytest.raises(AttnFlowError, match="memory is 'little'; accepted are none, checkpoint"):
+    with pytest.raises(
+        AttnFlowError, match="memory: expected one of none, checkpoint, reversible, got 'little'"
+    ):
         Glow(SHAPE, memory="little")

@@ -152,4 +152,7 @@ def test_training_in_mixed_precision_is_training_in_float32(train, memory) -> No
 
 def test_other_precisions_are_named(command) -> None:
     message = refused(command, "train", "debug=fast", "trainer=cpu", "trainer.precision=bf16-true")
-    assert "trainer.precision is 'bf16-true'; accepted are 32-true, bf16-mixed" in message
+    assert (
+        "trainer.precision: expected one of 32-true, bf16-mixed, 16-mixed, got 'bf16-true'."
+        in message
+    )

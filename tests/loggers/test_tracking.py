@@ -273,9 +273,9 @@ def test_without_a_key_wandb_stays_offline_and_asks_nothing(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("argument", "named"),
     [
-        ("mode=onlin", "logger.wandb.mode is 'onlin'"),
-        ("log_model=last", "logger.wandb.log_model is 'last'"),
-        ("tags=paper", "logger.wandb.tags is 'paper'"),
+        ("mode=onlin", "logger.wandb.mode: expected one of None, online"),
+        ("log_model=last", "logger.wandb.log_model: expected one of False, True, all, got 'last'."),
+        ("tags=paper", "logger.wandb.tags: expected a list"),
     ],
 )
 def test_bad_options_are_named_before_training(train, argument, named) -> None:

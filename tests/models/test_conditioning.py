@@ -108,7 +108,7 @@ def test_wrong_conditions_are_named() -> None:
         ClassConditioning(plain)
     with pytest.raises(AttnFlowError, match="condition has shape None"):
         ImageConditioning(plain)
-    with pytest.raises(AttnFlowError, match="conditions is 'squeeze'"):
+    with pytest.raises(AttnFlowError, match=r"conditions: expected one of .*, got 'squeeze'"):
         Glow((1, 4, 4), context_channels=2, conditions=("squeeze",))
 
 

@@ -133,7 +133,11 @@ IMAGE, HALF, LABEL = images(2, 1, 8, 8), images(1, 1, 8, 4), images(1)
         ("plain", lambda m: m.sample(2, temperature="0.5"), "of 0 or more, got '0.5'."),
         ("plain", lambda m: m.sample(2, temperature=-1.0), "of 0 or more, got -1.0."),
         ("plain", lambda m: m.sample(2, temperature=float("nan")), "of 0 or more, got nan."),
-        ("plain", lambda m: m.sample(2, seed="a"), "seed is 'a'"),
+        (
+            "plain",
+            lambda m: m.sample(2, seed="a"),
+            "seed: expected a whole number from 0 to 4294967295, got 'a'.",
+        ),
         ("plain", lambda m: m.sample(2, label=3), "conditioned on nothing: expected None"),
         ("plain", lambda m: m.bits_per_dim(IMAGE, condition=IMAGE), "condition: this model is"),
         ("class", lambda m: m.sample(2), "label: this model is conditioned on label"),

@@ -368,7 +368,10 @@ def expanded(held: dict) -> None:
         (lambda h: h["state_dict"].update({"model.flow.x": "text"}), "expected a dense tensor"),
         (lambda h: h[KEY].update(config=[]), "expected a mapping as config, got list"),
         (lambda h: h[KEY].update(data_spec=None), "expected a mapping as data_spec"),
-        (lambda h: h[KEY]["config"].update(seed="x"), "seed is 'x'"),
+        (
+            lambda h: h[KEY]["config"].update(seed="x"),
+            "seed: expected a whole number from 0 to 4294967295, got 'x'.",
+        ),
         (lambda h: h[KEY]["config"].update(choices=3), "expected a mapping as config.choices"),
         (lambda h: h[KEY]["config"].pop("data"), "expected a mapping as config.data"),
         (lambda h: h.update({KEY: 3}), "expected a mapping as attnflow"),

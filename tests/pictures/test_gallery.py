@@ -68,13 +68,19 @@ def test_every_option_is_a_picture_and_only_those_asked_for_are_drawn(tmp_path) 
 @pytest.mark.parametrize(
     ("option", "sentence"),
     [
-        ({"pictures": ["sample"]}, "a picture of eval.pictures is 'sample'; accepted are samples"),
-        ({"num_searched": 0}, "eval.num_searched is 0; 1 or more is accepted"),
-        ({"samples_per_condition": 1}, "samples_per_condition is 1; 2 or more is accepted"),
-        ({"importance_samples": 1.5}, "eval.importance_samples is 1.5; a whole number"),
-        ({"num_interpolations": "few"}, "eval.num_interpolations is 'few'; a whole number"),
+        ({"pictures": ["sample"]}, "a picture of eval.pictures: expected one of samples, "),
+        ({"num_searched": 0}, "eval.num_searched: expected 1 or more, got 0."),
+        ({"samples_per_condition": 1}, "samples_per_condition: expected 2 or more, got 1."),
+        ({"importance_samples": 1.5}, "eval.importance_samples: expected a whole number, got 1.5."),
+        (
+            {"num_interpolations": "few"},
+            "eval.num_interpolations: expected a whole number, got 'few'.",
+        ),
         ({"num_samples": None}, "eval.num_samples is None; a whole number"),
-        ({"temperatures": [True]}, "a temperature of eval.temperatures is True; a number"),
+        (
+            {"temperatures": [True]},
+            "a temperature of eval.temperatures: expected a number, got True.",
+        ),
     ],
 )
 def test_wrong_options_are_named(option, sentence) -> None:

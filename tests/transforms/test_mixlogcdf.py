@@ -82,5 +82,5 @@ def test_components_start_apart() -> None:
 
 
 def test_bad_number_of_components_is_named() -> None:
-    with pytest.raises(AttnFlowError, match="num_components is 0"):
+    with pytest.raises(AttnFlowError, match="num_components: expected 1 or more, got 0"):
         MixLogCDFCoupling(4, num_components=0)

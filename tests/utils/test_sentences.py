@@ -13,8 +13,8 @@ from refusals import refused
 from torch.utils.data import DataLoader
 
 from attnflow.errors import AttnFlowError
-from attnflow.utils.arguments import locate
 from attnflow.utils.sentences import expected_error
+from attnflow.utils.validation import locate
 
 
 def error_of(raising) -> Exception:

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
-from attnflow.errors import AttnFlowError
+from attnflow.errors import ArgumentError
 
 __all__ = ["ExponentialAveraging", "exponential_average"]
 
@@ -27,7 +27,7 @@ def exponential_average(decay: float) -> Update:
         AttnFlowError: a decay outside [0, 1).
     """
     if not 0 <= decay < 1:
-        raise AttnFlowError(f"the averaging's decay is {decay}; 0 or more and below 1 is accepted.")
+        raise ArgumentError("decay", "0 or more and below 1", decay)
 
     @torch.no_grad()
     def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor) -> None:

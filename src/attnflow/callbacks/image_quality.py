@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from attnflow.callbacks.ending import falls_due
-from attnflow.errors import AttnFlowError, check_choice, check_least
+from attnflow.errors import ArgumentError, AttnFlowError, check_choice, check_least
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import on_rank_zero
 from attnflow.metrics.images import batches, fetch, shuffled, to_extract
@@ -84,19 +84,19 @@ class ImageQuality(Callback):
 
     def _check_arguments(self) -> None:
         for name in ("every_n_epochs", "batch_size", "num_subsets"):
-            check_least(f"metrics.{name}", getattr(self, name), 1)
+            check_least(name, getattr(self, name), 1)
         for measure in self.measures:
-            check_choice("a measure of metrics.measures", measure, self.extractor.names)
-        check_least("metrics.subset_size", self.subset_size, 2)
-        check_least("metrics.num_samples", self.num_samples, 2)
+            check_choice("measures", measure, self.extractor.names)
+        check_least("subset_size", self.subset_size, 2)
+        check_least("num_samples", self.num_samples, 2)
         if "kernel" in self.measures:
             self._check_subset("num_samples", self.num_samples)
             self._check_subset("max_kept", self.max_kept)
         if "precision_recall" in self.measures:
-            check_least("metrics.num_samples", self.num_samples, NEIGHBOURS + 1)
-            check_least("metrics.max_kept", self.max_kept, NEIGHBOURS + 1)
+            check_least("num_samples", self.num_samples, NEIGHBOURS + 1)
+            check_least("max_kept", self.max_kept, NEIGHBOURS + 1)
         if self.num_samples_val is not None:
-            check_least("metrics.num_samples_val", self.num_samples_val, 2)
+            check_least("num_samples_val", self.num_samples_val, 2)
         for name in ("num_samples", "num_samples_val"):
             count, size = getattr(self, name), self.extractor.num_features
             if count is not None and count < size:
@@ -108,10 +108,8 @@ class ImageQuality(Callback):
 
     def _check_subset(self, name: str, value: int) -> None:
         if value < self.subset_size:
-            raise AttnFlowError(
-                f"metrics.{name} is {value}, fewer than the {self.subset_size} samples of a subset "
-                f"of the kernel distance (metrics.subset_size); {self.subset_size} or more is "
-                "accepted."
+            raise ArgumentError(
+                name, f"the {self.subset_size} of a subset (subset_size) or more", value
             )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

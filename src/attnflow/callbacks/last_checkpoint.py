@@ -47,7 +47,7 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, directory: str, every_n_steps: int = 500) -> None:
-        check_least("callbacks.last.every_n_steps", every_n_steps, 1)
+        check_least("every_n_steps", every_n_steps, 1)
         self.path = Path(directory) / LAST
         self.every_n_steps = every_n_steps
         self.saved_step = 0

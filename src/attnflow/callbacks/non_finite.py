@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from attnflow.callbacks.gradient_norm import gradient_norm
-from attnflow.errors import AttnFlowError
+from attnflow.errors import ArgumentError, AttnFlowError
 from attnflow.models.image_model import Batch
 from attnflow.training.diagnosis import where_non_finite
 
@@ -47,9 +47,7 @@ class NonFiniteGuard(Callback):
 
     def __init__(self, limit: int = 10) -> None:
         if limit < 0:
-            raise AttnFlowError(
-                f"callbacks.non_finite.limit is {limit}; 0 or more skipped steps are accepted."
-            )
+            raise ArgumentError("limit", "0 or more skipped steps", limit)
         self.limit = limit
         # In all, and in a row up to now.
         self.skipped, self.in_a_row = torch.zeros(2, dtype=torch.int64)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Timer
 
-from attnflow.errors import AttnFlowError, check_least
+from attnflow.errors import ArgumentError, AttnFlowError, check_least
 
 __all__ = ["PlanCheck", "check_limits"]
 
@@ -28,15 +28,14 @@ def check_limits(arguments: Mapping[str, object]) -> None:
     """
     for name, least in LEAST.items():
         if arguments.get(name) is not None:
-            check_least(f"trainer.{name}", arguments[name], least)
+            check_least(name, arguments[name], least)
     for name in ("max_epochs", "max_steps"):
         if arguments.get(name) == 0:
-            raise AttnFlowError(f"trainer.{name}: expected 1 or more, or -1 for no limit, got 0.")
-    if arguments.get("val_check_interval") in (0, False):
-        raise AttnFlowError(
-            "trainer.val_check_interval: expected a share of an epoch above 0, a number of "
-            f"batches, a time or null, got {arguments['val_check_interval']}."
-        )
+            raise ArgumentError(name, "1 or more, or -1 for no limit", 0)
+    interval = arguments.get("val_check_interval")
+    if interval in (0, False):
+        expected = "a share of an epoch above 0, a number of batches, a time or null"
+        raise ArgumentError("val_check_interval", expected, interval)
 
 
 class PlanCheck(Callback):

@@ -7,7 +7,7 @@ import logging
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from attnflow.errors import AttnFlowError
+from attnflow.errors import ArgumentError, check_least
 from attnflow.metrics.soundness import round_trip_errors
 from attnflow.models.image_model import Batch
 from attnflow.utils.noise import NO_EPOCH
@@ -31,11 +31,9 @@ class RoundTripMonitor(Callback):
     """
 
     def __init__(self, limit: float = 1e-3, num_images: int = 32) -> None:
-        if not limit > 0 or num_images < 1:
-            raise AttnFlowError(
-                f"callbacks.round_trip has limit {limit} and num_images {num_images}; a limit "
-                "above 0 and 1 or more images are accepted."
-            )
+        if not limit > 0:
+            raise ArgumentError("limit", "an error above 0", limit)
+        check_least("num_images", num_images, 1)
         self.limit, self.num_images = limit, num_images
 
     def on_validation_batch_end(

@@ -34,7 +34,7 @@ class Soundness(Callback):
 
     def __init__(self, num_images: int = 64, batch_size: int = 64, seed: int = 0) -> None:
         for name, value in (("num_images", num_images), ("batch_size", batch_size)):
-            check_least(f"callbacks.soundness.{name}", value, 1)
+            check_least(name, value, 1)
         self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -10,7 +10,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from attnflow.errors import AttnFlowError
+from attnflow.errors import ArgumentError, check_least
 from attnflow.models.image_model import Batch
 from attnflow.utils.distributed import all_reduce_sum
 
@@ -35,11 +35,9 @@ class SpikeDetection(Callback):
     """
 
     def __init__(self, deviations: float = 6.0, window: int = 50) -> None:
-        if deviations <= 0 or window < 2:
-            raise AttnFlowError(
-                f"callbacks.spikes has deviations {deviations} and window {window}; deviations "
-                "above 0 and a window of 2 or more steps are accepted."
-            )
+        if not deviations > 0:
+            raise ArgumentError("deviations", "a number above 0", deviations)
+        check_least("window", window, 2)
         self.deviations, self.window = deviations, window
         # Steps seen, spikes, mean, variance, and the newest spike's loss and the mean before it.
         self.state = torch.zeros(6)

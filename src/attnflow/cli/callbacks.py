@@ -19,7 +19,7 @@ from attnflow.cli.sweep_options import check_sweep_options
 from attnflow.cli.workers import Command, in_worker
 from attnflow.errors import AttnFlowError
 from attnflow.runs.folder_lock import release_folder
-from attnflow.utils.arguments import check_type
+from attnflow.utils.validation import check_value
 
 __all__ = ["OwnFolders"]
 
@@ -58,7 +58,7 @@ class OwnFolders(Callback):
 def claim(claim_folder: Callable[[DictConfig], None], config: DictConfig, option: str) -> None:
     """Claim a folder, or exit with one sentence: Hydra would only warn of what is raised."""
     try:
-        check_type("overwrite", config.get("overwrite"), bool)
+        check_value("overwrite", config.get("overwrite"), bool)
         with resolvable(config):
             claim_folder(config)
     except AttnFlowError as error:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
@@ -42,10 +41,11 @@ from attnflow.models.trust import check_trust, targets_of_configs
 from attnflow.pictures.gallery import Evaluated, check_options, draw
 from attnflow.runs.results import check_finite, print_notes, print_table, write_results
 from attnflow.training.module import FlowModule
-from attnflow.utils.arguments import as_path
 from attnflow.utils.decoration import decoration
+from attnflow.utils.making import make
 from attnflow.utils.quiet import quiet_warnings
 from attnflow.utils.sentences import named
+from attnflow.utils.validation import as_path
 
 __all__ = ["evaluate"]
 
@@ -86,11 +86,12 @@ def evaluate(config: DictConfig) -> float:
     module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
     rate = ScoringRate()
     callbacks = [PlanCheck(), rate, Soundness(config.eval.num_sound, seed=config.seed)]
-    callbacks += [instantiate(config.metrics, _convert_="all")] if config.metrics else []
+    callbacks += [make(config.metrics, "metrics")] if config.metrics else []
     loggers = make_loggers(config.logger, held["choices"])
     with quiet_warnings():
-        trainer = instantiate(
+        trainer = make(
             config.trainer,
+            "trainer",
             callbacks=callbacks,
             logger=loggers,
             enable_checkpointing=False,
@@ -171,7 +172,7 @@ def conditional_figures(
         given = conditions_to_draw(datamodule, options.num_conditions, module.device)
         fidelity = fidelity_to_truth(model, given, options.samples_per_condition, 1.0)
         if options.segmenter:
-            segmenter = instantiate(options.segmenter)
+            segmenter = make(options.segmenter, "eval.segmenter")
             fidelity |= agreement_with_labels(model, given, segmenter)
         figures |= {f"test/{name}": value for name, value in fidelity.items()}
     return figures

@@ -15,7 +15,7 @@ from attnflow.errors import AttnFlowError
 from attnflow.metrics.images import batches, fetch
 from attnflow.models.build import build_data
 from attnflow.spec import DataSpec
-from attnflow.utils.arguments import check_config_types
+from attnflow.utils.validation import check_config
 
 __all__ = ["check_classes", "class_frequencies", "evaluated_data"]
 
@@ -39,7 +39,7 @@ def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataM
     """
     changed = {n: v for n, v in changes.items() if not (v is None and n in KEPT)}
     kept = {name: value for name, value in held.items() if name != "num_workers"}
-    check_config_types({"data": {**kept, **changed}})
+    check_config({"data": {**kept, **changed}})
     datamodule = build_data({**kept, **changed})
     trained, found = DataSpec.from_dict(spec), datamodule.spec
     for name in (field.name for field in fields(DataSpec)):

@@ -29,8 +29,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log, setup_globals
 from omegaconf import DictConfig
 
+from attnflow.cli.sentences import sentence_of
 from attnflow.errors import AttnFlowError
-from attnflow.utils.sentences import expected_error
 from attnflow.utils.signals import ENDING, end_at_signals, second_ends, signals_count_once
 
 __all__ = ["count_ranks", "run_ranks"]
@@ -55,12 +55,11 @@ def count_ranks(config: DictConfig) -> int:
     if (options.devices, options.get("num_nodes", 1), options.get("strategy")) == (1, 1, None):
         return 0
     # Imported here: it takes seconds.
-    from hydra.utils import instantiate
-
+    from attnflow.utils.making import make
     from attnflow.utils.quiet import quiet_warnings
 
     with quiet_warnings():
-        trainer = instantiate(options, logger=False, enable_checkpointing=False)
+        trainer = make(options, "trainer", logger=False, enable_checkpointing=False)
     if trainer.world_size > 1 and options.get("strategy") is None:
         raise AttnFlowError(
             f"trainer.devices is {options.devices} with a trainer of one device; trainer=ddp or "
@@ -239,7 +238,7 @@ def main(folder: Path) -> None:
     try:
         value = task(config)
     except Exception as error:
-        told = json.dumps([expected_error(error), traceback.format_exc()])
+        told = json.dumps([sentence_of(error, config), traceback.format_exc()])
         (folder / f"error_{local_rank}.json").write_text(told)
         sys.exit(1)
     if local_rank == 0:

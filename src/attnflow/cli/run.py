@@ -21,16 +21,17 @@ from attnflow.cli.launch import is_first
 from attnflow.cli.places import check_places
 from attnflow.cli.ranks import count_ranks, run_ranks
 from attnflow.cli.repeats import original_of, skip
+from attnflow.cli.sentences import sentence_of
 from attnflow.cli.sweep_folder import failed_jobs
 from attnflow.cli.workers import in_worker, worker
 from attnflow.runs.folder_lock import lock_folder, release_folder
 from attnflow.runs.hydra_records import adopt_records, drop_records
 from attnflow.runs.names import ERROR_FILE, HYDRA, RESULTS, SKIPPED_FILE
-from attnflow.utils.arguments import check_config_types, check_seed
+from attnflow.utils.arguments import check_seed
 from attnflow.utils.decoration import decoration
 from attnflow.utils.files import WriteError, write_whole
-from attnflow.utils.sentences import expected_error
 from attnflow.utils.signals import end_at_signals
+from attnflow.utils.validation import check_config
 
 __all__ = ["FailedJobs", "check_plugins", "exit_status", "plain_config", "run"]
 
@@ -86,7 +87,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
             if is_first(config):
                 lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
             check_seed(config.seed)
-            check_config_types(given(config))
+            check_config(given(config))
             check_places(config, folder)
             original = original_of(config, folder, Path(hydra.sweep.dir)) if sweeping else None
             if original:
@@ -96,7 +97,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
             else:
                 value = task(config)
     except Exception as error:
-        sentence = expected_error(error)
+        sentence = sentence_of(error, config)
         told = sentence or traceback.format_exc()
         if sweeping:
             log.error("job failed: %s", told)

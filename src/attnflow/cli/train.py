@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import (
     Callback,
@@ -46,9 +45,10 @@ from attnflow.training.resume import (
     find_checkpoint,
     open_resumed,
 )
-from attnflow.utils.arguments import as_path, check_entry, check_type
 from attnflow.utils.decoration import decoration
+from attnflow.utils.making import make
 from attnflow.utils.quiet import quiet_warnings
+from attnflow.utils.validation import as_path, check_entry, check_value
 
 __all__ = ["train"]
 
@@ -67,8 +67,8 @@ def train(config: DictConfig) -> float:
         AttnFlowError: bad input, or a loss or bits/dim that are not finite.
     """
     started = time.perf_counter()
-    check_type("test", config.test, bool)
-    check_type("init_strict", config.init_strict, bool)
+    check_value("test", config.test, bool)
+    check_value("init_strict", config.init_strict, bool)
     plain = plain_config(config)
     run_dir = Path(config.paths.output_dir)
     seed_everything(config.seed, workers=True, verbose=False)
@@ -87,8 +87,8 @@ def train(config: DictConfig) -> float:
     loggers = make_loggers(config.logger, plain["choices"], run_id)
     module = FlowModule(
         model,
-        optimizer=instantiate(config.optimizer, _convert_="all"),
-        scheduler=instantiate(config.scheduler, _convert_="all"),
+        optimizer=make(config.optimizer, "optimizer"),
+        scheduler=make(config.scheduler, "scheduler"),
         seed=config.seed,
         description=describe(plain, datamodule.spec) | {"wandb_id": wandb_id(loggers) or run_id},
         progress=resumed.progress if resumed else None,
@@ -184,16 +184,17 @@ def make_trainer(
     for name, entry in config.callbacks.items():
         if entry:
             check_entry(f"callbacks.{name}", entry)
-    entries = (config.metrics, *config.callbacks.values())
+    entries = {"metrics": config.metrics}
+    entries |= {f"callbacks.{name}": entry for name, entry in config.callbacks.items()}
     splits = ("train", "val", "test") if config.test else ("train", "val")
-    made = (instantiate(c, _convert_="all") for c in entries if c)
+    made = (make(entry, place) for place, entry in entries.items() if entry)
     callbacks: list[Callback] = [*first, *made, PlanCheck(splits)]
     if not loggers:  # nowhere for the rate to be written to, which its monitor calls an error
         callbacks = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
     # Else Lightning would bring its own in the place of one that was left out.
     bar = any(isinstance(c, ProgressBar) for c in callbacks)
     given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bar}
-    return instantiate(config.trainer, **given, _convert_="all")
+    return make(config.trainer, "trainer", **given)
 
 
 def keepers(trainer: Trainer) -> list[ModelCheckpoint]:

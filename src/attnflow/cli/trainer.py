@@ -12,7 +12,7 @@ from attnflow.callbacks.ending import LastStepValidation
 from attnflow.callbacks.logged_steps import LoggedSteps
 from attnflow.callbacks.plan import check_limits
 from attnflow.errors import check_choice
-from attnflow.utils.arguments import check_types
+from attnflow.utils.validation import check_options
 
 __all__ = ["build_trainer"]
 
@@ -36,10 +36,10 @@ def build_trainer(
         AttnFlowError: a precision in which a flow is not exact, or an argument that the
             trainer does not take.
     """
-    check_types(Trainer.__init__, arguments, "trainer")
+    check_options(Trainer, arguments, "")
     check_limits(arguments)
     added = [CompiledFlow()] if compile else []
     trainer = Trainer(callbacks=[LoggedSteps(), *callbacks, *added], **arguments)
     trainer.callbacks.append(LastStepValidation())  # after what Lightning has added and sorted
-    check_choice("trainer.precision", trainer.precision, PRECISIONS)
+    check_choice("precision", trainer.precision, PRECISIONS)
     return trainer

@@ -20,8 +20,8 @@ from attnflow.data.order import EpochSampler, LazyLoader, NumberedEpochSampler
 from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError, check_least
 from attnflow.spec import DataSpec
-from attnflow.utils.arguments import check_types
 from attnflow.utils.signals import ENDING
+from attnflow.utils.validation import check_options
 
 __all__ = ["SPLITS", "DataSpec", "ImageDataModule", "LoaderOptions"]
 
@@ -74,9 +74,9 @@ class ImageDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         numbers = {"global_batch_size": global_batch_size, "num_workers": num_workers, "seed": seed}
-        check_types(ImageDataModule.__init__, numbers, "data")
-        check_least("data.global_batch_size", global_batch_size, 1)
-        check_least("data.num_workers", num_workers, 0)
+        check_options(ImageDataModule, numbers, "")
+        check_least("global_batch_size", global_batch_size, 1)
+        check_least("num_workers", num_workers, 0)
         self.global_batch_size, self.num_workers, self.seed = global_batch_size, num_workers, seed
         self.augment = check_augment(augment)
         self.datasets: dict[str, Samples] = {}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from attnflow.errors import AttnFlowError
+from attnflow.errors import ArgumentError
 
 __all__ = ["check_num_bits", "reduce_bits"]
 
 
-def check_num_bits(num_bits: int, option: str = "data.num_bits") -> int:
-    """``num_bits``; raises :class:`AttnFlowError`, naming the option, unless it is in 1 .. 8."""
+def check_num_bits(num_bits: int, argument: str = "num_bits") -> int:
+    """``num_bits``; raises :class:`ArgumentError` unless it is in 1 .. 8."""
     if type(num_bits) is not int or not 1 <= num_bits <= 8:
-        raise AttnFlowError(f"{option} is {num_bits}; a whole number from 1 to 8 is accepted.")
+        raise ArgumentError(argument, "a whole number from 1 to 8", num_bits)
     return num_bits
 
 

@@ -17,7 +17,7 @@ from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.decoding import decode, fit
 from attnflow.data.finding import data_folder
 from attnflow.data.samples import LazySamples, Samples, load
-from attnflow.errors import AttnFlowError, check_choice
+from attnflow.errors import ArgumentError, AttnFlowError, check_choice
 from attnflow.spec import DataSpec
 
 __all__ = ["CityscapesDataModule"]
@@ -55,17 +55,14 @@ class CityscapesDataModule(ImageDataModule):
         **loader: Unpack[LoaderOptions],
     ) -> None:
         super().__init__(**loader)
-        check_choice("data.direction", direction, ("label2photo", "photo2label"))
-        check_choice("data.labels", labels, ("one_hot", "color"))
+        check_choice("direction", direction, ("label2photo", "photo2label"))
+        check_choice("labels", labels, ("one_hot", "color"))
         if direction == "photo2label" and labels == "one_hot":
-            raise AttnFlowError(
-                "data.labels is one_hot with direction photo2label, but a density of images "
-                "needs grey values; labels=color is accepted."
+            raise ArgumentError(
+                "labels", "color with direction photo2label, as a density needs grey values", labels
             )
         if len(size) != 2 or min(size) < 2:
-            raise AttnFlowError(
-                f"data.size is {list(size)}; a height and a width of 2 or more are accepted."
-            )
+            raise ArgumentError("size", "a height and a width of 2 or more", list(size))
         self.data_dir, self.direction, self.labels = data_folder(data_dir), direction, labels
         self.size, self.num_bits = (size[0], size[1]), check_num_bits(num_bits)
         self.in_memory = in_memory

@@ -15,9 +15,9 @@ from attnflow.data.decoding import CorruptImage, decode, fit, size_of
 from attnflow.data.finding import Found, data_folder, shown
 from attnflow.data.samples import Samples, load
 from attnflow.data.transparency import parse_background
-from attnflow.errors import AttnFlowError, check_choice
+from attnflow.errors import AttnFlowError, check_choice, check_least
 from attnflow.spec import DataSpec
-from attnflow.utils.arguments import check_types
+from attnflow.utils.validation import check_options
 
 __all__ = ["ImageFileOptions", "ImageFilesDataModule"]
 
@@ -68,10 +68,10 @@ class ImageFilesDataModule(ImageDataModule):
     ) -> None:
         super().__init__(**loader)
         flags = {"convert": convert, "in_memory": in_memory, "skip_corrupt": skip_corrupt}
-        check_types(ImageFilesDataModule.__init__, {"size": size, **flags}, "data")
-        check_choice("data.channels", channels, (1, 3))
-        if size is not None and size < 2:
-            raise AttnFlowError(f"data.size is {size}; 2 or more, or null, is accepted.")
+        check_options(ImageFilesDataModule, {"size": size, **flags}, "")
+        check_choice("channels", channels, (1, 3))
+        if size is not None:
+            check_least("size", size, 2)
         self.data_dir, self.size, self.channels = data_folder(data_dir), size, channels
         self.num_bits, self.convert = check_num_bits(num_bits), convert
         self.background = parse_background(background)

@@ -54,7 +54,7 @@ class DownsampledImageNetDataModule(ImageDataModule):
         **loader: Unpack[LoaderOptions],
     ) -> None:
         super().__init__(**loader)
-        check_choice("data.size", size, (32, 64))
+        check_choice("size", size, (32, 64))
         self.data_dir, self.size = data_folder(data_dir), size
         self.num_bits = check_num_bits(num_bits)
 

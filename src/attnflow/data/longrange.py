@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 
 from attnflow.data.base import SPLITS, ImageDataModule, LoaderOptions
 from attnflow.data.samples import TensorImages
-from attnflow.errors import AttnFlowError
+from attnflow.errors import ArgumentError
 from attnflow.spec import DataSpec
 
 __all__ = ["LongRangeDataModule"]
@@ -43,11 +43,11 @@ class LongRangeDataModule(ImageDataModule):
     ) -> None:
         super().__init__(**loader)
         if size < 2 or size % 2:
-            raise AttnFlowError(f"data.size is {size}; an even number of 2 or more is accepted.")
+            raise ArgumentError("size", "an even number of 2 or more", size)
         if not 2 <= num_levels <= 256:
-            raise AttnFlowError(f"data.num_levels is {num_levels}; 2 to 256 is accepted.")
+            raise ArgumentError("num_levels", "a whole number from 2 to 256", num_levels)
         if not 0 <= replaced <= 1:
-            raise AttnFlowError(f"data.replaced is {replaced}; a share from 0 to 1 is accepted.")
+            raise ArgumentError("replaced", "a share from 0 to 1", replaced)
         self.size, self.num_levels, self.replaced = size, num_levels, replaced
         self.offset, self.num_train = offset, num_train
 

@@ -47,8 +47,8 @@ class PairedFolderDataModule(ImageFolderDataModule):
         **options: Unpack[FolderOptions],
     ) -> None:
         super().__init__(data_dir, **options)
-        check_choice("data.condition", condition, ("left", "right"))
-        check_choice("data.condition_channels", condition_channels, (None, 1, 3))
+        check_choice("condition", condition, ("left", "right"))
+        check_choice("condition_channels", condition_channels, (None, 1, 3))
         if (image_dir is None) != (condition_dir is None):
             raise AttnFlowError(
                 f"data.image_dir is {image_dir} and data.condition_dir is {condition_dir}; both "
@@ -58,7 +58,7 @@ class PairedFolderDataModule(ImageFolderDataModule):
         self.condition_channels = condition_channels or self.channels
         if condition_num_bits is None:
             condition_num_bits = self.num_bits
-        self.condition_num_bits = check_num_bits(condition_num_bits, "data.condition_num_bits")
+        self.condition_num_bits = check_num_bits(condition_num_bits, "condition_num_bits")
 
     @property
     def spec(self) -> DataSpec:

@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.samples import TensorImages
-from attnflow.errors import AttnFlowError
+from attnflow.errors import ArgumentError
 from attnflow.spec import DataSpec
 
 __all__ = ["PhotosDataModule"]
@@ -44,9 +44,7 @@ class PhotosDataModule(ImageDataModule):
         super().__init__(**loader)
         self.num_bits = check_num_bits(num_bits)
         if not 2 <= size <= 96:
-            raise AttnFlowError(
-                f"data.size is {size}; a patch of 2 to 96 pixels fits the photographs' regions."
-            )
+            raise ArgumentError("size", "2 to 96 pixels, which fit the photographs' regions", size)
         self.size = size
 
     @property

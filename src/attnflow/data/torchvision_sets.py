@@ -91,7 +91,7 @@ class TorchvisionDataModule(ImageDataModule):
         **loader: Unpack[LoaderOptions],
     ) -> None:
         super().__init__(**loader)
-        check_least("data.padding", padding, 0)
+        check_least("padding", padding, 0)
         self.data_dir, self.num_bits = data_folder(data_dir), check_num_bits(num_bits)
         self.padding, self.download = padding, download
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context
+from attnflow.errors import check_count
 from attnflow.flows.inputs import (
     check_context,
     check_continuous,
-    check_count,
     check_generator,
     check_image_shape,
     check_latents,

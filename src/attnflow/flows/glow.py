@@ -11,9 +11,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError, check_choice
+from attnflow.errors import AttnFlowError, check_choice, check_count
 from attnflow.flows.base import Flow, Shape
-from attnflow.flows.inputs import check_count
 from attnflow.flows.level import Level
 from attnflow.flows.memory import MEMORY
 from attnflow.flows.placement import POSITIONS, STEP_POSITIONS, Placement, as_placements

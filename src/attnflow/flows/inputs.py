@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral, Rational, Real
+from numbers import Rational, Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError
+from attnflow.errors import MOST, AttnFlowError, check_count
 
 __all__ = [
     "as_labels",
     "check_context",
     "check_continuous",
-    "check_count",
     "check_generator",
     "check_image_shape",
     "check_integers",
@@ -29,18 +28,8 @@ __all__ = [
     "check_temperature",
 ]
 
-# What arithmetic of int64 leaves room for.
-MOST = 2**62
 # Those that torch takes a minimum of, as it does of no uint16, uint32 and uint64.
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-
-def check_count(name: str, value: Any, least: int = 1) -> None:
-    """Raise :class:`AttnFlowError` unless ``value`` is a whole number of ``least`` or more."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise AttnFlowError(f"{name}: expected a whole number of {least} or more, got {value!r}.")
-    if int(value) > MOST:
-        raise AttnFlowError(f"{name}: expected a whole number of {MOST} or less, got {value!r}.")
 
 
 def check_image_shape(shape: object) -> tuple[int, int, int]:

@@ -13,14 +13,14 @@ from pathlib import Path
 import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from attnflow.errors import AttnFlowError, check_choice
-from attnflow.utils.arguments import check_entry
+from attnflow.errors import ArgumentError, check_choice
 from attnflow.utils.files import WriteError
+from attnflow.utils.making import make
+from attnflow.utils.validation import check_entry
 
 __all__ = [
     "finished_wandb",
@@ -60,7 +60,8 @@ def make_loggers(
         if entry:
             check_entry(f"logger.{name}", entry)
             nulls = {k: v for k, v in known.items() if k in entry and entry[k] is None}
-            loggers.append(sheltered(instantiate(OmegaConf.merge(entry, nulls), _convert_="all")))
+            made = make(OmegaConf.merge(entry, nulls), f"logger.{name}")
+            loggers.append(sheltered(made))
     return loggers
 
 
@@ -134,9 +135,9 @@ def wandb_logger(
         AttnFlowError: a mode that W&B does not have, tags that are no list, or another log_model.
     """
     if isinstance(tags, str):
-        raise AttnFlowError(f"logger.wandb.tags is {tags!r}; a list, as in [{tags}], is accepted.")
-    check_choice("logger.wandb.mode", mode, (None, *MODES))
-    check_choice("logger.wandb.log_model", log_model, (False, True, "all"))
+        raise ArgumentError("tags", f"a list, as in [{tags}]", tags)
+    check_choice("mode", mode, (None, *MODES))
+    check_choice("log_model", log_model, (False, True, "all"))
     mode = mode or wandb.setup().settings.mode
     if mode == "online" and rank_zero_only.rank == 0 and not has_key():
         mode = "offline"

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, TypeVar
 
-from hydra.utils import instantiate
-from torch import nn
-
 from attnflow.data.base import ImageDataModule
-from attnflow.errors import AttnFlowError
 from attnflow.flows.base import Flow
 from attnflow.models.conditioning import Conditioning
 from attnflow.models.dequantization import Dequantizer
 from attnflow.models.image_model import ImageModel
 from attnflow.spec import DataSpec
 from attnflow.utils.arguments import call, check_kind
+from attnflow.utils.making import make
 
 __all__ = ["MODEL_GROUPS", "build_data", "build_model", "with_references"]
 
-Made = TypeVar("Made", bound=nn.Module)
+T = TypeVar("T")
 # The config groups that decide a model's parameters and their shapes; ``model`` holds most of the
 # others as its parts, and ``coupling`` its net.
 MODEL_GROUPS = (
@@ -46,20 +41,14 @@ def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
     Raises:
         AttnFlowError: parts that do not fit each other or the data.
     """
-    # A part comes before what holds it, so that its mistakes are told under its own name.
-    parts = {
-        group: instantiate(config.get(group), _convert_="all") for group in reversed(MODEL_GROUPS)
-    }
-    for group, part in parts.items():
-        check_arguments(group, part)
     conditioning, conditional = None, {}
-    if parts["conditioning"] is not None:
-        conditioning = make("conditioning", Conditioning, parts, spec)
+    if config.get("conditioning") is not None:
+        conditioning = make_part(config, "conditioning", Conditioning, spec)
         conditional["context_channels"] = conditioning.context_channels
         conditional["conditions"] = conditioning.conditions
-    flow = make("model", Flow, parts, spec.image_shape, **conditional)
-    dequantizer = make(
-        "dequantization", Dequantizer, parts, spec.num_bins, image_shape=spec.image_shape
+    flow = make_part(config, "model", Flow, spec.image_shape, **conditional)
+    dequantizer = make_part(
+        config, "dequantization", Dequantizer, spec.num_bins, image_shape=spec.image_shape
     )
     return ImageModel(flow, dequantizer, conditioning, spec.unpadded_shape)
 
@@ -70,7 +59,7 @@ def build_data(config: Mapping) -> ImageDataModule:
     Raises:
         AttnFlowError: a class of another kind.
     """
-    datamodule = instantiate(config, _convert_="all")
+    datamodule = make(config, "data")
     check_kind("data", datamodule, ImageDataModule)
     return datamodule
 
@@ -96,22 +85,8 @@ def with_references(config: Mapping) -> dict[str, Any]:
     return {group: inner(value) for group, value in config.items()}
 
 
-def make(group: str, kind: type[Made], parts: Mapping, *args: object, **kwargs: object) -> Made:
-    """Call the part of a config group; raises unless that makes an object of ``kind``."""
-    made = call(group, parts[group], *args, **kwargs)
+def make_part(config: Mapping, group: str, kind: type[T], *args: object, **kwargs: object) -> T:
+    """Call what a config group names; raises unless that gives an object of ``kind``."""
+    made = call(group, make(config.get(group), group), *args, **kwargs)
     check_kind(group, made, kind)
     return made
-
-
-def check_arguments(group: str, part: object) -> None:
-    """Raise :class:`AttnFlowError` where a config gives an argument that its class lacks."""
-    if not isinstance(part, partial):
-        return
-    parameters = inspect.signature(part.func).parameters
-    for name, value in part.keywords.items():
-        if name not in parameters:
-            raise AttnFlowError(
-                f"{group}.{name} is no option of {part.func.__name__}; accepted are "
-                f"{', '.join(parameters)}."
-            )
-        check_arguments(f"{group}.{name}", value)

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError
+from attnflow.errors import AttnFlowError, check_count
 from attnflow.flows.base import Flow
 from attnflow.flows.inputs import (
     as_labels,
-    check_count,
     check_integers,
     check_latents,
     check_temperature,

@@ -30,8 +30,8 @@ from attnflow.pictures.samples import (
     temperature_rows,
     transfer,
 )
-from attnflow.utils.arguments import check_type
 from attnflow.utils.decoration import decoration
+from attnflow.utils.validation import check_value
 
 __all__ = ["PICTURES", "Evaluated", "check_options", "draw"]
 
@@ -191,10 +191,10 @@ def check_options(options: DictConfig) -> None:
     for name in options.pictures:
         check_choice("a picture of eval.pictures", name, PICTURES)
     for name, least in LEAST.items():
-        check_type(f"eval.{name}", options[name], int)
+        check_value(f"eval.{name}", options[name], int)
         check_least(f"eval.{name}", options[name], least)
     for temperature in options.temperatures:
-        check_type("a temperature of eval.temperatures", temperature, float)
+        check_value("a temperature of eval.temperatures", temperature, float)
         check_least("a temperature of eval.temperatures", temperature, 0)
 
 

@@ -12,7 +12,7 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from attnflow.errors import AttnFlowError, check_least
+from attnflow.errors import ArgumentError, AttnFlowError, check_least
 
 __all__ = [
     "cosine_factor",
@@ -48,9 +48,7 @@ def warmup_cosine(
             "accepted."
         )
     if not 0 <= final_fraction <= 1:
-        raise AttnFlowError(
-            f"scheduler.final_fraction is {final_fraction}; a share from 0 to 1 is accepted."
-        )
+        raise ArgumentError("final_fraction", "a share from 0 to 1", final_fraction)
     warmup_steps = warmup_length(warmup_steps, total_steps)
     decay_steps = max(1, int(total_steps) - warmup_steps)
 
@@ -79,7 +77,7 @@ def warmup_length(warmup_steps: int | None, total_steps: float) -> int:
     """
     if warmup_steps is None:
         return int(min(DEFAULT_STEPS, DEFAULT_SHARE * total_steps))
-    check_least("scheduler.warmup_steps", warmup_steps, 0)
+    check_least("warmup_steps", warmup_steps, 0)
     if warmup_steps >= max(total_steps, 1):
         log.warning(
             "scheduler.warmup_steps: expected fewer than the %d steps of training, got %d: its "

@@ -23,7 +23,7 @@ class Conditioning(nn.Module):
 
     def __init__(self, field: str, context_channels: int, conditions: Sequence[str]) -> None:
         super().__init__()
-        check_least("conditioning.context_channels", context_channels, 1)
+        check_least("context_channels", context_channels, 1)
         self.field, self.context_channels = field, context_channels
         self.conditions = tuple(conditions)
 

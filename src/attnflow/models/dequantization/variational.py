@@ -48,7 +48,7 @@ class VariationalDequantizer(Dequantizer):
     ) -> None:
         super().__init__(num_bins, image_shape)
         for name, value in (("steps", steps), ("hidden_channels", hidden_channels)):
-            check_least(f"dequantization.{name}", value, 1)
+            check_least(name, value, 1)
         channels, height, width = image_shape
         if height % 2 or width % 2:
             raise AttnFlowError(

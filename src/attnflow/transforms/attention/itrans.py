@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError, check_choice, check_least
+from attnflow.errors import AttnFlowError, check_choice, check_count
 from attnflow.transforms.attention.base import MaskedTransform
 from attnflow.transforms.attention.features import TokenFeatures
 from attnflow.transforms.attention.layout import TokenLayout
@@ -18,7 +18,6 @@ from attnflow.transforms.attention.masks import attention_mask
 from attnflow.transforms.attention.mixing import MIXINGS, Mixing
 from attnflow.transforms.attention.positions import POSITIONS, PositionEmbedding
 from attnflow.transforms.base import full_precision
-from attnflow.utils.arguments import check_type
 
 __all__ = ["ITrans"]
 
@@ -76,12 +75,12 @@ class ITrans(MaskedTransform):
         super().__init__(num_channels, image_size, parity, mask, context_channels)
         check_choice("variant", variant, MIXINGS)
         check_position_embedding(position_embedding)
-        check_size("patch_size", patch_size)
-        check_size("num_heads", num_heads)
-        check_size("rank", rank)
+        check_count("patch_size", patch_size)
+        check_count("num_heads", num_heads)
+        check_count("rank", rank)
         if key_channels is None:
             key_channels = max(4, num_channels // num_heads)
-        check_size("key_channels", key_channels)
+        check_count("key_channels", key_channels)
         self.patch_size, self.num_heads = patch_size, num_heads
         self.variant, self.signed = variant, signed
         read = attention_mask(mask, parity, (num_channels, *image_size))
@@ -136,12 +135,6 @@ class ITrans(MaskedTransform):
             f"patch_size={self.patch_size}, num_heads={self.num_heads}, "
             f"{'signed' if self.signed else 'positive'}"
         )
-
-
-def check_size(name: str, value: object) -> None:
-    """Raise :class:`AttnFlowError` for what is no whole number of 1 or more."""
-    check_type(name, value, int)
-    check_least(name, value, 1)
 
 
 def check_position_embedding(value: object) -> None:
