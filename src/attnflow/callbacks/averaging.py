@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
+
+# Underscored, yet the only way to change all weights at once; torch.optim's averages use them.
+from torch import Tensor, _foreach_add_, _foreach_mul_, _foreach_sub  # pyright: ignore[reportPrivateImportUsage]
 
 from attnflow.errors import ArgumentError
 
 __all__ = ["ExponentialAveraging", "exponential_average"]
 
 # update(averaged weights, current weights, number of updates before this one), in place
-Update = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor], None]
+Update = Callable[[list[Tensor], list[Tensor], Tensor], None]
 
 
 def exponential_average(decay: float) -> Update:
@@ -30,11 +32,11 @@ def exponential_average(decay: float) -> Update:
         raise ArgumentError("decay", "0 or more and below 1", decay)
 
     @torch.no_grad()
-    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor) -> None:
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
         share = 1 - ((1 + count) / (10 + count)).clamp(max=decay)
-        change = torch._foreach_sub(current, averaged)
-        torch._foreach_mul_(change, share)  # a tensor: reading it would synchronise
-        torch._foreach_add_(averaged, change)
+        change = _foreach_sub(current, averaged)
+        _foreach_mul_(change, share)  # a tensor: reading it would synchronise
+        _foreach_add_(averaged, change)
 
     return update
 

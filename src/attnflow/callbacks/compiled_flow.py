@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from attnflow.flows.base import Flow
 from attnflow.flows.compilation import compile_flow
-from attnflow.training.module import FlowModule
+from attnflow.training.module import flow_module
 
 
 class CompiledFlow(Callback):
@@ -19,7 +17,7 @@ class CompiledFlow(Callback):
         self.flow: Flow | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        flow = cast(FlowModule, pl_module).model.flow
+        flow = flow_module(pl_module).model.flow
         if self.flow is not flow:
             self.flow = flow
             compile_flow(flow)

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from attnflow.callbacks.ending import falls_due
+from attnflow.data.samples import Samples
 from attnflow.errors import ArgumentError, AttnFlowError, check_choice, check_least
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import on_rank_zero
@@ -19,6 +20,8 @@ from attnflow.metrics.images import batches, fetch, shuffled, to_extract
 from attnflow.metrics.measures import KEEPING, NEIGHBOURS, Measures
 from attnflow.metrics.reference import Reference, reference_of
 from attnflow.models.image_model import Batch
+from attnflow.training.declared import datamodule_of, declared
+from attnflow.training.module import flow_module
 from attnflow.utils.distributed import rank
 
 __all__ = ["ImageQuality"]
@@ -116,19 +119,19 @@ class ImageQuality(Callback):
         """Everything that can fail for want of data, weights or a network fails here."""
         if self.loaded:
             return
-        datamodule = trainer.datamodule
-        if datamodule is None:
+        if declared(trainer).datamodule is None:
             raise AttnFlowError(
                 "metrics need the trainer's datamodule, which is None; "
                 "trainer.fit(module, datamodule) is accepted."
             )
+        datamodule = datamodule_of(trainer)
         self._check_splits(trainer)
         on_rank_zero(trainer, lambda: self.extractor.prepare(datamodule, self.cache_dir))
         self.extractor.load(datamodule, self.cache_dir)
         self.loaded = True
 
     def _check_splits(self, trainer: Trainer) -> None:
-        real = len(trainer.datamodule.dataset(self.test_split))
+        real = len(datamodule_of(trainer).dataset(self.test_split))
         if "kernel" in self.measures and real < self.subset_size:
             raise AttnFlowError(
                 f"metrics.subset_size is {self.subset_size}, but the {self.test_split} split "
@@ -174,7 +177,7 @@ class ImageQuality(Callback):
         keep = self.max_kept if set(kinds) & set(KEEPING) else 0
         if (split, keep) not in self.references:
             self.references[split, keep] = reference_of(
-                trainer.datamodule,
+                datamodule_of(trainer),
                 split,
                 extractor,
                 self.cache_dir,
@@ -194,7 +197,7 @@ class ImageQuality(Callback):
             device,
         )
         for start, images in self.samples(trainer, pl_module, split, count):
-            measures.update(extractor(to_extract(images, trainer.datamodule.spec)), start)
+            measures.update(extractor(to_extract(images, datamodule_of(trainer).spec)), start)
         return measures.compute(self.seed)
 
     def samples(
@@ -205,8 +208,8 @@ class ImageQuality(Callback):
         Yields:
             The number of the batch's first sample, and its integer images (B, C, H, W).
         """
-        model, device = pl_module.model, pl_module.device
-        dataset = trainer.datamodule.dataset(split)
+        model, device = flow_module(pl_module).model, pl_module.device
+        dataset = datamodule_of(trainer).dataset(split)
         order = shuffled(len(dataset), self.seed)
         size = min(self.batch_size, count // trainer.world_size)
         for turn, numbers in enumerate(batches(range(count), size)):
@@ -221,9 +224,7 @@ class ImageQuality(Callback):
             yield numbers[0], images
 
 
-def conditions_of(
-    dataset: torch.utils.data.Dataset, rows: Sequence[int], device: torch.device
-) -> Batch:
+def conditions_of(dataset: Samples, rows: Sequence[int], device: torch.device) -> Batch:
     """What goes with the real images of these numbers; not the images."""
     batch = fetch(dataset, rows)
     return {name: value.to(device) for name, value in batch.items() if name != "image"}

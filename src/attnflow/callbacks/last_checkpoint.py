@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from attnflow.callbacks.ending import ends_here
 from attnflow.errors import check_least
 from attnflow.training.checkpoint_io import LAST
+from attnflow.training.declared import declared
 from attnflow.utils.distributed import all_reduce_max
 from attnflow.utils.plain import plain
 from attnflow.utils.signals import ENDING, end, second_ends
@@ -60,7 +61,8 @@ class LastCheckpoint(Checkpoint):
             self.handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for callback in trainer.callbacks:  # now, and not hours later at the first checkpoint
+        # Now, and not hours later at the first checkpoint.
+        for callback in declared(trainer).callbacks:
             plain(callback.state_dict(), f"the state of {type(callback).__name__}")
         # Lightning has by now installed its own handlers, which talk to the other ranks, or
         # save, in the middle of a step.
@@ -133,7 +135,7 @@ class LastCheckpoint(Checkpoint):
             self._end(trainer, received)
 
     def _save(self, trainer: Trainer) -> None:
-        if trainer.global_step == self.saved_step or trainer.fast_dev_run:
+        if trainer.global_step == self.saved_step or declared(trainer).fast_dev_run:
             return
         # Before it is written, so that the checkpoint itself names it.
         self.saved_step, self.last_model_path = trainer.global_step, str(self.path)

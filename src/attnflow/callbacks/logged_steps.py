@@ -7,6 +7,8 @@ import math
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from attnflow.training.declared import declared
+
 __all__ = ["LoggedSteps"]
 
 
@@ -19,7 +21,7 @@ class LoggedSteps(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            self.every_n_steps = trainer.log_every_n_steps
+            self.every_n_steps = declared(trainer).log_every_n_steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready  # before a resumption
@@ -39,4 +41,4 @@ class LoggedSteps(Callback):
         steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         if trainer.max_steps != -1:
             steps = min(steps, trainer.max_steps - trainer.global_step + steps_done)
-        trainer.log_every_n_steps = max(1, min(self.every_n_steps, steps))
+        declared(trainer).log_every_n_steps = max(1, min(self.every_n_steps, steps))

@@ -19,7 +19,9 @@ from torch.optim import Optimizer
 from attnflow.callbacks.gradient_norm import gradient_norm
 from attnflow.errors import ArgumentError, AttnFlowError
 from attnflow.models.image_model import Batch
+from attnflow.training.declared import declared
 from attnflow.training.diagnosis import where_non_finite
+from attnflow.training.module import flow_module
 
 __all__ = ["NonFiniteGuard"]
 
@@ -75,8 +77,9 @@ class NonFiniteGuard(Callback):
         self.skipped = self.skipped + bad
         self.in_a_row = (self.in_a_row + bad) * bad
         if optimizer.defaults.get("fused"):
-            optimizer.found_inf = bad.float()
-            if trainer.global_step % trainer.log_every_n_steps:
+            # torch's stubs lack the attribute, by which its GradScaler too tells an optimizer.
+            optimizer.found_inf = bad.float()  # pyright: ignore[reportAttributeAccessIssue]
+            if trainer.global_step % declared(trainer).log_every_n_steps:
                 return
         if bad:
             self._report(trainer, pl_module)
@@ -86,7 +89,7 @@ class NonFiniteGuard(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Mapping[str, Tensor],
+        outputs: object,
         batch: Batch,
         batch_idx: int,
     ) -> None:
@@ -117,10 +120,11 @@ class NonFiniteGuard(Callback):
 
     def _where(self, trainer: Trainer, pl_module: LightningModule) -> str:
         batch, batch_idx = self._batch
-        pl_module.on_train_batch_start(batch, batch_idx)  # the same dropout again
-        noise = pl_module.noise(batch, trainer.current_epoch)
+        module = flow_module(pl_module)
+        module.on_train_batch_start(batch, batch_idx)  # the same dropout again
+        noise = module.noise(batch, trainer.current_epoch)
         with trainer.precision_plugin.train_step_context():
-            return where_non_finite(pl_module.model, batch, noise)
+            return where_non_finite(module.model, batch, noise)
 
 
 def last_checkpoint(trainer: Trainer) -> str:

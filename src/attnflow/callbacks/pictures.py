@@ -15,6 +15,8 @@ from attnflow.loggers.pictures import log_picture
 from attnflow.pictures.attention import MOST_COLUMNS, attention_picture
 from attnflow.pictures.conditions import chosen_conditions
 from attnflow.pictures.samples import image_grid, save_picture, spread_batch
+from attnflow.training.declared import datamodule_of
+from attnflow.training.module import flow_module
 from attnflow.utils.decoration import decoration
 
 __all__ = ["AttentionPictures", "SamplePictures"]
@@ -78,10 +80,11 @@ class SamplePictures(_Pictures):
 
     def draw(self, trainer: Trainer, pl_module: LightningModule) -> Tensor:
         generator = torch.Generator(pl_module.device).manual_seed(self.seed)
-        dataset = trainer.datamodule.dataset("val")
-        number, conditions = chosen_conditions(pl_module.model, dataset, self.num_samples)
-        images = pl_module.model.sample(number, conditions, generator=generator)
-        return image_grid(images, pl_module.model.num_bins)
+        dataset = datamodule_of(trainer).dataset("val")
+        model = flow_module(pl_module).model
+        number, conditions = chosen_conditions(model, dataset, self.num_samples)
+        images = model.sample(number, conditions, generator=generator)
+        return image_grid(images, model.num_bins)
 
 
 class AttentionPictures(_Pictures):
@@ -101,5 +104,6 @@ class AttentionPictures(_Pictures):
         super().__init__(directory, every_n_epochs)
 
     def draw(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
-        batch = spread_batch(trainer.datamodule.dataset("val"), MOST_COLUMNS, pl_module.device)
-        return attention_picture(pl_module.model, batch)
+        dataset = datamodule_of(trainer).dataset("val")
+        batch = spread_batch(dataset, MOST_COLUMNS, pl_module.device)
+        return attention_picture(flow_module(pl_module).model, batch)

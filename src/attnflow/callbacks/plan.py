@@ -8,6 +8,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Timer
 
 from attnflow.errors import ArgumentError, AttnFlowError, check_least
+from attnflow.training.declared import datamodule_of, declared
 
 __all__ = ["PlanCheck", "check_limits"]
 
@@ -59,7 +60,7 @@ class PlanCheck(Callback):
 
 def count_batches(trainer: Trainer, split: str) -> int:
     """How many batches of a split an epoch or an evaluation has, on this rank; at least one."""
-    there = len(getattr(trainer.datamodule, f"{split}_dataloader")())
+    there = len(getattr(datamodule_of(trainer), f"{split}_dataloader")())
     name = f"limit_{split}_batches"
     limit = getattr(trainer, name)
     if not there:
@@ -88,6 +89,6 @@ def check_interval(trainer: Trainer, batches: int) -> None:
 
 def check_time(trainer: Trainer) -> None:
     """Whether ``max_time`` is some time."""
-    for timer in trainer.callbacks:
+    for timer in declared(trainer).callbacks:
         if isinstance(timer, Timer) and timer.time_remaining() == 0:
             raise AttnFlowError("trainer.max_time: expected more than no time, got 00:00:00:00.")

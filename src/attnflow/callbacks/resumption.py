@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback, WeightAveraging
 from attnflow.errors import AttnFlowError
 from attnflow.models.checkpoint import KEY
 from attnflow.training.best import carry_best
+from attnflow.training.declared import datamodule_of, declared
 
 __all__ = ["Resumption"]
 
@@ -37,7 +38,7 @@ class Resumption(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._check_images(trainer, checkpoint)
-        averages = any(isinstance(c, WeightAveraging) for c in trainer.callbacks)
+        averages = any(isinstance(c, WeightAveraging) for c in declared(trainer).callbacks)
         if not averages and "current_model_state" in checkpoint:
             # What Lightning has loaded is the average, and the moments are these weights'.
             pl_module.load_state_dict(checkpoint["current_model_state"])
@@ -58,7 +59,8 @@ class Resumption(Callback):
 
     def _check_images(self, trainer: Trainer, checkpoint: dict[str, Any]) -> None:
         """Refuse data that has grown or shrunk: the order of all images would be another."""
-        before, now = checkpoint[KEY]["train_images"], len(trainer.datamodule.dataset("train"))
+        before = checkpoint[KEY]["train_images"]
+        now = len(datamodule_of(trainer).dataset("train"))
         if before != now:
             raise AttnFlowError(
                 f"the training split: expected the {before} images that the checkpoint {self.path} "

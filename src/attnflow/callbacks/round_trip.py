@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from attnflow.errors import ArgumentError, check_least
 from attnflow.metrics.soundness import round_trip_errors
 from attnflow.models.image_model import Batch
+from attnflow.training.module import flow_module
 from attnflow.utils.noise import NO_EPOCH
 
 __all__ = ["RoundTripMonitor"]
@@ -48,8 +49,9 @@ class RoundTripMonitor(Callback):
         if batch_idx:
             return
         batch = {name: rows[: self.num_images] for name, rows in batch.items()}
-        noise = pl_module.noise(batch, NO_EPOCH)
-        error = round_trip_errors(pl_module.model, batch, noise).max()
+        module = flow_module(pl_module)
+        noise = module.noise(batch, NO_EPOCH)
+        error = round_trip_errors(module.model, batch, noise).max()
         pl_module.log("val/round_trip_error", error, batch_size=1, sync_dist=True, reduce_fx="max")
         if error > self.limit:
             log.warning(

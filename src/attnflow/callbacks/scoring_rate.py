@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 
 import torch
-from lightning import Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-
-from attnflow.training.module import FlowModule
 
 
 class ScoringRate(Callback):
@@ -18,10 +16,10 @@ class ScoringRate(Callback):
         seconds: that testing took. List it first, before other callbacks' own measurements.
     """
 
-    def on_test_start(self, trainer: Trainer, pl_module: FlowModule) -> None:
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: FlowModule) -> None:
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
         self.seconds = time.perf_counter() - self.started

@@ -9,9 +9,12 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from attnflow.data.samples import Samples
 from attnflow.errors import check_least
 from attnflow.metrics.images import batches, fetch
 from attnflow.metrics.soundness import out_of_range, round_trip_errors
+from attnflow.training.declared import datamodule_of
+from attnflow.training.module import flow_module
 from attnflow.utils.distributed import all_reduce_max, all_reduce_sum, rank
 from attnflow.utils.noise import NO_EPOCH
 
@@ -38,7 +41,7 @@ class Soundness(Callback):
         self.num_images, self.batch_size, self.seed = num_images, batch_size, seed
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        dataset = trainer.datamodule.dataset("test")
+        dataset = datamodule_of(trainer).dataset("test")
         mine = range(rank(), min(self.num_images, len(dataset)), trainer.world_size)
         for name, value in self.measure(pl_module, dataset, mine).items():
             # All ranks hold the same value; saying sync_dist keeps Lightning from warning.
@@ -46,15 +49,16 @@ class Soundness(Callback):
 
     @torch.no_grad()
     def measure(
-        self, pl_module: LightningModule, dataset: torch.utils.data.Dataset, mine: Sequence[int]
+        self, pl_module: LightningModule, dataset: Samples, mine: Sequence[int]
     ) -> dict[str, Tensor]:
         """The figures, over all ranks, of which this one takes the images ``mine``."""
-        model, device = pl_module.model, pl_module.device
+        module = flow_module(pl_module)
+        model, device = module.model, module.device
         sums = torch.zeros(3, device=device)  # of errors, of values outside, of values
         worst = torch.zeros((), device=device)
         for numbers in batches(mine, self.batch_size):
             batch = fetch(dataset, numbers, device)
-            errors = round_trip_errors(model, batch, pl_module.noise(batch, NO_EPOCH))
+            errors = round_trip_errors(model, batch, module.noise(batch, NO_EPOCH))
             samples = model.flow.sample(
                 len(numbers),
                 model.context(batch),

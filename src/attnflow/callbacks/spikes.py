@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from attnflow.errors import ArgumentError, check_least
 from attnflow.models.image_model import Batch
+from attnflow.training.declared import declared
 from attnflow.utils.distributed import all_reduce_sum
 
 __all__ = ["SpikeDetection"]
@@ -50,14 +53,15 @@ class SpikeDetection(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Mapping[str, Tensor],
+        outputs: STEP_OUTPUT,
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
+        loss = cast(Mapping[str, Tensor], outputs)["loss"].detach()
+        loss = loss * trainer.accumulate_grad_batches
         self.state = self.updated(all_reduce_sum(loss) / trainer.world_size)
         pl_module.log("train/spikes", self.state[1], batch_size=1)
-        if trainer.global_step % trainer.log_every_n_steps == 0:
+        if trainer.global_step % declared(trainer).log_every_n_steps == 0:
             self._warn(trainer.global_step)
 
     def updated(self, loss: Tensor) -> Tensor:

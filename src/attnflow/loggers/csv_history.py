@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
-from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from attnflow.utils.files import write_whole
@@ -69,9 +69,9 @@ class CSVHistory(CSVLogger):
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> ExperimentWriter:
+    def experiment(self) -> ContinuedWriter:
         """The writer, made at its first use."""
-        if self._experiment is None:
+        if not isinstance(self._experiment, ContinuedWriter):
             self._experiment = ContinuedWriter(self.log_dir)
         return self._experiment
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from typing import Any, Literal
 
 import wandb
 from hydra.core.hydra_config import HydraConfig
@@ -118,8 +119,8 @@ def sweep_name() -> str | None:
 def wandb_logger(
     tags: Sequence[str] = (),
     mode: str | None = None,
-    log_model: bool | str = False,
-    **options: object,
+    log_model: bool | Literal["all"] = False,
+    **options: Any,
 ) -> WandbLogger:
     """Lightning's W&B logger, which works without a key and without asking for one.
 
@@ -139,7 +140,7 @@ def wandb_logger(
     check_choice("mode", mode, (None, *MODES))
     check_choice("log_model", log_model, (False, True, "all"))
     mode = mode or wandb.setup().settings.mode
-    if mode == "online" and rank_zero_only.rank == 0 and not has_key():
+    if mode == "online" and getattr(rank_zero_only, "rank", 0) == 0 and not has_key():
         mode = "offline"
         log.warning(
             "no W&B key was found, so this run is kept in %s/wandb; 'wandb sync' uploads it after "

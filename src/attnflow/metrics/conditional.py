@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -14,16 +15,29 @@ from torchmetrics.functional.image import (
 )
 
 from attnflow.errors import AttnFlowError
+from attnflow.models.conditioning import ClassConditioning, Conditioning, ImageConditioning
 from attnflow.models.image_model import Batch, ImageModel
-from attnflow.training.module import FlowModule
 
 __all__ = ["agreement_with_labels", "bayes_rule", "fidelity_to_truth", "shuffled_bits_per_dim"]
 
 LARGEST_WINDOW = 7  # of SSIM, in pixels
 
 
+class Scorer(Protocol):
+    """A model on its device with the noise of its evaluation, such as a FlowModule."""
+
+    model: ImageModel
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def bits_per_dim(self, batch: Batch) -> Tensor:
+        """Bits per dimension of every image: (B,)."""
+        ...
+
+
 @torch.no_grad()
-def bayes_rule(module: FlowModule, batches: list[Batch], frequencies: Tensor) -> float:
+def bayes_rule(module: Scorer, batches: list[Batch], frequencies: Tensor) -> float:
     """Accuracy of ``argmax_y p(x | y) p(y)``, every class with the same noise.
 
     Args:
@@ -31,14 +45,14 @@ def bayes_rule(module: FlowModule, batches: list[Batch], frequencies: Tensor) ->
         batches: with ``image``, ``label`` and ``index``.
         frequencies: p(y), (num_classes,).
     """
-    num_classes = module.model.conditioning.num_classes
+    num_classes = cast(ClassConditioning, module.model.conditioning).num_classes
     accuracy = MulticlassAccuracy(num_classes, average="micro").to(module.device)
     nats_a_bit = math.log(2) * math.prod(module.model.unpadded_shape or module.model.image_shape)
     for batch in batches:
         batch = {name: value.to(module.device) for name, value in batch.items()}
         scores = []
         for label in range(num_classes):
-            asked = batch | {"label": torch.full_like(batch["label"], label)}
+            asked = {**batch, "label": torch.full_like(batch["label"], label)}
             scores.append(-module.bits_per_dim(asked) * nats_a_bit)
         scores = torch.stack(scores, 1) + frequencies.to(module.device).log()
         accuracy.update(scores.argmax(1), batch["label"])
@@ -46,14 +60,14 @@ def bayes_rule(module: FlowModule, batches: list[Batch], frequencies: Tensor) ->
 
 
 @torch.no_grad()
-def shuffled_bits_per_dim(module: FlowModule, batches: list[Batch]) -> float:
+def shuffled_bits_per_dim(module: Scorer, batches: list[Batch]) -> float:
     """Mean bits/dim when every image has the condition of the next one: is it used at all?"""
-    field = module.model.conditioning.field
+    field = cast(Conditioning, module.model.conditioning).field
     conditions = torch.cat([batch[field] for batch in batches]).roll(1, 0)
     values, start = [], 0
     for batch in batches:
         rows = slice(start, start + len(batch["image"]))
-        swapped = batch | {field: conditions[rows]}
+        swapped = {**batch, field: conditions[rows]}
         swapped = {name: value.to(module.device) for name, value in swapped.items()}
         values.append(module.bits_per_dim(swapped))
         start = rows.stop
@@ -105,7 +119,7 @@ def agreement_with_labels(
     Returns:
         ``pixel_accuracy``, the mean over classes, and ``mean_iou``.
     """
-    classes = model.conditioning.shape[0]
+    classes = cast(ImageConditioning, model.conditioning).shape[0]
     accuracy = MulticlassAccuracy(max(2, classes), average="macro")
     iou = MulticlassJaccardIndex(max(2, classes), average="macro")
     for batch in batches:
@@ -137,7 +151,7 @@ def _psnr(images: Tensor, truth: Tensor, num_bins: int) -> Tensor:
 def _ssim(images: Tensor, truth: Tensor, num_bins: int) -> Tensor:
     """Of every image, over uniform windows that fit it: (B,)."""
     side = min(LARGEST_WINDOW, *images.shape[2:])
-    return structural_similarity_index_measure(
+    similarity = structural_similarity_index_measure(
         images,
         truth,
         gaussian_kernel=False,
@@ -145,3 +159,4 @@ def _ssim(images: Tensor, truth: Tensor, num_bins: int) -> Tensor:
         data_range=num_bins - 1.0,
         reduction="none",
     )
+    return cast(Tensor, similarity)  # a pair only where more is asked for

@@ -84,7 +84,8 @@ def sheet(
         middle = left + wide * number + wide / 2
         axes.text(middle, header - 3, column, ha="center", va="bottom", **words)
     end = left
-    for number, (row, label, note) in enumerate(zip_longest(framed, labels, notes, fillvalue="")):
+    words_beside = zip_longest(labels, notes, fillvalue="")
+    for number, (row, (label, note)) in enumerate(zip(framed, words_beside, strict=True)):
         top = header + high * number
         strip = torch.cat([F.pad(image, (0, GAP), value=1.0) for image in row], 2)
         extent = (left, left + strip.shape[2], top + strip.shape[1], top)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from lightning import LightningModule
@@ -22,7 +23,7 @@ from attnflow.utils.distributed import all_reduce_sum, world_size
 from attnflow.utils.noise import NO_EPOCH, sample_keys, uniform_noise
 from attnflow.utils.quiet import quiet_warnings
 
-__all__ = ["FlowModule"]
+__all__ = ["FlowModule", "flow_module"]
 
 
 class FlowModule(LightningModule):
@@ -153,3 +154,8 @@ class FlowModule(LightningModule):
         checkpoint[KEY] = {**(self.description or {}), "train_images": images}
         if "loops" in checkpoint:
             back_to_window_start(checkpoint, self.trainer.accumulate_grad_batches)
+
+
+def flow_module(pl_module: LightningModule) -> FlowModule:
+    """The module that Lightning gives a callback, by its own type."""
+    return cast(FlowModule, pl_module)
