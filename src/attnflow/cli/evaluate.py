@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
-from torchvision.io import decode_image
+from torchvision.io import ImageReadMode, decode_image
 
 from attnflow.callbacks.plan import PlanCheck
 from attnflow.callbacks.scoring_rate import ScoringRate
@@ -150,7 +150,8 @@ def log_evaluation(
         logger.log_metrics({k: v for k, v in results.items() if k not in trainer.logged_metrics}, 0)
     for path in pictures:
         with decoration(f"picture {path.stem} in the logger"):
-            log_picture(loggers, path.stem, decode_image(str(path), mode="RGB") / 255, 0)
+            image = decode_image(str(path), mode=ImageReadMode.RGB) / 255
+            log_picture(loggers, path.stem, image, 0)
 
 
 @torch.no_grad()

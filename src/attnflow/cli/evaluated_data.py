@@ -8,9 +8,9 @@ from dataclasses import fields
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from attnflow.data import ImageDataModule
+from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError
 from attnflow.metrics.images import batches, fetch
 from attnflow.models.build import build_data
@@ -65,7 +65,7 @@ def check_classes(held: Mapping, changes: Mapping) -> None:
         )
 
 
-def class_frequencies(dataset: Dataset, num_classes: int) -> Tensor:
+def class_frequencies(dataset: Samples, num_classes: int) -> Tensor:
     """The share of each class among the labels of a data set: (num_classes,)."""
     rows = batches(range(len(dataset)), 256)
     labels = torch.cat([fetch(dataset, numbers)["label"] for numbers in rows])

@@ -54,8 +54,9 @@ def agree(folder: Path | None) -> Path:
     Raises:
         AttnFlowError: torchrun keeps no store for them to agree in.
     """
-    # Imported here: it takes seconds, and only torchrun's processes need it.
-    from torch.distributed import TCPStore
+    # Imported here: it takes seconds, and only torchrun's processes need it. It is documented as
+    # torch.distributed's, which does not list it in __all__.
+    from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
     environment = os.environ
     if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True":

@@ -65,8 +65,8 @@ def count_ranks(config: DictConfig) -> int:
             f"trainer.devices is {options.devices} with a trainer of one device; trainer=ddp or "
             "trainer=ddp_cpu, with trainer.devices, is accepted."
         )
-    environment = getattr(trainer.strategy, "cluster_environment", None)
-    if trainer.strategy.launcher is None or environment.creates_processes_externally:
+    strategy = trainer.strategy
+    if strategy.launcher is None or strategy.cluster_environment.creates_processes_externally:
         return 0
     return trainer.num_devices
 

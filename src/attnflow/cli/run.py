@@ -15,8 +15,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback as HydraCallback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from attnflow.cli.containers import as_dict
 from attnflow.cli.launch import is_first
 from attnflow.cli.places import check_places
 from attnflow.cli.ranks import count_ranks, run_ranks
@@ -147,7 +148,7 @@ def given(config: DictConfig) -> dict[str, Any]:
 
     Those of an evaluation's data that are null are not: they are what the checkpoint holds.
     """
-    plain = OmegaConf.to_container(config)
+    plain = as_dict(config)
     if "ckpt_path" in plain:
         plain["data"] = {name: value for name, value in plain["data"].items() if value is not None}
     return plain
@@ -155,7 +156,7 @@ def given(config: DictConfig) -> dict[str, Any]:
 
 def plain_config(config: DictConfig) -> dict[str, Any]:
     """The composed config in plain Python values, with the choice of every config group."""
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain = as_dict(config, resolve=True)
     choices = HydraConfig.get().runtime.choices
     plain["choices"] = {
         group: choice

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from attnflow.cli.containers import as_dict
 from attnflow.cli.launch import agree, by_slurm, by_torchrun, is_first
 from attnflow.errors import AttnFlowError
 from attnflow.runs.finished import read_finished
@@ -73,7 +74,7 @@ def named_folder(config: DictConfig, option: str) -> Path:
         raise AttnFlowError(f"{option}: expected a folder, got {given!r}.")
     folder = Path(os.path.abspath(os.path.expanduser(str(given))))
     group, _, key = option.rpartition(".")
-    written = OmegaConf.to_container(OmegaConf.select(config, group), resolve=False)[key]
+    written = as_dict(OmegaConf.select(config, group))[key]
     if "${now:" not in written:
         return folder
     if by_torchrun(config):

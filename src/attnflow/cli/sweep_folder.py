@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from attnflow.cli.containers import as_dict
 from attnflow.cli.run_folder import (
     check_not_inside_a_run,
     check_sources,
@@ -66,7 +68,7 @@ def failed_jobs(folder: Path) -> list[Path]:
 
 def check_folder_of_jobs(config: DictConfig) -> None:
     """Raise :class:`AttnFlowError` for a name of job folders that does not number them."""
-    written = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]
+    written = as_dict(config.hydra.sweep)["subdir"]
     if not any(number in str(written) for number in NUMBERS):
         raise AttnFlowError(
             "hydra.sweep.subdir: expected a name with ${hydra:job.num}, so that each job has a "
@@ -119,7 +121,7 @@ def jobs(folder: Path) -> list[Path]:
 def read(path: Path) -> DictConfig:
     """A sweep's record; empty where it cannot be read."""
     try:
-        return OmegaConf.load(path)
+        return cast(DictConfig, OmegaConf.load(path))
     except (OSError, yaml.YAMLError):
         return OmegaConf.create()
 
@@ -130,4 +132,4 @@ def swept(config: DictConfig) -> list[str]:
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given = [*(f"{key}={value}" for key, value in params.items()), *overrides]
     parsed = OverridesParser.create().parse_overrides(given)
-    return [override.input_line for override in parsed if override.is_sweep_override()]
+    return [str(override.input_line) for override in parsed if override.is_sweep_override()]

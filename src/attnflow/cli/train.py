@@ -36,6 +36,7 @@ from attnflow.runs.finished import read_finished
 from attnflow.runs.results import check_finite, print_notes, print_table, write_results
 from attnflow.spec import DataSpec
 from attnflow.training.checkpoint_io import settle
+from attnflow.training.declared import datamodule_of, declared
 from attnflow.training.fine_tuning import start_from
 from attnflow.training.module import FlowModule
 from attnflow.training.progress import whole_epochs
@@ -151,11 +152,11 @@ def begin(model: ImageModel, plain: Mapping, spec: DataSpec, run_dir: Path) -> R
 
 def totals(module: FlowModule, trainer: Trainer, legs: Legs) -> dict[str, float | int]:
     """Sizes, lengths and speed of a run, over all its legs."""
-    meters = [c for c in trainer.callbacks if isinstance(c, ImagesPerSecond)]
-    measured = meters and meters[0].rate is not None
+    rates = (c.rate for c in declared(trainer).callbacks if isinstance(c, ImagesPerSecond))
+    rate = next(rates, None)
     return {
         "params": count_parameters(module),
-        **({"images_per_second": meters[0].rate} if measured else {}),
+        **({} if rate is None else {"images_per_second": rate}),
         "epochs": whole_epochs(trainer),
         "steps": trainer.global_step,
         "legs": legs.number,
@@ -273,7 +274,7 @@ def load_best(module: FlowModule, trainer: Trainer) -> dict[str, float | int]:
         AttnFlowError: no checkpoint was kept, and nothing was validated.
     """
     reason = "no checkpoint was kept"
-    if trainer.fast_dev_run:
+    if declared(trainer).fast_dev_run:
         reason += ", as trainer.fast_dev_run keeps none"
     if path := best_checkpoint(trainer):
         try:
@@ -319,7 +320,7 @@ def finish(
     picture = run_dir / "samples" / "final.png"
     with decoration(f"picture {picture.name}"):
         model = module.model.eval()
-        number, conditions = chosen_conditions(model, trainer.datamodule.dataset("val"), 64)
+        number, conditions = chosen_conditions(model, datamodule_of(trainer).dataset("val"), 64)
         images = model.sample(number, conditions)
         notes["samples"] = save_picture(image_grid(images, model.num_bins), picture)
     print_notes(notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
@@ -12,6 +13,7 @@ from attnflow.callbacks.ending import LastStepValidation
 from attnflow.callbacks.logged_steps import LoggedSteps
 from attnflow.callbacks.plan import check_limits
 from attnflow.errors import check_choice
+from attnflow.training.declared import declared
 from attnflow.utils.validation import check_options
 
 __all__ = ["build_trainer"]
@@ -21,7 +23,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def build_trainer(
-    compile: bool = False, callbacks: Sequence[Callback] = (), **arguments: object
+    compile: bool = False, callbacks: Sequence[Callback] = (), **arguments: Any
 ) -> Trainer:
     """``lightning.Trainer(callbacks=callbacks, **arguments)`` that validates the last step.
 
@@ -40,6 +42,7 @@ def build_trainer(
     check_limits(arguments)
     added = [CompiledFlow()] if compile else []
     trainer = Trainer(callbacks=[LoggedSteps(), *callbacks, *added], **arguments)
-    trainer.callbacks.append(LastStepValidation())  # after what Lightning has added and sorted
+    # After what Lightning has added and sorted.
+    declared(trainer).callbacks.append(LastStepValidation())
     check_choice("precision", trainer.precision, PRECISIONS)
     return trainer

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from omegaconf import DictConfig
+from hydra.conf import HydraConf
 
 from attnflow.errors import AttnFlowError
 from attnflow.utils.signals import ENDING, end_at_signals, signals_count_once
@@ -39,7 +39,7 @@ PATIENCE = 60.0
 log = logging.getLogger(__name__)
 
 
-def in_worker(hydra: DictConfig) -> bool:
+def in_worker(hydra: HydraConf) -> bool:
     """Whether a sweep's jobs run in other processes than its command, by Hydra's own options."""
     return not hydra.launcher._target_.endswith("BasicLauncher")
 
@@ -88,8 +88,9 @@ class Command:
 def end_now(signum: int) -> NoReturn:
     """End the workers and this process, whatever they do."""
     for child in multiprocessing.active_children():
-        with suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
+        if child.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
     logging.shutdown()
     sys.stdout.flush()
     os._exit(128 + signum)

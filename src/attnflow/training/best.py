@@ -67,8 +67,9 @@ def _carried(
     noted: Mapping[str, float], folder: Path, keeper: ModelCheckpoint, step: int, trainer: Trainer
 ) -> dict[str, Tensor]:
     """The noted files, in the keeper's own folder, with their scores."""
-    kept = {}
+    kept: dict[str, Tensor] = {}
     for path, score in ((Path(path), score) for path, score in noted.items()):
+        assert keeper.dirpath is not None  # training sets it before it loads
         own = Path(keeper.dirpath) / path.name
         # Beside the checkpoint first: the run may have been moved.
         places = [folder / path.name, path]
@@ -80,7 +81,7 @@ def _carried(
     return kept
 
 
-def _holds(path: Path, score: float, step: int, monitor: str) -> bool:
+def _holds(path: Path, score: float, step: int, monitor: str | None) -> bool:
     """Whether a file is the checkpoint that was noted with this score, up to this step."""
     try:
         content = read_checkpoint(path)

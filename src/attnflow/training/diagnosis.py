@@ -30,7 +30,7 @@ def where_non_finite(model: ImageModel, batch: Batch, noise: Tensor) -> str:
         # Compiled code would not call the hooks.
         with unfolded(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             loss = model(batch, noise).mean()
-            gradients = torch.autograd.grad(loss, parameters.values(), allow_unused=True)
+            gradients = torch.autograd.grad(loss, tuple(parameters.values()), allow_unused=True)
     finally:
         for handle in handles:
             handle.remove()

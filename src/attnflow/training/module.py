@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -17,6 +18,7 @@ from attnflow.metrics.standard_error import StandardError
 from attnflow.models.checkpoint import KEY
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.training.accumulation import back_to_window_start, window_size
+from attnflow.training.declared import datamodule_of
 from attnflow.training.progress import Progress, planned_steps
 from attnflow.utils.arguments import call, check_kind
 from attnflow.utils.distributed import all_reduce_sum, world_size
@@ -81,7 +83,7 @@ class FlowModule(LightningModule):
         """
         if self.model.flow.initialized:
             return
-        batch = next(iter(self.trainer.datamodule.train_dataloader()))
+        batch = next(iter(datamodule_of(self.trainer).train_dataloader()))
         batch = self.transfer_batch_to_device(batch, self.device, 0)
         self.model.initialize(batch, self.noise(batch, NO_EPOCH))
 
@@ -127,7 +129,7 @@ class FlowModule(LightningModule):
             self.test_importance.update(self.model.importance_bits_per_dim(batch, noises))
             self.log("test/bpd_importance", self.test_importance, batch_size=size)
 
-    def configure_optimizers(self) -> Optimizer | dict:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         try:
             optimizer = call("optimizer", self.make_optimizer, self.parameters())
             check_kind("optimizer", optimizer, Optimizer)
@@ -150,7 +152,7 @@ class FlowModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         # An order of images is that of a number of them, which a resumed training keeps.
-        images = len(self.trainer.datamodule.dataset("train"))
+        images = len(datamodule_of(self.trainer).dataset("train"))
         checkpoint[KEY] = {**(self.description or {}), "train_images": images}
         if "loops" in checkpoint:
             back_to_window_start(checkpoint, self.trainer.accumulate_grad_batches)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from lightning import Trainer
+from lightning.pytorch.loops.progress import _ProcessedTracker
 
 __all__ = ["Progress", "planned_steps", "whole_epochs"]
 
@@ -39,7 +41,8 @@ class Progress:
 def whole_epochs(trainer: Trainer) -> int:
     """The epochs that a training has made from their first batch to their last."""
     loop = trainer.fit_loop
-    begun = loop.epoch_progress.current.processed
+    # Lightning declares a counter of less.
+    begun = cast(_ProcessedTracker, loop.epoch_progress.current).processed
     return begun if loop.epoch_loop.batch_progress.is_last_batch else max(begun - 1, 0)
 
 

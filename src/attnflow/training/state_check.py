@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ def check_resumed_weights(checkpoint: Mapping, model: nn.Module, path: object) -
 
 def check_loops(loops: Mapping, source: str) -> None:
     """Raise :class:`AttnFlowError` unless the loops' counters are there, and are counts."""
-    held = loops.get("fit_loop")
+    held = loops.get("fit_loop", {})
     for keys in COUNTERS:
         value = held
         for key in keys:
@@ -98,7 +99,8 @@ def check_all_weights(checkpoint: Mapping, model: nn.Module, path: object) -> No
         check_mapping(checkpoint.get("averaging_state"), path, "averaging_state")
         current = checkpoint.get("current_model_state")
         check_state(current, path)
-        states.append({name.removeprefix(MODEL_PREFIX): value for name, value in current.items()})
+        weights = cast(Mapping[str, Tensor], current).items()
+        states.append({name.removeprefix(MODEL_PREFIX): value for name, value in weights})
     for state in states:
         check_same_architecture(model, state, path)
         check_weights(model.state_dict(), state, path)
@@ -110,12 +112,13 @@ def check_optimizer(checkpoint: Mapping, model: nn.Module, source: str) -> None:
     """Raise :class:`AttnFlowError` unless the one optimizer's state is that of these parameters."""
     parameters = list(model.parameters())
     states = checkpoint["optimizer_states"]
-    held = states[0] if len(states) == 1 else None
-    groups, moments = (
-        held.get(name) if isinstance(held, Mapping) else None for name in ("param_groups", "state")
-    )
-    are_groups = isinstance(groups, list) and all(isinstance(g, Mapping) for g in groups)
-    if not are_groups or not isinstance(moments, Mapping):
+    held = states[0] if len(states) == 1 and isinstance(states[0], Mapping) else {}
+    groups, moments = held.get("param_groups"), held.get("state")
+    if (
+        not isinstance(groups, list)
+        or not all(isinstance(group, Mapping) for group in groups)
+        or not isinstance(moments, Mapping)
+    ):
         raise AttnFlowError(
             f"{source}: expected the state of one optimizer, got {len(states)} of "
             f"{sorted({type(state).__name__ for state in states})}."
@@ -141,7 +144,11 @@ def check_optimizer(checkpoint: Mapping, model: nn.Module, source: str) -> None:
 def check_moment(value: object, parameter: Tensor, place: str) -> None:
     """Raise :class:`AttnFlowError` unless ``value`` is a finite number for each weight."""
     shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-    if shape != tuple(parameter.shape) or not value.is_floating_point():
+    if (
+        not isinstance(value, Tensor)
+        or shape != tuple(parameter.shape)
+        or not value.is_floating_point()
+    ):
         raise AttnFlowError(
             f"{place}: expected numbers of shape {tuple(parameter.shape)}, got {shape}."
         )

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from enum import Enum
 from reprlib import repr as shortened
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,11 @@ __all__ = ["plain"]
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 PLAIN_OF_TORCH = (Tensor, nn.Parameter, torch.Size, torch.dtype, torch.device)
 # A subclass's value equals the plain one that it is saved as.
-NUMBERS_AND_TEXT = (int, float, complex, str, bytes)
+NUMBERS_AND_TEXT: tuple[type[Any], ...] = (int, float, complex, str, bytes)
 COLLECTIONS = {list: list, tuple: tuple, set: set, frozenset: set}
 
 
-def plain(value: object, where: str) -> object:
+def plain(value: Any, where: str) -> Any:
     """Return ``value`` as ``torch.load(..., weights_only=True)`` reads it back.
 
     What equals a plain value becomes that value: configs, NumPy's numbers, enums of strings or

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = ["quiet_warnings"]
 
 
-class quiet_warnings(warnings.catch_warnings):
+@contextmanager
+def quiet_warnings() -> Iterator[None]:
     """Silence what Lightning notes at every run, and warns of where we do it on purpose."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
+    with warnings.catch_warnings():
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         for message in (
@@ -29,3 +30,4 @@ class quiet_warnings(warnings.catch_warnings):
             ".*`broadcast_buffers` is deprecated.*",  # its successor is new
         ):
             warnings.filterwarnings("ignore", message)
+        yield
