@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import Callback
 
 from attnflow.flows.base import Flow
 from attnflow.flows.compilation import compile_flow
-from attnflow.training.module import flow_module
+from attnflow.training.declared import flow_module
 
 
 class CompiledFlow(Callback):

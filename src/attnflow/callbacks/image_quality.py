@@ -20,8 +20,7 @@ from attnflow.metrics.images import batches, fetch, shuffled, to_extract
 from attnflow.metrics.measures import KEEPING, NEIGHBOURS, Measures
 from attnflow.metrics.reference import Reference, reference_of
 from attnflow.models.image_model import Batch
-from attnflow.training.declared import datamodule_of, declared
-from attnflow.training.module import flow_module
+from attnflow.training.declared import datamodule_of, declared, flow_module
 from attnflow.utils.distributed import rank
 
 __all__ = ["ImageQuality"]

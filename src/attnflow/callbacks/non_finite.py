@@ -19,9 +19,8 @@ from torch.optim import Optimizer
 from attnflow.callbacks.gradient_norm import gradient_norm
 from attnflow.errors import ArgumentError, AttnFlowError
 from attnflow.models.image_model import Batch
-from attnflow.training.declared import declared
+from attnflow.training.declared import declared, flow_module
 from attnflow.training.diagnosis import where_non_finite
-from attnflow.training.module import flow_module
 
 __all__ = ["NonFiniteGuard"]
 

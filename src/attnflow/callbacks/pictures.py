@@ -15,8 +15,7 @@ from attnflow.loggers.pictures import log_picture
 from attnflow.pictures.attention import MOST_COLUMNS, attention_picture
 from attnflow.pictures.conditions import chosen_conditions
 from attnflow.pictures.samples import image_grid, save_picture, spread_batch
-from attnflow.training.declared import datamodule_of
-from attnflow.training.module import flow_module
+from attnflow.training.declared import datamodule_of, flow_module
 from attnflow.utils.decoration import decoration
 
 __all__ = ["AttentionPictures", "SamplePictures"]

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from attnflow.errors import ArgumentError, check_least
 from attnflow.metrics.soundness import round_trip_errors
 from attnflow.models.image_model import Batch
-from attnflow.training.module import flow_module
+from attnflow.training.declared import flow_module
 from attnflow.utils.noise import NO_EPOCH
 
 __all__ = ["RoundTripMonitor"]

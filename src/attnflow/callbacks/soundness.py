@@ -13,8 +13,7 @@ from attnflow.data.samples import Samples
 from attnflow.errors import check_least
 from attnflow.metrics.images import batches, fetch
 from attnflow.metrics.soundness import out_of_range, round_trip_errors
-from attnflow.training.declared import datamodule_of
-from attnflow.training.module import flow_module
+from attnflow.training.declared import datamodule_of, flow_module
 from attnflow.utils.distributed import all_reduce_max, all_reduce_sum, rank
 from attnflow.utils.noise import NO_EPOCH
 

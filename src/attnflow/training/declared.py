@@ -1,15 +1,18 @@
-"""A trainer's attributes that Lightning sets from outside, unknown to a type checker."""
+"""What Lightning hands out, by the types that it has here: the module, the trainer and its data."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from lightning import LightningDataModule, Trainer
+from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from attnflow.data.base import ImageDataModule
 
-__all__ = ["DeclaredTrainer", "datamodule_of", "declared"]
+if TYPE_CHECKING:  # the module needs this file too
+    from attnflow.training.module import FlowModule
+
+__all__ = ["DeclaredTrainer", "datamodule_of", "declared", "flow_module"]
 
 
 class DeclaredTrainer(Trainer):
@@ -29,3 +32,8 @@ def declared(trainer: Trainer) -> DeclaredTrainer:
 def datamodule_of(trainer: Trainer) -> ImageDataModule:
     """The data of a trainer that was given some."""
     return cast(ImageDataModule, declared(trainer).datamodule)
+
+
+def flow_module(pl_module: LightningModule) -> FlowModule:
+    """The module that a callback is given, by its own type."""
+    return cast("FlowModule", pl_module)

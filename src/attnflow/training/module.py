@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import cast
 
 import torch
 from lightning import LightningModule
@@ -25,7 +24,7 @@ from attnflow.utils.distributed import all_reduce_sum, world_size
 from attnflow.utils.noise import NO_EPOCH, sample_keys, uniform_noise
 from attnflow.utils.quiet import quiet_warnings
 
-__all__ = ["FlowModule", "flow_module"]
+__all__ = ["FlowModule"]
 
 
 class FlowModule(LightningModule):
@@ -156,8 +155,3 @@ class FlowModule(LightningModule):
         checkpoint[KEY] = {**(self.description or {}), "train_images": images}
         if "loops" in checkpoint:
             back_to_window_start(checkpoint, self.trainer.accumulate_grad_batches)
-
-
-def flow_module(pl_module: LightningModule) -> FlowModule:
-    """The module that Lightning gives a callback, by its own type."""
-    return cast(FlowModule, pl_module)
