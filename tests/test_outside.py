@@ -102,7 +102,9 @@ def test_memory_modes_and_compiled_blocks_of_a_flow_have_its_gradients() -> None
 
 
 def test_a_position_that_a_flow_does_not_have_is_named() -> None:
-    with pytest.raises(AttnFlowError, match="'level_end'; accepted are after_coupling"):
+    with pytest.raises(
+        AttnFlowError, match="position: expected one of after_coupling, got 'level_end'"
+    ):
         OneLevel((1, 8, 8), placement="level_end")
 
 

@@ -36,5 +36,5 @@ def test_average_forgets_the_start_within_tens_of_steps():
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0, 2.0])
 def test_decay_out_of_range_is_refused(decay):
-    with pytest.raises(AttnFlowError, match=f"decay is {decay}"):
+    with pytest.raises(AttnFlowError, match=f"decay: expected 0 or more and below 1, got {decay}"):
         exponential_average(decay)

@@ -191,10 +191,10 @@ def test_exact_inverses_are_not_told(train) -> None:
     ("make", "message"),
     [
         (partial(NonFiniteGuard, limit=-1), "limit: expected 0 or more skipped steps, got -1."),
-        (partial(SpikeDetection, window=1), "window 1"),
-        (partial(SpikeDetection, deviations=0), "deviations 0"),
-        (partial(RoundTripMonitor, limit=0), "limit 0"),
-        (partial(RoundTripMonitor, num_images=0), "num_images 0"),
+        (partial(SpikeDetection, window=1), "window: expected 2 or more, got 1"),
+        (partial(SpikeDetection, deviations=0), "deviations: expected a number above 0, got 0"),
+        (partial(RoundTripMonitor, limit=0), "limit: expected an error above 0, got 0"),
+        (partial(RoundTripMonitor, num_images=0), "num_images: expected 1 or more, got 0"),
     ],
 )
 def test_bad_limits_are_named(make, message) -> None:

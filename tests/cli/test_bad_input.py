@@ -250,7 +250,7 @@ def test_eval_needs_a_checkpoint(command) -> None:
         ("eval.temperatures=null", "eval.temperatures: expected a list"),
         ("ckpt_path=5", "checkpoint 5 does not exist"),
         ("ckpt_path=true", "ckpt_path: expected a path, got True"),
-        ("eval.num_sound=0", "num_images: expected 1 or more, got 0."),
+        ("eval.num_sound=0", "eval.num_sound: expected 1 or more, got 0."),
         (
             "eval.temperatures=[-1]",
             "a temperature of eval.temperatures: expected 0 or more, got -1.",
@@ -260,22 +260,22 @@ def test_eval_needs_a_checkpoint(command) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_diagnosis(command, train, monkeypatch) -> None:
-    from attnflow.transforms import AffineCoupling
+    from attnflow.transforms.coupling import Coupling
 
-    transform = AffineCoupling.transform
+    forward = Coupling.forward
     calls = []
 
-    def poisoned(self, x, parameters):
+    def poisoned(self, x, context=None):
         calls.append(self)
-        z, log_derivative = transform(self, x, parameters)
+        z, log_det = forward(self, x, context)
         # Two steps in two levels: the third training step's second coupling goes wrong.
         bad = self.training and len(calls) > 4 and self is calls[1] and calls.count(self) > 2
-        return z, log_derivative * float("nan") if bad else log_derivative
+        return z, log_det * float("nan") if bad else log_det
 
     affine = [*SHORT, "model.steps=2", "coupling=affine", "test=false"]
     checkpoint = command("train", *affine) / "checkpoints" / "last.ckpt"
     before = checkpoint.read_bytes()
-    monkeypatch.setattr(AffineCoupling, "transform", poisoned)
+    monkeypatch.setattr(Coupling, "forward", poisoned)
     more = [f"resume={checkpoint}", "trainer.max_epochs=9", "callbacks.non_finite.limit=3"]
     message = refused(command, "train", *affine, *more)
     assert "the 4. in a row" in message

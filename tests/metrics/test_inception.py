@@ -23,7 +23,7 @@ from attnflow.metrics.inception import FILE_NAMES, hub_paths, read_network
 from attnflow.spec import DataSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:metrics.num_samples")
-IMAGES = 12
+IMAGES = 24
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_every_option_is_a_picture_and_only_those_asked_for_are_drawn(tmp_path) 
             {"num_interpolations": "few"},
             "eval.num_interpolations: expected a whole number, got 'few'.",
         ),
-        ({"num_samples": None}, "eval.num_samples is None; a whole number"),
+        ({"num_samples": None}, "eval.num_samples: expected a whole number, got None"),
         (
             {"temperatures": [True]},
             "a temperature of eval.temperatures: expected a number, got True.",

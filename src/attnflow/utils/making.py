@@ -56,9 +56,11 @@ def at(place: str) -> Iterator[None]:
         _place(error, place)
         raise
     except InstantiationException as error:
+        said, _, key = str(error).partition("full_key: ")
+        where = _joined(place, key)
         if isinstance(error.__cause__, ArgumentError):
-            _place(error.__cause__, _joined(place, str(error).partition("full_key: ")[2]))
-        raise
+            _place(error.__cause__, where)
+        raise InstantiationException(f"{said.rstrip()}\nfull_key: {where}") from error.__cause__
 
 
 def _placed(made: Any, place: str) -> Any:

@@ -67,13 +67,13 @@ def check_options(called: Callable, options: Mapping[str, object], place: str) -
         options: by the names of its arguments.
         place: where the options stand in a config; empty where who calls this adds it.
     """
-    hints = argument_hints(called)
+    hints, takes_others = argument_hints(called)
     for name, value in options.items():
         key = f"{place}.{name}" if place else name
-        if hints is not None and name not in hints:
+        if name not in hints and not takes_others:
             expected = f"an option of {called.__name__} ({', '.join(hints)})"
             raise ArgumentError(key, expected, value)
-        check_value(key, value, (hints or {}).get(name, Any))
+        check_value(key, value, hints.get(name, Any))
 
 
 def check_value(name: str, value: object, hint: Any) -> None:
@@ -107,27 +107,28 @@ def as_path(name: str, value: object) -> str:
     return str(value)
 
 
-def argument_hints(called: Callable) -> dict[str, Any] | None:
-    """The type hints of every argument that has a name; None where any name may be given."""
+def argument_hints(called: Callable) -> tuple[dict[str, Any], bool]:
+    """The type hints of every argument that has a name, and whether others may be given too."""
     function = called.__init__ if isinstance(called, type) else called
     try:
         parameters = inspect.signature(called).parameters.values()
     except ValueError:  # built-in code without a signature
-        return None
+        return {}, True
     try:
         known = get_type_hints(function)
     except (NameError, TypeError):  # names that are imported for type checkers alone
         known = {}
     hints: dict[str, Any] = {}
+    takes_others = False
     for parameter in parameters:
         hint = known.get(parameter.name, Any)
-        if parameter.kind is parameter.VAR_KEYWORD:
-            if get_origin(hint) is not Unpack:
-                return None
-            hints |= get_type_hints(get_args(hint)[0])
-        elif parameter.kind is not parameter.VAR_POSITIONAL:
+        if parameter.kind is not parameter.VAR_KEYWORD:
             hints[parameter.name] = hint
-    return hints
+        elif get_origin(hint) is Unpack:
+            hints |= get_type_hints(get_args(hint)[0])
+        else:
+            takes_others = True
+    return hints, takes_others
 
 
 def locate(target: object, place: str) -> Callable | None:
