@@ -17,8 +17,7 @@ help: ## list the targets; ARGS="..." adds arguments to a target's command
 train: setup ## set up .venv and train the default model
 	$(BIN)/python train.py $(ARGS)
 
-test: setup ## set up .venv and run every test
-	$(BIN)/ruff check .
+test: lint types ## set up .venv, check style and types, and run every test
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 test-fast: setup ## the tests of a minute

@@ -26,9 +26,10 @@ from tables import save_table
 from torch import Tensor
 from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 
+from attnflow.callbacks.image_quality import ImageQuality
 from attnflow.data import PhotosDataModule, TensorImages
 from attnflow.flows.glow import Glow
-from attnflow.metrics import ImageQuality, Inception
+from attnflow.metrics import Inception
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
 

@@ -11,8 +11,9 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from attnflow.callbacks.image_quality import ImageQuality
 from attnflow.flows.glow import Glow
-from attnflow.metrics import FeatureExtractor, ImageQuality
+from attnflow.metrics import FeatureExtractor
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
 from attnflow.nets import ConvNet

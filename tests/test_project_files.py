@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from attnflow.version import __version__
 ROOMS = sorted(path.name for path in (ROOT / "src" / "attnflow").iterdir() if path.is_dir())
 
 
-def test_the_version_is_with_references() -> None:
+def test_the_version_is_everywhere_the_same() -> None:
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
@@ -24,6 +25,31 @@ def test_every_room_is_named(page) -> None:
     text = (ROOT / page).read_text()
     rooms = [room for room in ROOMS if not room.startswith("__")]
     assert [room for room in rooms if f"{room}/" not in text] == []
+
+
+def test_a_room_imports_from_rooms_above_it_alone() -> None:
+    """In the order of CONTRIBUTING's table; what stands loose is for everybody."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    order = re.findall(r"^\| `(\w+)/`", text, re.MULTILINE)
+    assert sorted(order) == [room for room in ROOMS if not room.startswith("__")]
+    imports = re.compile(r"^\s*(?:from|import) attnflow\.(\w+)", re.MULTILINE)
+    for number, room in enumerate(order):
+        for file in (ROOT / "src" / "attnflow" / room).rglob("*.py"):
+            found = set(imports.findall(file.read_text()))
+            assert not found & set(order[number + 1 :]), file
+
+
+def test_the_core_loads_torch_and_nothing_of_the_shell() -> None:
+    code = (
+        "import sys, attnflow.transforms, attnflow.flows; "
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    shell = "hydra omegaconf lightning sklearn wandb matplotlib torchmetrics torchvision pydantic"
+    assert {"torch", "attnflow"} <= set(loaded.stdout.split())
+    assert not set(shell.split()) & set(loaded.stdout.split())
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

@@ -1,8 +1,7 @@
 """How good samples look, in figures: distances between features of samples and of images."""
 
-from attnflow.callbacks.image_quality import ImageQuality
 from attnflow.metrics.domain import DomainClassifier
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.inception import Inception
 
-__all__ = ["DomainClassifier", "FeatureExtractor", "ImageQuality", "Inception"]
+__all__ = ["DomainClassifier", "FeatureExtractor", "Inception"]
