@@ -70,7 +70,7 @@ format: setup ## mend what ruff can, and format
 	$(BIN)/ruff format .
 
 types: setup ## check types
-	$(BIN)/pyright --pythonpath $(BIN)/python $(ARGS)
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench-density: setup ## bits/dim of the digits at equal seconds, beside other libraries
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
