@@ -274,7 +274,7 @@ def test_without_a_key_wandb_stays_offline_and_asks_nothing(tmp_path) -> None:
     ("argument", "named"),
     [
         ("mode=onlin", "logger.wandb.mode: expected one of None, online"),
-        ("log_model=last", "logger.wandb.log_model: expected one of False, True, all, got 'last'."),
+        ("log_model=last", "logger.wandb.log_model: expected true or false or all, got 'last'."),
         ("tags=paper", "logger.wandb.tags: expected a list"),
     ],
 )
