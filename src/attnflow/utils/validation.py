@@ -247,8 +247,8 @@ def _word(hint: Any) -> str | None:
     """What a hint that is no union admits; None for objects of a class."""
     kind = get_origin(hint) or hint
     if kind is Literal:
-        choices = get_args(hint)
-        return f"one of {', '.join(map(str, choices))}" if len(choices) > 1 else str(choices[0])
+        choices = list(map(str, get_args(hint)))
+        return f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
     if isinstance(kind, type) and issubclass(kind, Mapping):
         return "a mapping"
     if (
