@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from attnflow.cli.containers import as_dict
 from attnflow.errors import ArgumentError
 from attnflow.utils.sentences import causes, expected_error
 
@@ -20,7 +21,7 @@ def sentence_of(error: BaseException, config: DictConfig) -> str | None:
     """The sentence that tells an error of a command; None for a bug, which needs its traceback."""
     for each in causes(error):
         if isinstance(each, ArgumentError) and each.place:
-            written = origin(f"{each.place}.{each.argument}", OmegaConf.to_container(config))
+            written = origin(f"{each.place}.{each.argument}", as_dict(config))
             each.place, _, each.argument = written.rpartition(".")
     return expected_error(error)
 
