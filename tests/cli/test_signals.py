@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from processes import ENDLESS, ends, members, started, trains, until
+from processes import DEADLINE, ENDLESS, SERVER, Forked, ends, members, started, trains, until
 from runs import last
+
+from attnflow.cli import workers
 
 RANKS = {1: [], 2: ["trainer=ddp_cpu", "trainer.limit_val_batches=2"]}
 
@@ -126,6 +130,24 @@ def test_jobs_side_by_side_end_with_their_command(tmp_path, launcher, signum) ->
     if signum != signal.SIGKILL:
         assert f"{signum.name}: the sweep ends" in said
     assert not list(sweep.glob("*/error.txt"))
+
+
+def swallow_the_first(folder: Path) -> None:
+    """A sweep's worker, in a process of its own, whose job goes on after the first signal."""
+    os.environ["SLURM_JOB_ID"] = "1"  # its command may be on another machine
+    workers.AGAIN = 0.2
+    (folder / workers.STOP).write_text(str(int(signal.SIGHUP)))
+    with workers.worker(folder):
+        for _ in range(2):
+            with suppress(SystemExit):
+                time.sleep(DEADLINE)
+                return
+        time.sleep(DEADLINE)
+
+
+def test_a_job_that_swallows_its_signal_is_told_again(tmp_path) -> None:
+    process = Forked(SERVER, swallow_the_first, tmp_path)
+    assert ends(process) == 128 + signal.SIGHUP
 
 
 @pytest.mark.slow

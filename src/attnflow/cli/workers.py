@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -33,6 +34,9 @@ STOP, JOBS = ".stop", ".jobs"
 # The environment variable that tells workers the command's process.
 COMMAND = "ATTNFLOW_COMMAND"
 POLL = 0.1
+# Seconds after which a job that goes on is told again: what a signal raises can be swallowed, where
+# a library catches everything.
+AGAIN = 5.0
 # Seconds that a job gets to save once its command was killed.
 PATIENCE = 60.0
 
@@ -115,6 +119,7 @@ def worker(folder: Path) -> Iterator[None]:
         try:
             yield
         except SystemExit as stopped:
+            watch.busy.clear()
             if not isinstance(stopped.code, int) or stopped.code <= 128:
                 raise
             if not watch.sweep_ends():
@@ -150,12 +155,13 @@ class Watch:
         return cls.started
 
     def run(self) -> None:
-        """End the job by a signal, once, as soon as the sweep ends; then this process."""
-        told = False
+        """End the job by a signal as soon as the sweep ends; then this process."""
+        told = -math.inf
         while True:
-            if not told and self.busy.is_set() and (signum := self.ending_signal()):
+            due = self.busy.is_set() and time.monotonic() - told > AGAIN
+            if due and (signum := self.ending_signal()):
                 os.kill(os.getpid(), signum)
-                told = True
+                told = time.monotonic()
             if self.is_gone():
                 time.sleep(PATIENCE if self.busy.is_set() else 0)
                 os._exit(1)
