@@ -12,7 +12,7 @@ from exactness import make_context, randomise
 from torch import Tensor
 
 from attnflow import AttnFlowError, Context, Glow, Placement
-from attnflow.flows.placement import POSITIONS
+
 from attnflow.nets import ConvNet
 from attnflow.transforms import AffineCoupling, IMap, ITrans
 

@@ -3,5 +3,6 @@
 from attnflow.flows.base import Flow
 from attnflow.flows.glow import Glow
 from attnflow.flows.placement import Placement
+from attnflow.flows.tarflow import TarFlow
 
-__all__ = ["Flow", "Glow", "Placement"]
+__all__ = ["Flow", "Glow", "Placement", "TarFlow"]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import cycle
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -15,36 +13,25 @@ from attnflow.errors import AttnFlowError, check_choice, check_count
 from attnflow.flows.base import Flow, Shape
 from attnflow.flows.level import Level
 from attnflow.flows.memory import MEMORY
-from attnflow.flows.placement import POSITIONS, STEP_POSITIONS, Placement, as_placements
+from attnflow.flows.parts import Parts, TransformFactory
+from attnflow.flows.placement import Placement, as_placements, positions_around
 from attnflow.transforms import (
     ActNorm,
     AffineCoupling,
     Composition,
     InvertibleConv1x1,
     Squeeze,
-    Step,
     Transform,
 )
 from attnflow.transforms.base import zero_log_det
 from attnflow.transforms.priors import SplitGaussianPrior
-from attnflow.utils.arguments import call, check_kind
 
 __all__ = ["CONDITIONABLE", "Glow"]
 
 # What can read a condition.
 CONDITIONABLE = ("actnorm", "conv1x1", "coupling", "attention", "prior")
-# The transforms of a step, in forward order.
-STEP = (
-    "attention_before_actnorm",
-    "actnorm",
-    "attention_after_actnorm",
-    "conv1x1",
-    "attention_after_conv1x1",
-    "coupling",
-    "attention_after_coupling",
-)
-
-TransformFactory = Callable[..., Transform]
+# The transforms of a step, in forward order; attention may stand before the first and after each.
+STEP = ("actnorm", "conv1x1", "coupling")
 
 
 class Glow(Flow):
@@ -79,7 +66,7 @@ class Glow(Flow):
         AttnFlowError: sizes, placement or attention that do not fit the images.
     """
 
-    POSITIONS = POSITIONS
+    POSITIONS = (*positions_around(STEP), "level_end")
 
     def __init__(
         self,
@@ -117,7 +104,7 @@ class Glow(Flow):
         made: list[Level] = []
         for level in range(levels):
             channels, height, width = 4 * channels, height // 2, width // 2
-            transforms = parts.transforms(level, (channels, height, width))
+            transforms = level_transforms(parts, level, (channels, height, width))
             kept = channels // 2 if level < levels - 1 else 0
             latent_prior = parts.make("prior", channels - kept, kept_channels=kept)
             made.append(Level(transforms, latent_prior, kept, "prior" in conditions, memory))
@@ -175,72 +162,14 @@ class Glow(Flow):
         return "\n".join(lines)
 
 
-@dataclass
-class Parts:
-    """Makes the transforms of a Glow, each with the numbers of the place where it stands.
-
-    Attributes:
-        factories: for each of :data:`CONDITIONABLE`; None for no attention.
-        context_channels: what each of them reads.
-        placements: where attention stands.
-        steps: of a level.
-        parities: of the attentions to come; they alternate, so that both halves get transformed.
-    """
-
-    factories: Mapping[str, TransformFactory | None]
-    context_channels: Mapping[str, int]
-    placements: Sequence[Placement]
-    steps: int
-    parities: Iterator[int] = field(default_factory=lambda: cycle((1, 0)))
-
-    def transforms(self, level: int, shape: Shape) -> Composition:
-        """The transforms of a level, on images (C, H, W) that are squeezed already."""
-        made: dict[str, Transform] = {"squeeze": Squeeze()}
-        for step in range(self.steps):
-            made[f"step_{step}"] = self.step(level, step, shape)
-        if self.has_attention("level_end", level, self.steps):
-            made["attention_level_end"] = self.attention(shape)
-        return Composition(made)
-
-    def step(self, level: int, step: int, shape: Shape) -> Step:
-        """One step, with the attentions that stand in it."""
-        made = {
-            f"attention_{position}": self.attention(shape)
-            for position in STEP_POSITIONS
-            if self.has_attention(position, level, step)
-        }
-        made |= {name: self.make(name, shape[0]) for name in ("actnorm", "conv1x1", "coupling")}
-        return Step({name: made[name] for name in STEP if name in made})
-
-    def has_attention(self, position: str, level: int, step: int) -> bool:
-        """Whether an attention stands at a position."""
-        return self.factories["attention"] is not None and any(
-            placement.selects(position, level, step, self.steps) for placement in self.placements
-        )
-
-    def attention(self, shape: Shape) -> Transform:
-        """The next attention."""
-        channels, *image_size = shape
-        parity = next(self.parities)
-        return self.make("attention", channels, parity=parity, image_size=tuple(image_size))
-
-    def make(self, part: str, num_channels: int, **place: Any) -> Transform:
-        """One of :data:`CONDITIONABLE`.
-
-        Raises:
-            AttnFlowError: its factory cannot be called with the numbers of the place, or makes no
-                Transform.
-        """
-        factory = self.factories[part]
-        if isinstance(factory, nn.Module):
-            kind = type(factory).__name__
-            raise AttnFlowError(
-                f"{part}: expected a class or a function that makes one, got a {kind}."
-            )
-        place["context_channels"] = self.context_channels[part]
-        made = call(part, factory, num_channels, **place)
-        check_kind(part, made, Transform)
-        return made
+def level_transforms(parts: Parts, level: int, shape: Shape) -> Composition:
+    """The transforms of a level, on images (C, H, W) that are squeezed already."""
+    made: dict[str, Transform] = {"squeeze": Squeeze()}
+    for step in range(parts.steps):
+        made[f"step_{step}"] = parts.step(STEP, shape, level, step)
+    if parts.has_attention("level_end", level, parts.steps):
+        made["attention_level_end"] = parts.attention(shape[0], shape[1:])
+    return Composition(made)
 
 
 def check_sizes(image_shape: Shape, levels: int, steps: int) -> None:

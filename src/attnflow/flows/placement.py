@@ -8,10 +8,7 @@ from dataclasses import dataclass
 
 from attnflow.errors import AttnFlowError, check_choice
 
-__all__ = ["POSITIONS", "STEP_POSITIONS", "Placement", "as_placements", "several"]
-
-STEP_POSITIONS = ("before_actnorm", "after_actnorm", "after_conv1x1", "after_coupling")
-POSITIONS = (*STEP_POSITIONS, "level_end")
+__all__ = ["Placement", "as_placements", "positions_around", "several"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +16,8 @@ class Placement:
     """The positions, levels and steps at which a flow holds an attention.
 
     Attributes:
-        positions: one of the flow's ``POSITIONS`` or several; Glow's four step positions are named
-            by what they stand before or after, ``level_end`` comes after a level's last step.
+        positions: one of the flow's ``POSITIONS`` or several; those of a step are named by what
+            they stand before or after, Glow's ``level_end`` comes after a level's last step.
         levels: ``all``, or the levels' numbers, from 0.
         steps: ``all``, ``first``, ``last`` or ``every N`` (the last of each N steps);
             ``level_end`` does not look at it.
@@ -79,6 +76,11 @@ class Placement:
         if self.steps == "last":
             return step == num_steps - 1
         return (step + 1) % self._every() == 0
+
+
+def positions_around(names: Sequence[str]) -> tuple[str, ...]:
+    """The positions within a step of these transforms: before the first and after each."""
+    return (f"before_{names[0]}", *(f"after_{name}" for name in names))
 
 
 def several(placements: Sequence[Placement]) -> tuple[Placement, ...]:

@@ -2,6 +2,7 @@
 
 from attnflow.transforms.actnorm import ActNorm
 from attnflow.transforms.attention import AttentionCoupling, AttentionSequence, IMap, ITrans
+from attnflow.transforms.autoregressive import Autoregressive
 from attnflow.transforms.base import Composition, Transform
 from attnflow.transforms.conv1x1 import InvertibleConv1x1
 from attnflow.transforms.coupling import (
@@ -19,6 +20,7 @@ __all__ = [
     "AffineCoupling",
     "AttentionCoupling",
     "AttentionSequence",
+    "Autoregressive",
     "Composition",
     "Coupling",
     "IMap",

@@ -1,0 +1,95 @@
+"""What the steps of a flow are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any
+
+from torch import nn
+
+from attnflow.errors import AttnFlowError
+from attnflow.flows.placement import Placement, positions_around
+from attnflow.transforms import Step, Transform
+from attnflow.utils.arguments import call, check_kind
+
+__all__ = ["Parts", "TransformFactory"]
+
+TransformFactory = Callable[..., Transform]
+
+
+@dataclass
+class Parts:
+    """Makes the transforms of a flow's steps, each with the numbers of the place where it stands.
+
+    Attributes:
+        factories: by the name of what they make; None for what the flow does without.
+        context_channels: what each of them reads.
+        placements: where attention stands.
+        steps: of a level.
+        parities: of the attentions to come; they alternate, so that both halves get transformed.
+    """
+
+    factories: Mapping[str, TransformFactory | None]
+    context_channels: Mapping[str, int]
+    placements: Sequence[Placement]
+    steps: int
+    parities: Iterator[int] = field(default_factory=lambda: cycle((1, 0)))
+
+    def step(
+        self, names: Sequence[str], shape: Sequence[int], level: int, step: int, **place: Any
+    ) -> Step:
+        """One step, with the attentions that stand in it.
+
+        Args:
+            names: of its other transforms, in forward order.
+            shape: (C, H, W) of the feature map.
+            level, step: where the step stands.
+            place: further numbers that the last of them is called with.
+        """
+        channels, *image_size = shape
+        attentions = {
+            f"attention_{position}": self.attention(channels, image_size)
+            for position in positions_around(names)
+            if self.has_attention(position, level, step)
+        }
+        made = {
+            name: self.make(name, channels, **(place if name == names[-1] else {}))
+            for name in names
+            if self.factories[name] is not None
+        }
+        order = [f"attention_before_{names[0]}"]
+        for name in names:
+            order += [name, f"attention_after_{name}"]
+        transforms = attentions | made
+        return Step({name: transforms[name] for name in order if name in transforms})
+
+    def has_attention(self, position: str, level: int, step: int) -> bool:
+        """Whether an attention stands at a position."""
+        return self.factories["attention"] is not None and any(
+            placement.selects(position, level, step, self.steps) for placement in self.placements
+        )
+
+    def attention(self, num_channels: int, image_size: Sequence[int]) -> Transform:
+        """The next attention."""
+        place = {"parity": next(self.parities), "image_size": tuple(image_size)}
+        return self.make("attention", num_channels, **place)
+
+    def make(self, part: str, num_channels: int, **place: Any) -> Transform:
+        """One of the flow's parts.
+
+        Raises:
+            AttnFlowError: its factory cannot be called with the numbers of the place, or makes no
+                Transform.
+        """
+        factory = self.factories[part]
+        if isinstance(factory, nn.Module):
+            kind = type(factory).__name__
+            raise AttnFlowError(
+                f"{part}: expected a class or a function that makes one, got a {kind}."
+            )
+        place["context_channels"] = self.context_channels[part]
+        made = call(part, factory, num_channels, **place)
+        check_kind(part, made, Transform)
+        return made

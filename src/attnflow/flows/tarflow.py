@@ -1,0 +1,94 @@
+"""TarFlow: autoregressive transformers over patches, with invertible attention where placed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+
+from attnflow.errors import ArgumentError, check_choice, check_count
+from attnflow.flows.inputs import check_image_shape
+from attnflow.flows.parts import Parts, TransformFactory
+from attnflow.flows.placement import Placement, as_placements, positions_around
+from attnflow.flows.single_scale import SingleScale, token_shape
+from attnflow.transforms import ActNorm, Autoregressive, Composition, InvertibleConv1x1, Squeeze
+from attnflow.transforms.base import Transform
+
+__all__ = ["CONDITIONABLE", "TarFlow"]
+
+# What can read a condition.
+CONDITIONABLE = ("actnorm", "conv1x1", "transformer", "attention")
+# The transforms of a block, in forward order.
+BLOCK = ("actnorm", "conv1x1", "transformer")
+
+
+class TarFlow(SingleScale):
+    """``x -> patches -> [actnorm -> 1x1 conv -> autoregressive transformer] x blocks -> z``.
+
+    Zhai et al., Normalizing Flows are Capable Generative Models (2024). Their blocks have neither
+    normalisation nor 1x1 convolution (``actnorm=None, conv1x1=None``), and their map is affine.
+
+    Every argument that makes transforms is called with the numbers of the place where the
+    transform will stand:
+
+    - ``transformer(num_channels, image_size=, order=, context_channels=)``
+    - ``attention(num_channels, parity=, image_size=, context_channels=)``
+    - ``actnorm(num_channels, context_channels=)``, and the same for ``conv1x1``
+
+    Args:
+        image_shape: (C, H, W) of an image.
+        patch_size: p, the side of a token; a divisor of both sides.
+        blocks: how many.
+        orders: of the tokens in the blocks, taken in turn: of
+            :data:`~attnflow.transforms.autoregressive.ORDERS`.
+        transformer: makes the autoregressive transforms.
+        attention: makes an attention, or None for a flow without.
+        placement: where attention stands, a block being a step of level 0.
+        actnorm, conv1x1: make the other transforms; None for none.
+        context_channels: width of the condition; 0 for an unconditional flow.
+        conditions: which transforms read the condition, of :data:`CONDITIONABLE`.
+        memory: what training keeps for the gradients, as of :class:`~attnflow.flows.Glow`.
+            ``reversible`` finds the inverse of every block, token by token, in every step.
+
+    Raises:
+        AttnFlowError: sizes, placement or attention that do not fit the images.
+    """
+
+    POSITIONS = positions_around(BLOCK)
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        patch_size: int = 2,
+        blocks: int = 6,
+        orders: Sequence[str] = ("raster", "reversed"),
+        transformer: TransformFactory = Autoregressive,
+        attention: TransformFactory | None = None,
+        placement: str | Placement | Sequence[str | Placement] = "after_transformer",
+        actnorm: TransformFactory | None = ActNorm,
+        conv1x1: TransformFactory | None = InvertibleConv1x1,
+        context_channels: int = 0,
+        conditions: Sequence[str] = CONDITIONABLE,
+        memory: str = "none",
+    ) -> None:
+        for name in conditions:
+            check_choice("a transform of conditions", name, CONDITIONABLE)
+        check_count("blocks", blocks)
+        if isinstance(orders, str) or not orders:
+            raise ArgumentError("orders", "a list of one order or more", orders)
+        parts = Parts(
+            {
+                "actnorm": actnorm,
+                "conv1x1": conv1x1,
+                "transformer": transformer,
+                "attention": attention,
+            },
+            {name: context_channels if name in conditions else 0 for name in CONDITIONABLE},
+            as_placements(placement, self.POSITIONS, num_levels=1),
+            blocks,
+        )
+        shape = token_shape(check_image_shape(image_shape), patch_size)
+        made: dict[str, Transform] = {"patches": Squeeze(patch_size)}
+        for block, order in zip(range(blocks), cycle(orders)):
+            place = {"image_size": shape[1:], "order": order}
+            made[f"block_{block}"] = parts.step(BLOCK, shape, 0, block, **place)
+        super().__init__(image_shape, Composition(made), patch_size, context_channels, memory)

@@ -1,0 +1,210 @@
+"""Transformers over tokens: pre-norm blocks, and the causal one of autoregressive flows."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attnflow.errors import ArgumentError, check_count
+from attnflow.nets.dropout import SharedDropout
+from attnflow.nets.layers import check_dropout, zero_linear
+
+__all__ = ["Cache", "CausalTransformer", "TransformerBlock"]
+
+# The keys and values of the tokens so far, of every block: (blocks, 2, B, heads, T, d).
+Cache = Tensor
+WIDENING = 4  # of the hidden layer of a block, over its width
+
+
+class SelfAttention(nn.Module):
+    """``out(softmax(q k^T / sqrt(d)) v)`` of tokens (B, T, width).
+
+    Args:
+        width: of a token, a multiple of ``num_heads``.
+        num_heads: each head has a share of the width.
+        causal: a token reads itself and the ones before it alone.
+    """
+
+    def __init__(self, width: int, num_heads: int, causal: bool) -> None:
+        super().__init__()
+        self.num_heads, self.causal = num_heads, causal
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.projection = nn.Linear(width, width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        query, key, value = self._heads(h)
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
+        return self._out(mixed)
+
+    def step(self, h: Tensor, number: int, cache: Tensor) -> Tensor:
+        """What :meth:`forward` gives token ``number``, the ones before it being in ``cache``.
+
+        Args:
+            h: the token, (B, 1, width).
+            number: its place in the order, from 0.
+            cache: keys and values, (2, B, heads, T, d); the token's own are written to it.
+        """
+        query, key, value = self._heads(h)
+        cache[0, :, :, number], cache[1, :, :, number] = key.squeeze(2), value.squeeze(2)
+        keys, values = cache[:, :, :, : number + 1]
+        return self._out(F.scaled_dot_product_attention(query, keys, values))
+
+    def weights(self, h: Tensor) -> Tensor:
+        """How much each token reads of each: (B, heads, T, T), rows that sum to 1."""
+        query, key, _ = self._heads(h)
+        logits = query @ key.mT * query.shape[-1] ** -0.5
+        if self.causal:
+            later = torch.ones(logits.shape[-2:], dtype=torch.bool, device=h.device).triu(1)
+            logits = logits.masked_fill(later, -torch.inf)
+        return logits.softmax(-1)
+
+    def _heads(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, (B, heads, T, d) each."""
+        heads = self.query_key_value(h).unflatten(2, (3, self.num_heads, -1))
+        query, key, value = heads.permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+    def _out(self, mixed: Tensor) -> Tensor:
+        return self.projection(mixed.transpose(1, 2).flatten(2))
+
+
+class TransformerBlock(nn.Module):
+    """``h = h + attention(norm(h))``, then ``h = h + mlp(norm(h))``, of tokens (B, T, width).
+
+    Pre-norm: Xiong et al., On Layer Normalization in the Transformer Architecture (2020).
+
+    Args:
+        width, num_heads, causal: of the attention.
+        dropout: share of what both parts add that training leaves out.
+    """
+
+    def __init__(self, width: int, num_heads: int, causal: bool, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = SelfAttention(width, num_heads, causal)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, WIDENING * width), nn.GELU(), nn.Linear(WIDENING * width, width)
+        )
+        self.dropout = SharedDropout(dropout) if dropout else nn.Identity()
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self._rest(h, self.attention(self.attention_norm(h)))
+
+    def step(self, h: Tensor, number: int, cache: Tensor) -> Tensor:
+        """Token ``number``, (B, 1, width); as :meth:`SelfAttention.step`."""
+        return self._rest(h, self.attention.step(self.attention_norm(h), number, cache))
+
+    def _rest(self, h: Tensor, read: Tensor) -> Tensor:
+        h = h + self.dropout(read)
+        return h + self.dropout(self.mlp(self.mlp_norm(h)))
+
+
+class CausalTransformer(nn.Module):
+    """Features of every token, read from the tokens before it alone.
+
+    Token i's input is token i - 1 (a learned start token for the first), the embedding of place
+    i and the condition of token i; blocks of causal attention follow, and a linear layer that
+    starts at zero. Zhai et al., Normalizing Flows are Capable Generative Models (2024), whose
+    first token has no features; the start token is that of Gu et al., STARFlow (2025).
+
+    Args:
+        in_features: of a token.
+        out_features: of what is read for it.
+        num_tokens: T.
+        width: of a token inside.
+        depth: how many blocks.
+        num_heads: of each, a divisor of the width.
+        dropout: share of what blocks add that training leaves out.
+        context_channels: width of the condition; 0 for none.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        num_tokens: int,
+        width: int = 64,
+        depth: int = 1,
+        num_heads: int = 1,
+        dropout: float = 0.0,
+        context_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        check_count("width", width)
+        check_count("depth", depth)
+        check_heads(num_heads, width)
+        check_dropout(dropout)
+        self.embedding = nn.Linear(in_features, width)
+        self.start = nn.Parameter(torch.zeros(width))
+        self.positions = nn.Parameter(torch.randn(num_tokens, width) * 0.02)
+        self.condition = nn.Linear(context_channels, width) if context_channels else None
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width, num_heads, True, dropout) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.out = zero_linear(width, out_features)
+
+    def forward(self, tokens: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Map (B, n, in_features) to (B, n, out_features), n up to T.
+
+        Args:
+            tokens: the first n tokens, in order; the last is not read.
+            condition: of every token, (B, T, context_channels), or None.
+        """
+        h = self._inputs(self.embedding(tokens[:, :-1]))
+        h = self._placed(h, slice(0, tokens.shape[1]), condition)
+        for block in self._blocks():
+            h = block(h)
+        return self.out(self.norm(h))
+
+    def cache(self, rows: int) -> Cache:
+        """Room for the keys and values of T tokens of ``rows`` samples."""
+        blocks = self._blocks()
+        heads = blocks[0].attention.num_heads
+        num_tokens, width = self.positions.shape
+        return self.out.weight.new_empty(len(blocks), 2, rows, heads, num_tokens, width // heads)
+
+    def step(
+        self, previous: Tensor | None, number: int, cache: Cache, condition: Tensor | None = None
+    ) -> Tensor:
+        """What :meth:`forward` gives token ``number``, (B, out_features).
+
+        Args:
+            previous: the token before it, (B, in_features); None for the first.
+            number: of the token, from 0; those before it have been asked for in order.
+            cache: of :meth:`cache`, which is written to.
+            condition: of every token, (B, T, context_channels), or None.
+        """
+        if previous is None:
+            h = self.start.expand(cache.shape[2], 1, -1)
+        else:
+            h = self.embedding(previous)[:, None]
+        h = self._placed(h, slice(number, number + 1), condition)
+        for block, kept in zip(self._blocks(), cache, strict=True):
+            h = block.step(h, number, kept)
+        return self.out(self.norm(h))[:, 0]
+
+    def _inputs(self, embedded: Tensor) -> Tensor:
+        """The start token, then the tokens: each one's input is the one before it."""
+        start = self.start.to(embedded.dtype).expand(len(embedded), 1, -1)
+        return torch.cat([start, embedded], 1)
+
+    def _placed(self, h: Tensor, places: slice, condition: Tensor | None) -> Tensor:
+        """Tokens with the embeddings of their places and their conditions added."""
+        h = h + self.positions[places]
+        if self.condition is None or condition is None:
+            return h
+        return h + self.condition(condition[:, places])
+
+    def _blocks(self) -> list[TransformerBlock]:
+        return cast(list[TransformerBlock], list(self.blocks))
+
+
+def check_heads(num_heads: int, width: int) -> None:
+    """Raise :class:`ArgumentError` unless every head has the same whole share of the width."""
+    check_count("num_heads", num_heads)
+    if width % num_heads:
+        raise ArgumentError("num_heads", f"a divisor of the width, {width}", num_heads)
