@@ -18,7 +18,7 @@ __all__ = ["MODEL_GROUPS", "build_data", "build_model", "with_references"]
 
 T = TypeVar("T")
 # The config groups that decide a model's parameters and their shapes; ``model`` holds most of the
-# others as its parts, and ``coupling`` its net.
+# others as its parts, those that its kind of flow has, and ``coupling`` its net.
 MODEL_GROUPS = (
     "model",
     "attention",
@@ -26,6 +26,9 @@ MODEL_GROUPS = (
     "coupling",
     "coupling_net",
     "prior",
+    "map",
+    "causal_net",
+    "solver",
     "dequantization",
     "conditioning",
 )

@@ -2,5 +2,6 @@
 
 from attnflow.nets.convnet import ConvNet
 from attnflow.nets.gated_resnet import GatedResNet
+from attnflow.nets.transformer import CausalTransformer
 
-__all__ = ["ConvNet", "GatedResNet"]
+__all__ = ["CausalTransformer", "ConvNet", "GatedResNet"]
