@@ -12,7 +12,6 @@ from exactness import make_context, randomise
 from torch import Tensor
 
 from attnflow import AttnFlowError, Context, Glow, Placement
-
 from attnflow.nets import ConvNet
 from attnflow.transforms import AffineCoupling, IMap, ITrans
 

@@ -24,6 +24,7 @@ from attnflow.cli.ranks import count_ranks, run_ranks
 from attnflow.cli.repeats import original_of, skip
 from attnflow.cli.sentences import sentence_of
 from attnflow.cli.sweep_folder import failed_jobs
+from attnflow.cli.unread import check_all_read
 from attnflow.cli.workers import in_worker, worker
 from attnflow.runs.folder_lock import lock_folder, release_folder
 from attnflow.runs.hydra_records import adopt_records, drop_records
@@ -89,6 +90,9 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
                 lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
             check_seed(config.seed)
             check_config(given(config))
+            if "model" in config:
+                choices, overrides = hydra.runtime.choices, hydra.overrides.task
+                check_all_read(as_dict(config), overrides, str(choices.get("model")))
             check_places(config, folder)
             original = original_of(config, folder, Path(hydra.sweep.dir)) if sweeping else None
             if original:

@@ -13,7 +13,7 @@ from attnflow.errors import AttnFlowError, check_choice, check_count
 from attnflow.flows.base import Flow, Shape
 from attnflow.flows.level import Level
 from attnflow.flows.memory import MEMORY
-from attnflow.flows.parts import Parts, TransformFactory
+from attnflow.flows.parts import CONDITIONABLE, Parts, TransformFactory, context_widths
 from attnflow.flows.placement import Placement, as_placements, positions_around
 from attnflow.transforms import (
     ActNorm,
@@ -26,10 +26,8 @@ from attnflow.transforms import (
 from attnflow.transforms.base import zero_log_det
 from attnflow.transforms.priors import SplitGaussianPrior
 
-__all__ = ["CONDITIONABLE", "Glow"]
+__all__ = ["Glow"]
 
-# What can read a condition.
-CONDITIONABLE = ("actnorm", "conv1x1", "coupling", "attention", "prior")
 # The transforms of a step, in forward order; attention may stand before the first and after each.
 STEP = ("actnorm", "conv1x1", "coupling")
 
@@ -57,7 +55,8 @@ class Glow(Flow):
             of a position, or a list of these.
         coupling, prior, actnorm, conv1x1: make the other transforms.
         context_channels: width of the condition; 0 for an unconditional flow.
-        conditions: which transforms read the condition, of :data:`CONDITIONABLE`.
+        conditions: which transforms read the condition, of
+            :data:`~attnflow.flows.parts.CONDITIONABLE`; those that this flow has.
         memory: what training keeps for the gradients. ``none``: every activation.
             ``checkpoint``: the input of every step. ``reversible``: the output of every level.
             The less is kept, the more is computed again; the gradients are the same.
@@ -85,8 +84,6 @@ class Glow(Flow):
     ) -> None:
         super().__init__(image_shape, context_channels)
         check_choice("memory", memory, MEMORY)
-        for name in conditions:
-            check_choice("a transform of conditions", name, CONDITIONABLE)
         check_sizes(self.image_shape, levels, steps)
         parts = Parts(
             {
@@ -96,7 +93,7 @@ class Glow(Flow):
                 "attention": attention,
                 "prior": prior,
             },
-            {name: context_channels if name in conditions else 0 for name in CONDITIONABLE},
+            context_widths((*STEP, "attention", "prior"), context_channels, conditions),
             as_placements(placement, self.POSITIONS, levels),
             steps,
         )

@@ -9,14 +9,16 @@ from typing import Any
 
 from torch import nn
 
-from attnflow.errors import AttnFlowError
+from attnflow.errors import ArgumentError, AttnFlowError, check_choice
 from attnflow.flows.placement import Placement, positions_around
 from attnflow.transforms import Step, Transform
 from attnflow.utils.arguments import call, check_kind
 
-__all__ = ["Parts", "TransformFactory"]
+__all__ = ["CONDITIONABLE", "Parts", "TransformFactory", "context_widths"]
 
 TransformFactory = Callable[..., Transform]
+# What can read a condition, in one flow or another.
+CONDITIONABLE = ("actnorm", "conv1x1", "coupling", "transformer", "attention", "prior")
 
 
 @dataclass
@@ -93,3 +95,23 @@ class Parts:
         made = call(part, factory, num_channels, **place)
         check_kind(part, made, Transform)
         return made
+
+
+def context_widths(
+    parts: Sequence[str], context_channels: int, conditions: Sequence[str]
+) -> dict[str, int]:
+    """How wide a condition each of a flow's parts reads.
+
+    Args:
+        parts: the flow's, of :data:`CONDITIONABLE`.
+        context_channels: width of the flow's condition.
+        conditions: which parts read it; those that the flow does not have are left out.
+
+    Raises:
+        ArgumentError: a name that no flow has, or none that this flow has.
+    """
+    for name in conditions:
+        check_choice("a transform of conditions", name, CONDITIONABLE)
+    if context_channels and not set(conditions) & set(parts):
+        raise ArgumentError("conditions", f"one or more of {', '.join(parts)}", list(conditions))
+    return {name: context_channels if name in conditions else 0 for name in parts}

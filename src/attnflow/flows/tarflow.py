@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 
-from attnflow.errors import ArgumentError, check_choice, check_count
+from attnflow.errors import ArgumentError, check_count
 from attnflow.flows.inputs import check_image_shape
-from attnflow.flows.parts import Parts, TransformFactory
+from attnflow.flows.parts import CONDITIONABLE, Parts, TransformFactory, context_widths
 from attnflow.flows.placement import Placement, as_placements, positions_around
 from attnflow.flows.single_scale import SingleScale, token_shape
 from attnflow.transforms import ActNorm, Autoregressive, Composition, InvertibleConv1x1, Squeeze
 from attnflow.transforms.base import Transform
 
-__all__ = ["CONDITIONABLE", "TarFlow"]
+__all__ = ["TarFlow"]
 
-# What can read a condition.
-CONDITIONABLE = ("actnorm", "conv1x1", "transformer", "attention")
 # The transforms of a block, in forward order.
 BLOCK = ("actnorm", "conv1x1", "transformer")
 
@@ -45,7 +43,8 @@ class TarFlow(SingleScale):
         placement: where attention stands, a block being a step of level 0.
         actnorm, conv1x1: make the other transforms; None for none.
         context_channels: width of the condition; 0 for an unconditional flow.
-        conditions: which transforms read the condition, of :data:`CONDITIONABLE`.
+        conditions: which transforms read the condition, of
+            :data:`~attnflow.flows.parts.CONDITIONABLE`; those that this flow has.
         memory: what training keeps for the gradients, as of :class:`~attnflow.flows.Glow`.
             ``reversible`` finds the inverse of every block, token by token, in every step.
 
@@ -70,8 +69,6 @@ class TarFlow(SingleScale):
         conditions: Sequence[str] = CONDITIONABLE,
         memory: str = "none",
     ) -> None:
-        for name in conditions:
-            check_choice("a transform of conditions", name, CONDITIONABLE)
         check_count("blocks", blocks)
         if isinstance(orders, str) or not orders:
             raise ArgumentError("orders", "a list of one order or more", orders)
@@ -82,7 +79,7 @@ class TarFlow(SingleScale):
                 "transformer": transformer,
                 "attention": attention,
             },
-            {name: context_channels if name in conditions else 0 for name in CONDITIONABLE},
+            context_widths((*BLOCK, "attention"), context_channels, conditions),
             as_placements(placement, self.POSITIONS, num_levels=1),
             blocks,
         )

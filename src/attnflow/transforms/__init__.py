@@ -11,6 +11,7 @@ from attnflow.transforms.coupling import (
     Coupling,
     MixLogCDFCoupling,
 )
+from attnflow.transforms.spatial import SpatialCoupling
 from attnflow.transforms.squeeze import Squeeze
 from attnflow.transforms.step import Step
 
@@ -27,6 +28,7 @@ __all__ = [
     "ITrans",
     "InvertibleConv1x1",
     "MixLogCDFCoupling",
+    "SpatialCoupling",
     "Squeeze",
     "Step",
     "Transform",
