@@ -16,9 +16,11 @@ from attnflow.spec import DataSpec
 
 # Widths that cost nothing, by group.
 SMALL = {
-    "model": {"steps": 1},
+    "model": {"steps": 1, "blocks": 1},
     "coupling": {"num_components": 2},
-    "coupling_net": {"hidden_channels": 4},
+    "coupling_net": {"hidden_channels": 4, "width": 4, "num_heads": 2},
+    "map": {"num_components": 2},
+    "causal_net": {"width": 4, "num_heads": 2},
     "prior": {"hidden_channels": 4},
     "dequantization": {"hidden_channels": 4, "steps": 1},
     "conditioning": {"context_channels": 3},

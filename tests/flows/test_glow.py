@@ -33,7 +33,7 @@ def flat_latents(flow: Glow, x: Tensor, context: Context | None = None) -> Tenso
     return torch.cat([latent.flatten(1) for latent in flow.encode(x, context)], 1)
 
 
-@pytest.mark.parametrize("placement", POSITIONS)
+@pytest.mark.parametrize("placement", Glow.POSITIONS)
 @pytest.mark.parametrize("attention", ATTENTIONS.values(), ids=ATTENTIONS)
 def test_log_prob_is_exact(attention, placement) -> None:
     flow = small_flow(attention=attention, placement=placement)

@@ -15,26 +15,39 @@ from exactness import randomise
 from torch import Tensor
 
 from attnflow import AttnFlowError
-from attnflow.flows import Glow
-from attnflow.flows.glow import CONDITIONABLE
+from attnflow.flows import Glow, TarFlow
 from attnflow.flows.memory import MEMORY
+from attnflow.flows.parts import CONDITIONABLE
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.transforms.attention.masks import MASKS
 from attnflow.transforms.attention.positions import POSITIONS
+from attnflow.transforms.autoregressive import ORDERS
 
 SHAPES = [(1, 4, 4), (2, 4, 4), (3, 4, 4), (1, 8, 4), (2, 6, 2)]
+POSITIONS_OF_ALL = tuple(dict.fromkeys((*Glow.POSITIONS, *TarFlow.POSITIONS)))
 CHOICES = (
+    "model",
     "attention",
     "placement",
     "coupling",
     "coupling_net",
     "prior",
+    "map",
+    "solver",
     "dequantization",
     "conditioning",
 )
 # Values of the options that a class of the group may have.
 OPTIONS = {
-    "model": {"levels": (1, 2), "steps": (1, 2), "memory": tuple(MEMORY)},
+    "model": {
+        "levels": (1, 2),
+        "steps": (1, 2),
+        "blocks": (1, 2),
+        "patch_size": (1, 2),
+        "spatial_every": (0, 1, 2),
+        "orders": (ORDERS[:2], ORDERS[2:]),
+        "memory": tuple(MEMORY),
+    },
     "attention": {
         "mask": MASKS,
         "kernel_size": (1, 3),
@@ -47,12 +60,19 @@ OPTIONS = {
         "rank": (1, 3, 16),
     },
     "placement": {
-        "positions": (*Glow.POSITIONS, list(Glow.POSITIONS)),
+        "positions": (*POSITIONS_OF_ALL, list(Glow.POSITIONS), list(TarFlow.POSITIONS)),
         "steps": ("all", "first", "last", "every 2"),
         "levels": ("all", [0]),
     },
     "coupling": {"num_components": (1, 3)},
-    "coupling_net": {"num_blocks": (1, 2), "attention_heads": (0, 2), "weight_norm": (False, True)},
+    "map": {"num_components": (1, 3)},
+    "causal_net": {"depth": (1, 2), "num_heads": (1, 2)},
+    "coupling_net": {
+        "num_blocks": (1, 2),
+        "num_heads": (1, 2),
+        "attention_heads": (0, 2),
+        "weight_norm": (False, True),
+    },
     "conditioning": {"conditions": (CONDITIONABLE, ["prior"], ["actnorm", "attention"])},
 }
 

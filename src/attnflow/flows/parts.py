@@ -108,10 +108,10 @@ def context_widths(
         conditions: which parts read it; those that the flow does not have are left out.
 
     Raises:
-        ArgumentError: a name that no flow has, or none that this flow has.
+        ArgumentError: a name that no flow has, or names of which this flow has none.
     """
     for name in conditions:
         check_choice("a transform of conditions", name, CONDITIONABLE)
-    if context_channels and not set(conditions) & set(parts):
+    if context_channels and conditions and not set(conditions) & set(parts):
         raise ArgumentError("conditions", f"one or more of {', '.join(parts)}", list(conditions))
     return {name: context_channels if name in conditions else 0 for name in parts}
