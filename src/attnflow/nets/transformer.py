@@ -103,43 +103,52 @@ class TransformerBlock(nn.Module):
 
 
 class CausalTransformer(nn.Module):
-    """Features of every token, read from the tokens before it alone.
+    """Features of every token of a grid, read from the tokens before it alone.
 
-    Token i's input is token i - 1 (a learned start token for the first), the embedding of place
-    i and the condition of token i; blocks of causal attention follow, and a linear layer that
-    starts at zero. Zhai et al., Normalizing Flows are Capable Generative Models (2024), whose
-    first token has no features; the start token is that of Gu et al., STARFlow (2025).
+    Token i's input is what stands near it and before it in the order, a linear map of all that,
+    the embedding of place i, and the condition of token i. Blocks of causal attention and a
+    linear layer that starts at zero follow. Zhai et al., Normalizing Flows are Capable Generative
+    Models (2024), read the token before alone (``reach=0``), and nothing for the first token, to
+    which the embedding of its place is here what a start token is in Gu et al., STARFlow (2025).
 
     Args:
         in_features: of a token.
         out_features: of what is read for it.
-        num_tokens: T.
+        grid: rows and columns, of tokens that are read row by row.
         width: of a token inside.
         depth: how many blocks.
         num_heads: of each, a divisor of the width.
+        reach: how many rows and columns away tokens are near; 0 for the one before alone.
         dropout: share of what blocks add that training leaves out.
         context_channels: width of the condition; 0 for none.
     """
+
+    near: Tensor
+    is_near: Tensor
 
     def __init__(
         self,
         in_features: int,
         out_features: int,
-        num_tokens: int,
+        grid: tuple[int, int],
         width: int = 64,
         depth: int = 1,
         num_heads: int = 1,
+        reach: int = 1,
         dropout: float = 0.0,
         context_channels: int = 0,
     ) -> None:
         super().__init__()
         check_count("width", width)
         check_count("depth", depth)
+        check_count("reach", reach, least=0)
         check_heads(num_heads, width)
         check_dropout(dropout)
-        self.embedding = nn.Linear(in_features, width)
-        self.start = nn.Parameter(torch.zeros(width))
-        self.positions = nn.Parameter(torch.randn(num_tokens, width) * 0.02)
+        near = tokens_near(*grid, reach).to(torch.get_default_device())
+        self.register_buffer("near", near.clamp(min=0), persistent=False)
+        self.register_buffer("is_near", near[..., None] >= 0, persistent=False)
+        self.embedding = nn.Linear(near.shape[1] * in_features, width, bias=False)
+        self.positions = nn.Parameter(torch.randn(len(near), width) * 0.02)
         self.condition = nn.Linear(context_channels, width) if context_channels else None
         self.blocks = nn.ModuleList(
             TransformerBlock(width, num_heads, True, dropout) for _ in range(depth)
@@ -154,8 +163,7 @@ class CausalTransformer(nn.Module):
             tokens: the first n tokens, in order; the last is not read.
             condition: of every token, (B, T, context_channels), or None.
         """
-        h = self._inputs(self.embedding(tokens[:, :-1]))
-        h = self._placed(h, slice(0, tokens.shape[1]), condition)
+        h = self._inputs(tokens, slice(0, tokens.shape[1]), condition)
         for block in self._blocks():
             h = block(h)
         return self.out(self.norm(h))
@@ -168,39 +176,54 @@ class CausalTransformer(nn.Module):
         return self.out.weight.new_empty(len(blocks), 2, rows, heads, num_tokens, width // heads)
 
     def step(
-        self, previous: Tensor | None, number: int, cache: Cache, condition: Tensor | None = None
+        self, tokens: Tensor, number: int, cache: Cache, condition: Tensor | None = None
     ) -> Tensor:
         """What :meth:`forward` gives token ``number``, (B, out_features).
 
         Args:
-            previous: the token before it, (B, in_features); None for the first.
+            tokens: (B, T, in_features), of which those before it are read.
             number: of the token, from 0; those before it have been asked for in order.
             cache: of :meth:`cache`, which is written to.
             condition: of every token, (B, T, context_channels), or None.
         """
-        if previous is None:
-            h = self.start.expand(cache.shape[2], 1, -1)
-        else:
-            h = self.embedding(previous)[:, None]
-        h = self._placed(h, slice(number, number + 1), condition)
+        h = self._inputs(tokens, slice(number, number + 1), condition)
         for block, kept in zip(self._blocks(), cache, strict=True):
             h = block.step(h, number, kept)
         return self.out(self.norm(h))[:, 0]
 
-    def _inputs(self, embedded: Tensor) -> Tensor:
-        """The start token, then the tokens: each one's input is the one before it."""
-        start = self.start.to(embedded.dtype).expand(len(embedded), 1, -1)
-        return torch.cat([start, embedded], 1)
-
-    def _placed(self, h: Tensor, places: slice, condition: Tensor | None) -> Tensor:
-        """Tokens with the embeddings of their places and their conditions added."""
-        h = h + self.positions[places]
+    def _inputs(self, tokens: Tensor, places: slice, condition: Tensor | None) -> Tensor:
+        """What the first block reads, of the tokens at ``places``: (B, len(places), width)."""
+        near = tokens[:, self.near[places]].where(self.is_near[places], 0)
+        h = self.embedding(near.flatten(2)) + self.positions[places]
         if self.condition is None or condition is None:
             return h
         return h + self.condition(condition[:, places])
 
     def _blocks(self) -> list[TransformerBlock]:
         return cast(list[TransformerBlock], list(self.blocks))
+
+
+def tokens_near(rows: int, columns: int, reach: int) -> Tensor:
+    """The tokens before each one that are near, the one right before last: int64 (T, n).
+
+    -1 stands where there is none.
+
+    Args:
+        rows, columns: of the grid, which is read row by row.
+        reach: how many rows and columns away; 0 for the token before alone, wherever it stands.
+    """
+    offsets = [(-r, c) for r in range(reach, 0, -1) for c in range(-reach, reach + 1)]
+    offsets += [(0, -c) for c in range(reach, 1, -1)]
+    numbers = torch.arange(rows * columns)
+    near = [number_at(numbers, *offset, columns) for offset in offsets]
+    return torch.stack([*near, numbers - 1], 1)
+
+
+def number_at(numbers: Tensor, down: int, right: int, columns: int) -> Tensor:
+    """The numbers of the tokens that stand ``down`` rows and ``right`` columns from others."""
+    row, column = numbers // columns + down, numbers % columns + right
+    inside = (row >= 0) & (column >= 0) & (column < columns)
+    return torch.where(inside, row * columns + column, -1)
 
 
 def check_heads(num_heads: int, width: int) -> None:

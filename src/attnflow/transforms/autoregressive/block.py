@@ -18,7 +18,7 @@ from attnflow.utils.arguments import call, check_kind
 
 __all__ = ["Autoregressive", "CausalNetFactory"]
 
-# net(in_features, out_features, num_tokens, context_channels=...) -> a causal net
+# net(in_features, out_features, grid, context_channels=...) -> a causal net
 CausalNetFactory = Callable[..., nn.Module]
 
 
@@ -35,9 +35,9 @@ class Autoregressive(Transform):
         num_channels: D, of a token.
         image_size: (H, W) of the feature map; there are T = H W tokens.
         map: f, which acts on each value alone.
-        net: makes the causal net, called as ``net(in_features, out_features, num_tokens,
-            context_channels=...)``; a :class:`~attnflow.nets.transformer.CausalTransformer`, or
-            what has its methods.
+        net: makes the causal net, called as ``net(in_features, out_features, grid,
+            context_channels=...)`` with the rows and columns of the grid as it is read; a
+            :class:`~attnflow.nets.CausalTransformer`, or what has its methods.
         order: of :data:`~attnflow.transforms.autoregressive.orders.ORDERS`.
         solver: how the inverse is found.
         context_channels: width of the condition; 0 for none.
@@ -76,8 +76,9 @@ class Autoregressive(Transform):
         if start is not None:
             self.start = nn.Parameter(start[:, None].repeat(1, num_channels))
         features = self.map.num_parameters * num_channels
-        numbers_of_place = (num_channels, features, height * width)
-        self.net = call("net", net, *numbers_of_place, context_channels=context_channels)
+        grid = (width, height) if order.startswith("columns") else (height, width)
+        place = (num_channels, features, grid)
+        self.net = call("net", net, *place, context_channels=context_channels)
         check_kind("net", self.net, nn.Module)
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
@@ -141,17 +142,16 @@ class Reader:
         """Room for what the net keeps of tokens, of ``rows`` samples."""
         return self.block.net.cache(rows)
 
-    def next(self, previous: Tensor | None, number: int, cache: Cache, like: Tensor) -> Tensor:
+    def one(self, tokens: Tensor, number: int, cache: Cache) -> Tensor:
         """Of token ``number``: (k, B, D).
 
         Args:
-            previous: the token before it, (B, D); None for the first.
+            tokens: (B, T, D), of which those before it are read.
             number: from 0.
-            cache: of :meth:`cache`, which holds the tokens before it.
-            like: of whose type parameters are.
+            cache: of :meth:`cache`, from which the ones before it have been read in order.
         """
-        features = self.block.net.step(previous, number, cache, self.condition)
-        return self._parameters(features[:, None], like).squeeze(2)
+        features = self.block.net.step(tokens, number, cache, self.condition)
+        return self._parameters(features[:, None], tokens).squeeze(2)
 
     def _parameters(self, features: Tensor, like: Tensor) -> Tensor:
         features = features.to(like.dtype)
