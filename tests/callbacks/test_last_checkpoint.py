@@ -156,10 +156,12 @@ def test_a_damaged_checkpoint_is_told_and_an_older_one_taken(tmp_path, caplog) -
         with caplog.at_level(logging.WARNING):
             for resume in ("auto", str(tmp_path)):
                 assert find_checkpoint(resume, tmp_path) == str(folder / f"{taken}.ckpt")
-        assert f"{damaged}.ckpt cannot be read" in caplog.text
+        assert f"{damaged}.ckpt: expected a file of torch.save" in caplog.text
         assert f"{taken}.ckpt of step {step}" in caplog.text
     truncate(folder / "best.ckpt")
-    with pytest.raises(AttnFlowError, match=r"no checkpoint in .* can be read"):
+    with pytest.raises(
+        AttnFlowError, match=r"expected a readable checkpoint in .*, got damaged ones"
+    ):
         find_checkpoint("auto", tmp_path)
 
 

@@ -112,9 +112,10 @@ class NonFiniteGuard(Callback):
             )
             return
         raise AttnFlowError(
-            f"the loss or its gradient is not finite at step {step}, the {in_a_row}. in a row "
-            f"(callbacks.non_finite.limit is {self.limit}); {self._where(trainer, pl_module)}; "
-            f"the last good checkpoint is {last_checkpoint(trainer)}."
+            "training: expected a finite loss and gradient, got one that is not finite at step "
+            f"{step}, the {in_a_row}. in a row (callbacks.non_finite.limit is {self.limit}); "
+            f"{self._where(trainer, pl_module)}; the last good checkpoint is "
+            f"{last_checkpoint(trainer)}."
         )
 
     def _where(self, trainer: Trainer, pl_module: LightningModule) -> str:

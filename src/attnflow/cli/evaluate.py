@@ -65,7 +65,9 @@ def evaluate(config: DictConfig) -> float:
     """
     started = time.perf_counter()
     if config.ckpt_path is None:
-        raise AttnFlowError("ckpt_path is missing; ckpt_path=PATH/TO/last.ckpt is accepted.")
+        raise AttnFlowError(
+            "ckpt_path: expected a checkpoint, as in ckpt_path=PATH/TO/last.ckpt, got none."
+        )
     check_options(config.eval)
     ckpt_path = find_best(as_path("ckpt_path", config.ckpt_path))
     checkpoint = read_checkpoint(ckpt_path)

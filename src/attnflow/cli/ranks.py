@@ -62,8 +62,8 @@ def count_ranks(config: DictConfig) -> int:
         trainer = make(options, "trainer", logger=False, enable_checkpointing=False)
     if trainer.world_size > 1 and options.get("strategy") is None:
         raise AttnFlowError(
-            f"trainer.devices is {options.devices} with a trainer of one device; trainer=ddp or "
-            "trainer=ddp_cpu, with trainer.devices, is accepted."
+            "trainer.devices: expected 1 for a trainer of one device (trainer=ddp and "
+            f"trainer=ddp_cpu take more), got {options.devices}."
         )
     strategy = trainer.strategy
     if strategy.launcher is None or strategy.cluster_environment.creates_processes_externally:
@@ -116,9 +116,9 @@ def rank_environment(nodes: int, ranks: int) -> dict[str, str]:
         missing = [n for n in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if n not in given]
         if missing:
             raise AttnFlowError(
-                f"trainer.num_nodes is {nodes}, but {' and '.join(missing)} of the environment is "
-                "not set; the first node's address, a free port of it and this node's number are "
-                "needed on every node, or a start by SLURM or torchrun."
+                f"trainer.num_nodes={nodes}: expected the first node's address, a free port of it "
+                "and this node's number on every node, or a start by SLURM or torchrun, got no "
+                f"{' and no '.join(missing)} in the environment."
             )
     given.setdefault("MASTER_ADDR", "127.0.0.1")
     given.setdefault("NODE_RANK", "0")
@@ -138,8 +138,7 @@ def free_port(wanted: str | None) -> int:
             probe.bind(("", int(wanted or 0)))
         except (OSError, OverflowError, ValueError) as error:
             raise AttnFlowError(
-                f"MASTER_PORT is {wanted}, which cannot be used ({error}); the number of a free "
-                "port, or none, is accepted."
+                f"MASTER_PORT: expected the number of a free port, or none, got {wanted} ({error})."
             ) from error
         return probe.getsockname()[1]
 

@@ -59,13 +59,13 @@ class Augmented(Samples):
         for name, picture in changed.items():
             if picture.shape != sample[name].shape:
                 raise AttnFlowError(
-                    f"data.augment makes an {name} of shape {tuple(picture.shape)} out of one of "
-                    f"{tuple(sample[name].shape)}; transforms that keep the shape are accepted."
+                    f"data.augment: expected transforms that keep the shape of the {name}, "
+                    f"{tuple(sample[name].shape)}, got {tuple(picture.shape)}."
                 )
             if picture.dtype != sample[name].dtype:
                 raise AttnFlowError(
-                    f"data.augment makes an {name} of {picture.dtype}; transforms that keep "
-                    "whole numbers are accepted."
+                    f"data.augment: expected transforms that keep whole numbers, got {name} of "
+                    f"{picture.dtype}."
                 )
         return sample | changed
 

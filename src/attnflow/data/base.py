@@ -154,13 +154,13 @@ class ImageDataModule(LightningDataModule):
         size, left_over = divmod(self.global_batch_size, ranks)
         if left_over:
             raise AttnFlowError(
-                f"data.global_batch_size is {self.global_batch_size}, which {ranks} ranks cannot "
-                f"share equally; a multiple of {ranks} is accepted."
+                f"data.global_batch_size: expected a multiple of {ranks}, the number of ranks, got "
+                f"{self.global_batch_size}."
             )
         if len(dataset) < self.global_batch_size:
             raise AttnFlowError(
-                f"the training split holds {len(dataset)} images, fewer than a batch "
-                f"of {self.global_batch_size}; a smaller data.global_batch_size is accepted."
+                f"data.global_batch_size: expected at most {len(dataset)}, the images of the "
+                f"training split, got {self.global_batch_size}."
             )
         kind = EpochSampler
         if self.augment:
@@ -179,8 +179,8 @@ class ImageDataModule(LightningDataModule):
         ranks, rank = self._ranks()
         if len(dataset) < ranks:
             raise AttnFlowError(
-                f"the {split} split holds {len(dataset)} images, fewer than the {ranks} ranks; at "
-                "most as many ranks as images are accepted."
+                f"the {split} split: expected an image or more a rank, got {len(dataset)} images "
+                f"on {ranks} ranks."
             )
         size = math.ceil(self.global_batch_size / ranks)
         return self._loader(dataset, range(rank, len(dataset), ranks), size)

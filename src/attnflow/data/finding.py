@@ -52,10 +52,10 @@ def find_files(folder: Path, suffixes: Collection[str]) -> Found:
         AttnFlowError: there is no such folder, or one that may not be read.
     """
     if not os.path.isdir(folder):
-        state = "is a file" if os.path.exists(folder) else "does not exist"
+        state = "a file" if os.path.exists(folder) else "a path that does not exist"
         raise AttnFlowError(
-            f"the folder {shown(folder)} {state}; a folder of images is accepted, which "
-            "data.data_dir=PATH names (to eval.py too)."
+            f"the folder {shown(folder)}: expected a folder of images, which data.data_dir=PATH "
+            f"names (to eval.py too), got {state}."
         )
     found = Found(folder)
     folders = [(folder, os.path.realpath(folder))]
@@ -85,8 +85,7 @@ def entries(folder: Path) -> list[os.DirEntry]:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise AttnFlowError(
-            f"the folder {shown(folder)} cannot be read ({error.strerror}); a folder that may be "
-            "read is accepted."
+            f"the folder {shown(folder)}: expected one that may be read, got '{error.strerror}'."
         ) from error
 
 

@@ -112,8 +112,8 @@ class Splits:
         there = self.folders
         if split == "train" or (split == "val" and split not in there):
             raise AttnFlowError(
-                f"{shown(self.folder)} has a folder {' and '.join(there)} but no folder train; "
-                "train with val, test or both, or none of them, is accepted."
+                f"{shown(self.folder)}: expected a folder train beside val, test or both, or none "
+                f"of them, got {' and '.join(there)} alone."
             )
         return self._images(there.get(split) or there["val"])
 
@@ -158,8 +158,8 @@ class Splits:
                 continue
             if split in there:
                 raise AttnFlowError(
-                    f"{shown(self.folder)} has two folders of the {split} split, "
-                    f"{there[split].name} and {entry.name}; one is accepted ({REMEDY})."
+                    f"{shown(self.folder)}: expected one folder of the {split} split, got "
+                    f"{there[split].name} and {entry.name} ({REMEDY})."
                 )
             there[split] = entry
         return {split: there[split] for split in SPLITS if split in there}
@@ -175,8 +175,8 @@ class Splits:
                 ignored = entry.suffix.lower() in image_suffixes()
             if ignored:
                 raise AttnFlowError(
-                    f"{shown(entry)} lies beside the folders of {', '.join(usual)} and would be "
-                    f"ignored; a folder of splits alone is accepted ({REMEDY})."
+                    f"{shown(self.folder)}: expected folders of splits alone, got {shown(entry)} "
+                    f"beside {', '.join(usual)}, which would be ignored ({REMEDY})."
                 )
 
     def _check_none_below(self) -> None:
@@ -188,9 +188,9 @@ class Splits:
             like_a_split = SPLIT_OF.keys() & {word.lower() for word in words}
             if like_a_split or has_counterpart(str(folder).lower(), lowered):
                 raise AttnFlowError(
-                    f"{shown(self.folder / folder)} is called as if it held a split, but would be "
-                    "mixed with all other images; train, val and test just below data.data_dir "
-                    f"are accepted ({REMEDY})."
+                    f"{shown(self.folder / folder)}: expected train, val and test just below "
+                    "data.data_dir, got a folder that is called as if it held a split, but would "
+                    f"be mixed with all other images ({REMEDY})."
                 )
 
     def _entries(self) -> list[Path]:
@@ -219,8 +219,8 @@ def find_images(folder: Path) -> Found:
     if not found.files:
         left_out = ", ".join(f"{n} {reason}" for reason, n in found.left_out.most_common(5))
         raise AttnFlowError(
-            f"the folder {shown(folder)} holds no image{f' but {left_out}' if left_out else ''}; a "
-            "folder of .png, .jpg or other image files is accepted."
+            f"the folder {shown(folder)}: expected .png, .jpg or other image files, got no "
+            f"image{f' but {left_out}' if left_out else ''}."
         )
     return found
 
@@ -230,8 +230,8 @@ def _share(found: Found, ends: tuple[float, float]) -> Found:
     files = found.files
     if len(files) < 10:
         raise AttnFlowError(
-            f"{len(files)} images below {shown(found.folder)} are too few to cut into splits; "
-            "10 or more, or folders train, val and test, are accepted."
+            f"{shown(found.folder)}: expected 10 images or more to cut into splits, or folders "
+            f"train, val and test, got {len(files)} images."
         )
     order = np.random.default_rng(0).permutation(len(files))
     start, stop = (round(end * len(files)) for end in ends)

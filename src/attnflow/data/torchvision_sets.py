@@ -150,10 +150,10 @@ class TorchvisionDataModule(ImageDataModule):
         found = " and ".join(f"{s} {', '.join(names)}" for s, names in states.items() if names)
         reason = str(error).strip().split("\n")[0]
         return AttnFlowError(
-            f"{type(self).__name__} cannot be read nor downloaded ({reason}): "
-            f"{shown(self.data_dir)} {found or 'holds other files than ' + ', '.join(self.files)}; "
-            "these files of the official release are accepted there (data.data_dir=PATH names "
-            "another folder, to eval.py too)."
+            f"{type(self).__name__} in {shown(self.data_dir)}: expected the files of the official "
+            "release (data.data_dir=PATH names another folder, to eval.py too), got a folder that "
+            f"{found or 'holds other files than ' + ', '.join(self.files)}, and no download "
+            f"({reason})."
         )
 
 

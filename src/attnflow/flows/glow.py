@@ -11,7 +11,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError, check_choice, check_count
+from attnflow.errors import ArgumentError, AttnFlowError, check_choice, check_count
 from attnflow.flows.base import Flow, Shape
 from attnflow.flows.level import Level
 from attnflow.flows.memory import MEMORY
@@ -250,9 +250,8 @@ def check_sizes(image_shape: Shape, levels: int, steps: int) -> None:
     _, height, width = image_shape
     most = halvings(height, width)
     if levels > most:
-        raise AttnFlowError(
-            f"images of {height} x {width} cannot be halved {levels} times (levels={levels}); "
-            f"at most {most} levels, or sides that are multiples of 2^levels, are accepted."
+        raise ArgumentError(
+            "levels", f"at most {most}, as often as {height} x {width} can be halved", levels
         )
 
 

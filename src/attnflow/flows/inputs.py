@@ -114,8 +114,8 @@ def check_context(
         wanted = "a Context" if context_channels else "None"
         given = "None" if context is None else "a Context"
         raise AttnFlowError(
-            f"the flow's context is {given}; with context_channels={context_channels}, {wanted} "
-            "is accepted."
+            f"the flow's context: expected {wanted} with context_channels={context_channels}, got "
+            f"{given}."
         )
     if context is None:
         return

@@ -42,8 +42,8 @@ class Placement:
             listed = isinstance(self.levels, Sequence) and not isinstance(self.levels, str)
             if not listed or not all(type(level) is int for level in self.levels):
                 raise AttnFlowError(
-                    f"placement levels are {self.levels!r}; 'all' or a list of level numbers, "
-                    "from 0, is accepted."
+                    "placement levels: expected 'all' or a list of level numbers, from 0, got "
+                    f"{self.levels!r}."
                 )
             object.__setattr__(self, "levels", tuple(self.levels))
         if self.steps not in ("all", "first", "last") and not self._every():
@@ -62,8 +62,8 @@ class Placement:
             check_choice("placement position", name, positions)
         if self.levels != "all" and not set(self.levels) <= set(range(num_levels)):
             raise AttnFlowError(
-                f"placement levels are {list(self.levels)}, but the flow has {num_levels} "
-                f"levels; numbers from 0 to {num_levels - 1} are accepted."
+                f"placement levels: expected numbers from 0 to {num_levels - 1}, as the flow has "
+                f"{num_levels} levels, got {list(self.levels)}."
             )
 
     def selects(self, position: str, level: int, step: int, num_steps: int) -> bool:

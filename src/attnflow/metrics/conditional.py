@@ -126,15 +126,15 @@ def agreement_with_labels(
         labels = batch["condition"]
         if classes < 2 or not (labels.sum(1) == 1).all():
             raise AttnFlowError(
-                f"eval.segmenter is set, but the condition (of {classes} channels) is not one-hot "
-                "labels; data.labels=one_hot is accepted."
+                "eval.segmenter: expected one-hot labels as the condition (data.labels=one_hot), "
+                f"got a condition of {classes} channels that is not one-hot."
             )
         images = model.sample(len(labels), batch) / (model.num_bins - 1)
         found, truth = segmenter(images).long().cpu(), labels.argmax(1).cpu()
         if found.shape != truth.shape:
             raise AttnFlowError(
-                f"eval.segmenter gave classes of shape {tuple(found.shape)}; "
-                f"{tuple(truth.shape)}, a class number for every pixel, is accepted."
+                "eval.segmenter: expected a class number for every pixel, of shape "
+                f"{tuple(truth.shape)}, got shape {tuple(found.shape)}."
             )
         accuracy.update(found, truth)
         iou.update(found, truth)

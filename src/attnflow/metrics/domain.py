@@ -50,8 +50,8 @@ class DomainClassifier(FeatureExtractor):
         spec = datamodule.spec
         if spec.num_classes is None:
             raise AttnFlowError(
-                f"{type(datamodule).__name__} has no labels (spec.num_classes is None); "
-                "metrics=domain accepts a data set with labels, metrics=inception any."
+                "metrics=domain: expected a data set with labels (metrics=inception needs none), "
+                f"got {type(datamodule).__name__} without (spec.num_classes is None)."
             )
         path = self._path(datamodule, cache_dir)
         if not self._restore(datamodule, path):
@@ -62,8 +62,8 @@ class DomainClassifier(FeatureExtractor):
         path = self._path(datamodule, cache_dir)
         if not self._restore(datamodule, path):
             raise AttnFlowError(
-                f"the domain classifier {path} cannot be read; a paths.data_dir that all ranks "
-                "share is accepted."
+                f"the domain classifier {path}: expected a file in a paths.data_dir that all ranks "
+                "share, got one that this rank cannot read."
             )
 
     def forward(self, images: Tensor) -> Tensor:

@@ -52,10 +52,10 @@ def find_best(path: str | Path) -> Path:
     for found in (path, path / "checkpoints" / "best.ckpt"):
         if found.is_file():
             return found
-    state = "is a folder without checkpoints/best.ckpt" if path.is_dir() else "does not exist"
-    raise AttnFlowError(
-        f"checkpoint {path} {state}; the path of a .ckpt file, or of a run's folder, is accepted."
+    state = (
+        "a folder without checkpoints/best.ckpt" if path.is_dir() else "a path that does not exist"
     )
+    raise AttnFlowError(f"checkpoint {path}: expected a .ckpt file or a run's folder, got {state}.")
 
 
 def load_model(checkpoint: Mapping, path: str | Path, trust: Sequence[str] = ()) -> ImageModel:
@@ -112,8 +112,8 @@ def read_checkpoint(path: str | Path) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        state = "is a folder" if path.is_dir() else "does not exist"
-        raise AttnFlowError(f"checkpoint {path} {state}; the path of a .ckpt file is accepted.")
+        state = "a folder" if path.is_dir() else "a path that does not exist"
+        raise AttnFlowError(f"checkpoint {path}: expected a .ckpt file, got {state}.")
     try:
         check_size(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -123,19 +123,19 @@ def read_checkpoint(path: str | Path) -> dict:
         name = name_of_code(path)
         if name:
             raise AttnFlowError(
-                f"checkpoint {path} holds more than plain values: it asks for {name}, which is "
-                "not called; a checkpoint that train.py wrote is accepted."
+                f"checkpoint {path}: expected weights and plain values, as train.py writes them, "
+                f"got {name}, which is not called."
             ) from error
         # The first sentence: torch goes on to advise reading it unsafely.
         reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
         raise AttnFlowError(
-            f"checkpoint {path} cannot be read ({reason}); it is truncated, damaged or not a "
-            "checkpoint."
+            f"checkpoint {path}: expected a file of torch.save, got one that is truncated, damaged "
+            f"or no checkpoint ({reason})."
         ) from error
     if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
         raise AttnFlowError(
-            f"checkpoint {path} was not written by attnflow (it has no {KEY!r} entry); "
-            "a checkpoint of train.py is accepted."
+            f"checkpoint {path}: expected one that train.py wrote, got one without {KEY!r} or "
+            "without 'state_dict'."
         )
     check_contents(checkpoint, path)
     return checkpoint
@@ -151,8 +151,8 @@ def check_size(path: Path) -> None:
             held = sum(part.file_size for part in archive.infolist())
         if held > path.stat().st_size:
             raise AttnFlowError(
-                f"checkpoint {path} would unpack to {held} bytes from {path.stat().st_size}; an "
-                "archive that is not compressed is accepted."
+                f"checkpoint {path}: expected an archive that is not compressed, got one that "
+                f"would unpack to {held} bytes from {path.stat().st_size}."
             )
 
 
@@ -203,8 +203,8 @@ def check_same_architecture(model: nn.Module, state: Mapping[str, Tensor], path:
     """Raise :class:`AttnFlowError`, naming the first misfit, where ``state`` is not ``model``'s."""
     for name, (ours, theirs) in misfits(model.state_dict(), state).items():
         raise AttnFlowError(
-            f"checkpoint {path} is of another architecture: {name} is {theirs} in the checkpoint "
-            f"and {ours} in this model; the config of the checkpoint's run is accepted."
+            f"checkpoint {path}: expected {name} of shape {ours}, as in this model, got {theirs}, "
+            "so it is of another architecture."
         )
 
 

@@ -142,4 +142,6 @@ def check_weights(own: Mapping[str, Tensor], given: Mapping[str, Tensor], path: 
                 f"checkpoint {path}: expected {expected} as {name}, got {value.dtype}."
             )
         if not value.to(expected).isfinite().all():
-            raise AttnFlowError(f"checkpoint {path} holds {name}, which is not finite.")
+            raise AttnFlowError(
+                f"checkpoint {path}: expected finite weights, got {name}, which is not finite."
+            )

@@ -45,9 +45,9 @@ class ImageConditioning(Conditioning):
         super().__init__("condition", context_channels, conditions)
         if spec.condition_shape is None or spec.condition_shape[1:] != spec.image_shape[1:]:
             raise AttnFlowError(
-                f"conditioning is image, but the data set's condition has shape "
-                f"{spec.condition_shape}; condition images with the sides of the images, "
-                f"{spec.image_shape[1]} x {spec.image_shape[2]}, are accepted."
+                "conditioning=image: expected condition images with the sides of the images, "
+                f"{spec.image_shape[1]} x {spec.image_shape[2]}, got a condition of shape "
+                f"{spec.condition_shape}."
             )
         self.shape, self.num_bins = tuple(spec.condition_shape), cast(int, spec.condition_bins)
         self.num_blocks, self.dropout = num_blocks, dropout
