@@ -395,7 +395,7 @@ def test_mismatched_pairs_are_named(two_folders) -> None:
     write_image(two_folders / "maps" / "4.bmp", 8, 6, 3)
     with pytest.raises(AttnFlowError, match=r"expected equal sizes, got \(8, 8\) and \(8, 6\)"):
         paired(two_folders).setup()
-    with pytest.raises(AttnFlowError, match=r"image_dir is photos and data\.condition_dir is None"):
+    with pytest.raises(AttnFlowError, match=r"both or neither, got photos and None"):
         PairedFolderDataModule(str(two_folders), image_dir="photos")
 
 

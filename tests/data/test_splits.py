@@ -212,7 +212,7 @@ def test_splits_that_share_an_image_by_a_link_are_refused(tmp_path) -> None:
     (tmp_path / "test" / "leak.png").symlink_to(tmp_path / "train" / "1.png")
     splits = Splits(tmp_path)
     splits.found("train")
-    with pytest.raises(AttnFlowError, match=r"/test and .*/train share 1 images, .*train/1\.png"):
+    with pytest.raises(AttnFlowError, match=r"/test and .*/train: .*, got 1, .*train/1\.png"):
         splits.found("test")
 
 
@@ -246,5 +246,5 @@ def test_splits_that_share_an_image_by_a_hard_link_are_refused(tmp_path) -> None
     write_many(tmp_path / "test", 3)
     (tmp_path / "test" / "leak.png").hardlink_to(tmp_path / "train" / "4.png")
     splits = Splits(tmp_path)
-    with pytest.raises(AttnFlowError, match=r"share 1 images, .*/train/4\.png the first"):
+    with pytest.raises(AttnFlowError, match=r"common image, got 1, .*/train/4\.png the first"):
         [splits.found(split) for split in ("train", "test")]

@@ -100,7 +100,9 @@ def test_wrong_conditions_are_named() -> None:
         model.sample(2, {"index": torch.tensor([0, 3])})
     with pytest.raises(AttnFlowError, match="context: expected 2 rows, one for each sample, got 3"):
         model.sample(2, {"label": torch.tensor([0, 1, 2])})
-    with pytest.raises(AttnFlowError, match="context is None"):
+    with pytest.raises(
+        AttnFlowError, match="context: expected a Context with context_channels=3, got None"
+    ):
         model.sample(2)
     image = model_of("image", CONDITIONABLE)
     with pytest.raises(AttnFlowError, match=r"shape \(2, 4, 4\), got shape \(1, 4, 4\)"):

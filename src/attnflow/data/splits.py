@@ -125,9 +125,8 @@ class Splits:
                 common = [other.real[file] for file in found.real.keys() & other.real.keys()]
                 if common:
                     raise AttnFlowError(
-                        f"{shown(folder)} and {shown(other.folder)} share {len(common)} images, "
-                        f"{shown(min(common))} the first; splits without a common image are "
-                        "accepted."
+                        f"{shown(folder)} and {shown(other.folder)}: expected splits without a "
+                        f"common image, got {len(common)}, {shown(min(common))} the first."
                     )
             self._looked_through[folder] = found
         return self._looked_through[folder]

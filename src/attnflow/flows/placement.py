@@ -48,8 +48,8 @@ class Placement:
             object.__setattr__(self, "levels", tuple(self.levels))
         if self.steps not in ("all", "first", "last") and not self._every():
             raise AttnFlowError(
-                f"placement steps are {self.steps!r}; accepted are all, first, last and "
-                "'every N' with N of 1 or more."
+                "placement steps: expected all, first, last or 'every N' with N of 1 or more, got "
+                f"{self.steps!r}."
             )
 
     def _every(self) -> int:

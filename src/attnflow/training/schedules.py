@@ -43,9 +43,8 @@ def warmup_cosine(
     """
     if not math.isfinite(total_steps):
         raise AttnFlowError(
-            "scheduler warmup_cosine needs a known number of steps, but trainer.max_epochs and "
-            "trainer.max_steps are both unbounded; a bound, or scheduler=warmup_constant, is "
-            "accepted."
+            "scheduler=warmup_cosine: expected a known number of steps (trainer.max_epochs or "
+            "trainer.max_steps, or scheduler=warmup_constant, which needs none), got no bound."
         )
     if not 0 <= final_fraction <= 1:
         raise ArgumentError("final_fraction", "a share from 0 to 1", final_fraction)

@@ -76,8 +76,8 @@ class ImageConditioning(Conditioning):
         condition = self.read(batch)
         if condition.shape[1:] != self.shape:
             raise AttnFlowError(
-                f"the condition images have shape {tuple(condition.shape[1:])}; {self.shape} is "
-                "accepted."
+                f"the condition images: expected shape {self.shape}, got shape "
+                f"{tuple(condition.shape[1:])}."
             )
         dtype = next(self.parameters()).dtype
         features = 2 * condition.to(dtype) / (self.num_bins - 1) - 1
