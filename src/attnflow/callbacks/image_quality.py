@@ -115,7 +115,7 @@ class ImageQuality(Callback):
             )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Everything that can fail for want of data, weights or a network fails here."""
+        """Prepare data, weights and network, so that anything missing is told before training."""
         if self.loaded:
             return
         if declared(trainer).datamodule is None:
@@ -224,13 +224,13 @@ class ImageQuality(Callback):
 
 
 def conditions_of(dataset: Samples, rows: Sequence[int], device: torch.device) -> Batch:
-    """What goes with the real images of these numbers; not the images."""
+    """Return the labels or conditions of the given rows, without the images."""
     batch = fetch(dataset, rows)
     return {name: value.to(device) for name, value in batch.items() if name != "image"}
 
 
 def log_figures(pl_module: LightningModule, stage: str, figures: dict[str, float]) -> None:
-    """To the loggers and the trainer's ``callback_metrics``."""
+    """Log figures to the loggers and to the trainer's ``callback_metrics``."""
     for name, value in figures.items():
         # All ranks hold the same value; saying sync_dist keeps Lightning from warning.
         pl_module.log(f"{stage}/{name}", value, batch_size=1, sync_dist=True)

@@ -137,7 +137,7 @@ class LastCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer) -> None:
         if trainer.global_step == self.saved_step or declared(trainer).fast_dev_run:
             return
-        # Before it is written, so that the checkpoint itself names it.
+        # Set before the file is written, so that the checkpoint itself names its path.
         self.saved_step, self.last_model_path = trainer.global_step, str(self.path)
         trainer.save_checkpoint(self.path)
 

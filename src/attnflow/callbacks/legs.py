@@ -27,7 +27,7 @@ class Legs(Callback):
 
     @property
     def wall_seconds(self) -> float:
-        """Of all legs, up to now."""
+        """The time of all legs of the run up to now."""
         return self.earlier + time.perf_counter() - self.started
 
     def state_dict(self) -> dict[str, float]:

@@ -50,7 +50,7 @@ class NonFiniteGuard(Callback):
         if limit < 0:
             raise ArgumentError("limit", "0 or more skipped steps", limit)
         self.limit = limit
-        # In all, and in a row up to now.
+        # Skipped steps in all, and the latest ones in a row.
         self.skipped, self.in_a_row = torch.zeros(2, dtype=torch.int64)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""What a leg of training writes before its first step, and not before all of it is checked."""
+"""Open loggers and records at a training's first step, after everything has been checked."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from attnflow.training.declared import datamodule_of, declared
 
 __all__ = ["PlanCheck", "check_limits"]
 
-# What Lightning takes without a word, to fail or to do nothing later.
+# Least values of options that Lightning does not check, and that then fail or do nothing.
 LEAST = {
     "accumulate_grad_batches": 1,
     "check_val_every_n_epoch": 1,

@@ -1,4 +1,4 @@
-"""What Hydra calls around a run or a sweep; conf/hydra names it."""
+"""The callbacks that Hydra runs around a run or a sweep; conf/hydra names them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from attnflow.utils.validation import check_value
 
 __all__ = ["OwnFolders"]
 
-# Not an attribute of the callback, which launchers send to their workers.
+# No attribute of the callback, as launchers pickle the callback for their workers.
 _commands: list[Command] = []
 
 

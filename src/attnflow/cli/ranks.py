@@ -183,7 +183,7 @@ def hand_back(signum: int) -> NoReturn:
 
 
 def wait(processes: Sequence[subprocess.Popen]) -> None:
-    """Until all have ended, or one has, not well, and the others had time to end or say why."""
+    """Wait until all processes have ended, or one has failed and the others had time to follow."""
     deadline = float("inf")
     while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
         codes = [process.returncode for process in processes if process.returncode]
@@ -222,7 +222,7 @@ def cause_of_failure(folder: Path, codes: Sequence[int | None]) -> str:
 
 
 def main(folder: Path) -> None:
-    """What a rank's process does."""
+    """Run one rank's process."""
     signals_count_once()
     end_at_signals()
     threading.Thread(target=end_with_the_command, daemon=True).start()

@@ -192,7 +192,7 @@ def make_trainer(
     callbacks: list[Callback] = [*first, *made, PlanCheck(splits)]
     if not loggers:  # nowhere for the rate to be written to, which its monitor calls an error
         callbacks = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
-    # Else Lightning would bring its own in the place of one that was left out.
+    # Lightning adds its own progress bar where the config leaves it out, unless told not to.
     bar = any(isinstance(c, ProgressBar) for c in callbacks)
     given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bar}
     return make(config.trainer, "trainer", **given)

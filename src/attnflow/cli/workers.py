@@ -168,7 +168,7 @@ class Watch:
             time.sleep(POLL)
 
     def ending_signal(self) -> int:
-        """What ends the sweep; 0 where nothing does."""
+        """Return the signal that ends the sweep; 0 for none."""
         with suppress(OSError, ValueError):
             return int(self.stop.read_text())
         return signal.SIGTERM if self.is_gone() else 0

@@ -15,7 +15,7 @@ from attnflow.utils.noise import sample_keys
 
 __all__ = ["Augmented", "check_augment"]
 
-# What a transform changes, the same way in all of them; labels and indices stay.
+# The entries of a sample that a transform changes, all in the same way.
 PICTURES = ("image", "condition")
 
 
@@ -86,7 +86,7 @@ def check_augment(augment: object) -> tuple[Callable, ...]:
 
 
 def transformed(name: str, transform: Callable, pictures: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What a transform makes of pictures.
+    """Apply a transform to the pictures of a sample.
 
     Raises:
         AttnFlowError: it fails, or makes something else.

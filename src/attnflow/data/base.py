@@ -1,4 +1,4 @@
-"""What all data sets share: integer images in splits, delivered in batches."""
+"""The base of all data sets: integer images in splits, delivered in batches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPLITS = ("train", "val", "test")
 
 
 class LoaderOptions(TypedDict, total=False):
-    """What every data set is read with: the arguments of :class:`ImageDataModule`."""
+    """The arguments of :class:`ImageDataModule`, which every data set takes."""
 
     global_batch_size: int
     num_workers: int
@@ -122,7 +122,7 @@ class ImageDataModule(LightningDataModule):
         return self.datasets[split]
 
     def origin(self, split: str) -> str:
-        """Where the images of a split come from, in words: its folder, if it has one."""
+        """Name the source of a split's images for messages: the folder, if there is one."""
         return str(getattr(self, "data_dir", type(self).__name__))
 
     def left_out(self, split: str) -> Counter[str]:
@@ -197,7 +197,7 @@ class ImageDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             worker_init_fn=_leave_signals_to_the_parent,
             collate_fn=_as_batch,
-            # Its own: starting an epoch would draw from the one that dropout draws from.
+            # A generator of its own: a new epoch would else draw from the one that dropout uses.
             generator=torch.Generator().manual_seed(self.seed),
             pin_memory=torch.cuda.is_available(),
         )

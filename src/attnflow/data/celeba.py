@@ -24,7 +24,7 @@ IMAGES = "img_align_celeba"
 class CelebADataModule(ImageFilesDataModule):
     """Aligned CelebA: 162,770 + 19,867 + 19,962 faces, the official split.
 
-    Not downloaded: ``img_align_celeba/`` and ``list_eval_partition.txt`` of the official
+    CelebA is not downloaded: ``img_align_celeba/`` and ``list_eval_partition.txt`` of the official
     release lie in ``data_dir``. The faces are the centres of 140 x 140 pixels, then scaled to
     ``size``. Arguments are those of :class:`~attnflow.data.image_files.ImageFilesDataModule`.
     """

@@ -23,8 +23,8 @@ __all__ = ["CorruptImage", "as_tensor", "decode", "fit", "image_suffixes", "open
 
 MODES = {1: "L", 3: "RGB"}
 NAMES = {1: "grey", 3: "colour"}
-# What Pillow reads as pixels by itself, and whose depth and frames it or the header tells. Others
-# are drawn by another program (EPS), hold one picture in several sizes (ICO) or no 8-bit pixels.
+# Formats that Pillow decodes itself, with a known depth and number of frames. Others are drawn by
+# another program (EPS), hold one picture in several sizes (ICO) or no 8-bit pixels.
 FORMATS = (
     *("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI"),
     *("SUN", "TGA", "TIFF", "WEBP"),
@@ -40,7 +40,7 @@ class CorruptImage(AttnFlowError):
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Those of :data:`FORMATS` that this Pillow reads."""
+    """Return those of :data:`FORMATS` that the installed Pillow reads."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 

@@ -80,7 +80,7 @@ def find_files(folder: Path, suffixes: Collection[str]) -> Found:
 
 
 def entries(folder: Path) -> list[os.DirEntry]:
-    """What lies in a folder, in the order of the names."""
+    """List a folder's entries by name."""
     try:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -107,7 +107,7 @@ def shown(path: Path) -> str:
 
 
 def _hard_linked(entry: os.DirEntry) -> tuple[int, int] | None:
-    """What all hard links to a file have in common; None for one that has a single name."""
+    """Return the device and inode that hard links share; None for a file with a single name."""
     state = entry.stat()
     return (state.st_dev, state.st_ino) if state.st_nlink > 1 else None
 

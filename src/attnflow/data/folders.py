@@ -60,7 +60,7 @@ class ImageFolderDataModule(ImageFilesDataModule):
 
 
 class FolderOptions(ImageFileOptions, total=False):
-    """What data sets of folders are read with: arguments of :class:`ImageFolderDataModule`."""
+    """The arguments of :class:`ImageFolderDataModule`, which data sets of folders take."""
 
     splits: Mapping[str, str] | None
 

@@ -1,4 +1,4 @@
-"""What data sets of image files share: how a file becomes an image of the data set."""
+"""The base of data sets of image files: how a file becomes an image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_LEFT_OUT = 1000
 
 
 class ImageFileOptions(LoaderOptions, total=False):
-    """What data sets of image files are read with: arguments of :class:`ImageFilesDataModule`."""
+    """The arguments of :class:`ImageFilesDataModule`, which data sets of image files take."""
 
     size: int | None
     channels: int
@@ -129,7 +129,7 @@ class ImageFilesDataModule(ImageDataModule):
         return load(readers, self.in_memory, self.skip_corrupt)
 
     def sample(self, file: Path) -> dict[str, Tensor]:
-        """What is read of one file: ``image``, and in subclasses what goes with it."""
+        """Read one file: ``image``, and in subclasses the label or condition beside it."""
         image = decode(file, self.channels, self.convert, self.background)
         return {"image": self.fitted(image, file, self.num_bits)}
 

@@ -109,7 +109,7 @@ class PairedFolderDataModule(ImageFolderDataModule):
 
     @cached_property
     def condition_files(self) -> Found:
-        """What lies in ``condition_dir``."""
+        """The files in ``condition_dir``."""
         return find_images(self.data_dir / (self.condition_dir or ""))
 
     def sample(self, file: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Which image files of a folder train, validate and test."""
+"""The division of a folder's image files into training, validation and test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attnflow.errors import AttnFlowError
 
 __all__ = ["Splits", "find_images"]
 
-# What folders of a split are called, in any case.
+# The usual names of a split's folder, in lower case.
 NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
@@ -28,7 +28,7 @@ SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 # Shares of a folder that is cut into splits, as (start, end) of its shuffled files.
 WHOLE = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
 WITHOUT_TEST = {"train": (0.0, 0.9), "val": (0.9, 1.0)}
-# Between the words of a folder's name: train_2017, trainA.
+# The gap between the words of a folder's name: train_2017, trainA.
 BETWEEN_WORDS = re.compile("[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
 REMEDY = "data.splits={train: FOLDER, ...} names them, data.splits={} cuts all that there is"
 
@@ -108,7 +108,7 @@ class Splits:
         return file.relative_to(root)
 
     def _without_train(self, split: str) -> Found:
-        """What there is to evaluate on."""
+        """Find evaluation images in a folder without training images."""
         there = self.folders
         if split == "train" or (split == "val" and split not in there):
             raise AttnFlowError(
@@ -145,7 +145,7 @@ class Splits:
         return {split: self.folder / named[split] for split in SPLITS if split in named}
 
     def _usual_folders(self) -> dict[str, Path]:
-        """Those of the folder's own folders that are called as a split's usually are."""
+        """Find the folders just below that have a split's usual name."""
         there: dict[str, Path] = {}
         for entry in self._entries():
             split = SPLIT_OF.get(entry.name.lower())
@@ -164,7 +164,7 @@ class Splits:
         return {split: there[split] for split in SPLITS if split in there}
 
     def _check_none_beside(self, usual: Mapping[str, Path]) -> None:
-        """Nothing that holds images may lie beside the splits' folders: it would be ignored."""
+        """Raise where images lie beside the splits' folders, as they would be ignored."""
         for entry in self._entries():
             if entry in usual.values():
                 continue
@@ -179,7 +179,7 @@ class Splits:
                 )
 
     def _check_none_below(self) -> None:
-        """No folder of files that are to be cut may be called as if it were a split's."""
+        """Raise where a folder among those to be cut has a name like a split's."""
         within = {file.relative_to(self.folder).parent for file in self._images(self.folder).files}
         lowered = {str(folder).lower() for folder in within}
         for folder in sorted(within):
@@ -193,7 +193,7 @@ class Splits:
                 )
 
     def _entries(self) -> list[Path]:
-        """What lies in the folder and may be data."""
+        """List the entries of the folder that may be data."""
         there = entries(self.folder) if os.path.isdir(self.folder) else []
         return [self.folder / entry.name for entry in there if not is_hidden(entry.name)]
 

@@ -35,7 +35,7 @@ __all__ = [
     "TorchvisionDataModule",
 ]
 
-# What torchvision raises without a network (URLError is an OSError) and for damaged files.
+# The errors of torchvision without a network (URLError is an OSError) and at damaged files.
 FAILURES = (
     OSError,
     HTTPException,
@@ -172,7 +172,7 @@ class MNISTDataModule(TorchvisionDataModule):
     shape = (1, 28, 28)
 
     def is_whole(self, file: Path, checksum: str | None) -> bool:
-        """As long as its header says: checksums are known of the compressed files alone."""
+        """Compare the length with the header's, as checksums exist for compressed files only."""
         content = file.read_bytes()
         try:
             sizes = struct.unpack_from(f">{content[3]}I", content, 4)

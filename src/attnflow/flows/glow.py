@@ -31,7 +31,7 @@ from attnflow.utils.arguments import call, check_kind
 
 __all__ = ["CONDITIONABLE", "Glow"]
 
-# What can read a condition.
+# The kinds of transforms that can read a condition.
 CONDITIONABLE = ("actnorm", "conv1x1", "coupling", "attention", "prior")
 # The transforms of a step, in forward order.
 STEP = (
@@ -244,7 +244,7 @@ class Parts:
 
 
 def check_sizes(image_shape: Shape, levels: int, steps: int) -> None:
-    """Raise :class:`AttnFlowError` for no numbers, or more levels than an image can be halved."""
+    """Raise :class:`AttnFlowError` for no count, or for more levels than an image can be halved."""
     check_count("levels", levels)
     check_count("steps", steps)
     _, height, width = image_shape

@@ -28,7 +28,7 @@ __all__ = [
     "check_temperature",
 ]
 
-# Those that torch takes a minimum of, as it does of no uint16, uint32 and uint64.
+# The integer types that torch.min supports; it does not support uint16, uint32 and uint64.
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -255,5 +255,5 @@ def _words(shape: Sequence[int]) -> str:
 
 
 def _kind(value: object) -> str:
-    """What an object is, in a word or two."""
+    """Describe an object in a word or two."""
     return "None" if value is None else f"a {type(value).__name__}"

@@ -68,7 +68,7 @@ class Level(nn.Module):
         return kept
 
     def blocks(self) -> list[Transform]:
-        """What :meth:`forward` calls one after the other."""
+        """The transforms that :meth:`forward` calls in turn."""
         return [*pieces(self.transforms, self.memory), self.prior]
 
     def _split(self, x: Tensor) -> tuple[Tensor | None, Tensor]:

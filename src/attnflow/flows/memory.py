@@ -74,7 +74,7 @@ MEMORY: dict[str, Run] = {
 
 
 def pieces(transforms: Composition, memory: str) -> list[Transform]:
-    """What is run as one piece: each transform alone where it is reversed alone, else steps."""
+    """Return the parts run one by one: single transforms if reversible, else whole steps."""
     return list(innermost(transforms)) if memory == "reversible" else transforms.parts()
 
 
@@ -139,7 +139,7 @@ class _Reversible(torch.autograd.Function):
 
 
 class Draws:
-    """Where the random generators stood before a transform, so that it can draw the same again.
+    """The state of the random generators before a transform, to draw the same numbers again.
 
     Args:
         x: a tensor on the device whose generator counts, beside the CPU's.

@@ -1,4 +1,4 @@
-"""Where attention stands in a flow."""
+"""The places of attention in a flow."""
 
 from __future__ import annotations
 

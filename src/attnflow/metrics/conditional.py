@@ -1,4 +1,4 @@
-"""What conditional models are asked: which conditions to draw, and how well they are used."""
+"""Figures of conditional models: which conditions to draw, and how well they are used."""
 
 from __future__ import annotations
 
@@ -142,14 +142,14 @@ def agreement_with_labels(
 
 
 def _psnr(images: Tensor, truth: Tensor, num_bins: int) -> Tensor:
-    """Of every image: (B,)."""
+    """The peak signal-to-noise ratio of every image: (B,)."""
     return peak_signal_noise_ratio(
         images, truth, data_range=num_bins - 1.0, dim=(1, 2, 3), reduction="none"
     ).clamp_max(100.0)  # an exact hit would be infinite
 
 
 def _ssim(images: Tensor, truth: Tensor, num_bins: int) -> Tensor:
-    """Of every image, over uniform windows that fit it: (B,)."""
+    """The structural similarity of every image, over uniform windows that fit it: (B,)."""
     side = min(LARGEST_WINDOW, *images.shape[2:])
     similarity = structural_similarity_index_measure(
         images,

@@ -50,7 +50,7 @@ class Inception(FeatureExtractor):
         self.weights_path = None if weights_path is None else Path(weights_path)
 
     def prepare(self, datamodule: ImageDataModule, cache_dir: Path) -> None:
-        """See that the data fits and that a weights file is there, by download if need be."""
+        """Check that the data fits and that a weights file exists, and download it if need be."""
         channels = datamodule.spec.image_shape[0]
         if channels not in (1, 3):
             raise AttnFlowError(
@@ -82,7 +82,7 @@ class Inception(FeatureExtractor):
 
 
 def hub_paths() -> list[Path]:
-    """Where torch hub keeps the weights, under each of their names."""
+    """The paths at which torch hub may keep the weights."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     return [folder / name for name in FILE_NAMES]
 

@@ -35,7 +35,7 @@ __all__ = [
 # second prefix, the LightningModule's state_dict holds the model.
 KEY = "attnflow"
 MODEL_PREFIX = "model."
-# What building a model may take for each value and each tensor of its weights, and for tables.
+# Limits on building a model, for each value and tensor of its weights, and for tables.
 VALUES_A_VALUE, TENSORS_A_TENSOR = 16, 50
 SPARE_VALUES, SPARE_TENSORS = 2**24, 1000
 # Modules whose names torch reads out of any file, without code.
@@ -191,7 +191,7 @@ def check_contents(checkpoint: Mapping, path: Path) -> None:
 
 
 def describe(config: Mapping, spec: DataSpec) -> dict[str, object]:
-    """What training adds to a checkpoint, in plain values, so that it is enough alone.
+    """Return what training adds to a checkpoint, in plain values, to make it self-contained.
 
     The whole config is kept: a model is rebuilt from the groups of its architecture and of its
     data, and a resumed training says what else has changed.

@@ -1,4 +1,4 @@
-"""What the entries of a checkpoint must be, before any of them is used."""
+"""Checks of a checkpoint's entries, before any of them is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attnflow.utils.arguments import check_seed
 
 __all__ = ["check_bounded", "check_description", "check_mapping", "check_state", "check_weights"]
 
-# Of weights, between which loading converts.
+# The types of weights, between which loading converts.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 # Deeper than any config; Python's own functions fail at some hundreds.

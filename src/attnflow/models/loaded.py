@@ -95,7 +95,7 @@ class LoadedModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model's weights."""
         return next(self.parameters()).device
 
     @torch.no_grad()
@@ -260,7 +260,7 @@ class LoadedModel(nn.Module):
         return self.model.context(self._part(conditions, rows))
 
     def _conditions(self, n: int, label: Labels | None, condition: Tensor | None) -> Batch | None:
-        """What the model is conditioned on, checked, a row for each of n images."""
+        """Check the condition and return it as a batch, a row for each of n images."""
         given = {"label": label, "condition": condition}
         conditioning = self.model.conditioning
         field = None if conditioning is None else conditioning.field

@@ -1,4 +1,4 @@
-"""Which classes a file's config may name: this package's own, and what its reader allows."""
+"""Limits on the classes that a file's config may name: this package's, and those trusted."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ KINDS = {
     "attnflow": (Flow, Transform, Conditioning, Dequantizer, ImageDataModule, Placement),
     "torchvision.transforms.v2": (v2.Transform,),
 }
-# What is of no such kind, and still a part of a model.
+# Further parts of models, which are of none of these kinds.
 PARTS = (ConvNet, GatedResNet, several)
-# It calls a function that it is given.
+# Lambda is refused, as it calls any function that it is given.
 REFUSED = (v2.Lambda,)
 # Of Hydra's keys, those that say how an object is made, and the types of their values.
 WAYS = {"_target_": str, "_args_": list, "_partial_": bool, "_convert_": str, "_recursive_": bool}

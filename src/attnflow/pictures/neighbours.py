@@ -34,7 +34,7 @@ class Neighbours:
 
     @property
     def mean_distance(self) -> float:
-        """Over the images."""
+        """The mean distance over the images."""
         return float(self.distances.mean())
 
 

@@ -14,7 +14,7 @@ from attnflow.errors import AttnFlowError
 __all__ = ["LOCK", "lock_folder", "release_folder", "wait_for_folder"]
 
 LOCK = ".lock"
-# What a file system answers that knows no locks: there, folders go unguarded.
+# The errors of a file system without locks, on which folders go unguarded.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _held: dict[Path, int] = {}
 
@@ -66,7 +66,7 @@ def release_folder(folder: Path) -> None:
 
 
 def wait_for_folder(folder: Path) -> None:
-    """Until no other process holds ``folder``."""
+    """Wait until no other process holds ``folder``."""
     descriptor = _open(folder)
     try:
         with suppress(OSError):  # a file system without locks

@@ -17,7 +17,7 @@ __all__ = ["read_csv", "read_json", "read_text", "read_yaml"]
 
 LARGEST = 2**24  # bytes of a file that is read at once; those of a run hold a few thousand
 LONGEST_LINE = 2**20  # characters of a CSV file's line
-# Neither constructs anything but plain values; the first is written in C.
+# Both loaders construct plain values only; the first is written in C.
 YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -71,7 +71,7 @@ def _carried(
     for path, score in ((Path(path), score) for path, score in noted.items()):
         assert keeper.dirpath is not None  # training sets it before it loads
         own = Path(keeper.dirpath) / path.name
-        # Beside the checkpoint first: the run may have been moved.
+        # The checkpoint's own folder comes first, as the run may have been moved.
         places = [folder / path.name, path]
         found = next((p for p in places if _holds(p, score, step, keeper.monitor)), None)
         if trainer.is_global_zero:

@@ -1,4 +1,4 @@
-"""Where a computation went non-finite."""
+"""Find the transform in which a computation became non-finite."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ __all__ = ["Progress", "planned_steps", "whole_epochs"]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands.
+    """The epoch, the batch and the step that a training has reached.
 
     Attributes:
         step: optimisation steps done.

@@ -1,4 +1,4 @@
-"""Which checkpoint a run goes on from."""
+"""Choose the checkpoint that a run resumes from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from attnflow.training.state_check import check_resumed_weights, check_training_
 
 __all__ = ["Resumed", "find_best", "find_checkpoint", "open_resumed"]
 
-# In a run's folder, the newest first.
+# The checkpoints in a run's folder, the newest first.
 CANDIDATES = (LAST, PREVIOUS, "best.ckpt")
 
 log = logging.getLogger(__name__)

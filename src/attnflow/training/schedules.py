@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-# Of a warm-up that nobody chose: so many steps, but no larger share of training.
+# The default warm-up: so many steps, but at most this share of training.
 DEFAULT_STEPS, DEFAULT_SHARE = 50, 0.1
 
 

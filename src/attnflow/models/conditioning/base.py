@@ -1,4 +1,4 @@
-"""What all conditionings share."""
+"""The base of all conditionings."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class ClassConditioning(Conditioning):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Context:
         labels = self.read(batch)
-        # On a GPU the check would wait for it; there an index out of range stops the kernel.
+        # Only on the CPU: on a GPU the check would synchronise, and the kernel asserts by itself.
         outside = (
             labels.device.type == "cpu"
             and len(labels)

@@ -84,6 +84,6 @@ class ImageConditioning(Conditioning):
         maps = []
         for encoder, factor in zip(self.encoders, self.factors, strict=True):
             features = encoder(F.pixel_unshuffle(features, factor))
-            # In full precision whatever the autocast: determinants are computed from them.
+            # Kept in full precision under autocast, as determinants are computed from them.
             maps.append(features.to(dtype))
         return Context(maps=tuple(maps))
