@@ -131,7 +131,7 @@ class Sweep:
         chosen = {key: None for run in runs for key in (*run.choices, *run.overrides)}
         composed = {key: None for run in runs for key in run.leaves if key not in run.derived}
         differing = {
-            **{key: None for key in (*FIRST, *chosen) if self._differs(key)},
+            **{key: None for key in (*FIRST, *chosen) if len(self.values_of(key)) > 1},
             **{key: None for key in composed if self._differs_within(key)},
         }
         bearing = [key for key in differing if key not in self.by and bears_on_figures(key)]
@@ -142,9 +142,9 @@ class Sweep:
         """The runs that have figures; all of them where none has."""
         return [run for run in self.runs if run.figures] or list(self.runs)
 
-    def _differs(self, key: str) -> bool:
-        """Whether the runs differ in a setting."""
-        return len({run.setting(key) for run in self.compared}) > 1
+    def values_of(self, key: str) -> set[str]:
+        """The values that a setting has."""
+        return {run.setting(key) for run in self.compared}
 
     def _differs_within(self, key: str) -> bool:
         """Whether runs with the same choice of its group have a setting, but not the same one."""
@@ -211,6 +211,13 @@ class Sweep:
     def repeated(self) -> bool:
         """Whether a setting has several runs."""
         return len(self.settings) < len(self.compared)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the standard error of a run's figure over its images is known."""
+        return any(
+            run.figures.get(name) is not None for name in ERRORS.values() for run in self.runs
+        )
 
     def levels(self, factor: str) -> list[str]:
         """The values of a factor: numbers by value, words in the order of the runs."""
