@@ -70,6 +70,7 @@ def draw_charts(sweep: Sweep) -> Charts:
     return drawn
 
 
+@matplotlib.rc_context(STYLE)
 def heat_map(sweep: Sweep, name: str) -> str | None:
     """A figure by the first two factors, with its spread over all else; None for no factor.
 
@@ -93,20 +94,19 @@ def heat_map(sweep: Sweep, name: str) -> str | None:
         return None
     left = 0.15 + LETTER * max(len(row) for row in [*rows, down or ""])
     width, height = left + CELL[0] * len(columns) + 0.1, 0.6 + CELL[1] * len(rows)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((width, height))
-        box = (left / width, 0.02, 1 - (left + 0.1) / width, CELL[1] * len(rows) / height)
-        axes = figure.add_axes(box)
-        for (i, j), (found, runs) in cells.items():
-            _draw_cell(axes, i, j, name, found, runs, min(means), max(means))
-        axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
-        axes.set_xticks([j + 0.5 for j in range(len(columns))], [c or NOTHING for c in columns])
-        axes.set_yticks([i + 0.5 for i in range(len(rows))], [r or NOTHING for r in rows])
-        if not down:
-            axes.set_yticks([])
-        axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
-        axes.spines[:].set_visible(False)
-        return _svg(figure)
+    figure = Figure((width, height))
+    box = (left / width, 0.02, 1 - (left + 0.1) / width, CELL[1] * len(rows) / height)
+    axes = figure.add_axes(box)
+    for (i, j), (found, runs) in cells.items():
+        _draw_cell(axes, i, j, name, found, runs, min(means), max(means))
+    axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+    axes.set_xticks([j + 0.5 for j in range(len(columns))], [c or NOTHING for c in columns])
+    axes.set_yticks([i + 0.5 for i in range(len(rows))], [r or NOTHING for r in rows])
+    if not down:
+        axes.set_yticks([])
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    return _svg(figure)
 
 
 def _draw_cell(
@@ -141,6 +141,7 @@ def _draw_cell(
         axes.text(j + 0.5, i + 0.7, f"± {spread}", **middle, color=ink, fontsize=8.5)
 
 
+@matplotlib.rc_context(STYLE)
 def trade_off(sweep: Sweep, cost: str = "images_per_second") -> str | None:
     """The metric against a cost, a point a setting, in the colours of :func:`curves`.
 
@@ -153,26 +154,24 @@ def trade_off(sweep: Sweep, cost: str = "images_per_second") -> str | None:
     ]
     if len(points) < 2 or cost == sweep.metric:
         return None
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((6.0, 2.5))
-        axes = figure.add_axes((0.12, 0.19, 0.86, 0.77))
-        for rank, x, y in points:
-            axes.errorbar(
-                x.mean,
-                y.mean,
-                xerr=x.spread or 0.0,
-                yerr=y.spread or 0.0,
-                fmt="o",
-                markersize=5,
-                elinewidth=1,
-                **_colour(rank),
-            )
-        axes.set_xlabel(spoken(cost))
-        axes.set_ylabel(sweep.metric)
-        _plain(axes)
-        return _svg(figure)
+    figure = Figure((6.0, 2.5))
+    axes = figure.add_axes((0.12, 0.19, 0.86, 0.77))
+    for rank, x, y in points:
+        axes.errorbar(
+            x.mean,
+            y.mean,
+            xerr=x.spread or 0.0,
+            yerr=y.spread or 0.0,
+            fmt="o",
+            markersize=5,
+            elinewidth=1,
+            **_colour(rank),
+        )
+    _plain(axes, spoken(cost), sweep.metric)
+    return _svg(figure)
 
 
+@matplotlib.rc_context(STYLE)
 def curves(sweep: Sweep) -> str | None:
     """val/bpd by step: the best settings in colour, the others grey; None where nobody logged it.
 
@@ -185,31 +184,29 @@ def curves(sweep: Sweep) -> str | None:
         if run.curve[0]
     ]
     # Runs without figures, which may be on their way, stay grey.
-    logged += [(len(LINES), "", *run.curve) for run in sweep.runs if _on_the_way(run)]
+    unranked = [run for run in sweep.runs if run.curve[0] and not run.figures]
+    logged += [(len(LINES), "", *run.curve) for run in unranked]
     if not logged:
         return None
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((11.4, 3.8))
-        axes = figure.add_axes((0.06, 0.13, 0.68, 0.84))
-        lines = {}
-        for rank, label, steps, values in reversed(logged):  # the best on top
-            marker = "o" if len(steps) == 1 else None
-            (line,) = axes.plot(steps, values, marker=marker, linewidth=1.4, **_colour(rank))
-            if rank < len(LINES):
-                lines[label] = line
-        axes.legend(
-            list(lines.values())[::-1],
-            list(lines)[::-1],
-            loc="upper left",
-            bbox_to_anchor=(1.02, 1.02),
-            frameon=False,
-            fontsize=9,
-        )
-        axes.set_ylim(*_limits([values for *_, values in logged]))
-        axes.set_xlabel("step")
-        axes.set_ylabel("val/bpd")
-        _plain(axes)
-        return _svg(figure)
+    figure = Figure((11.4, 3.8))
+    axes = figure.add_axes((0.06, 0.13, 0.68, 0.84))
+    lines = {}
+    for rank, label, steps, values in reversed(logged):  # the best on top
+        marker = "o" if len(steps) == 1 else None
+        (line,) = axes.plot(steps, values, marker=marker, linewidth=1.4, **_colour(rank))
+        if rank < len(LINES):
+            lines[label] = line
+    axes.legend(
+        list(lines.values())[::-1],
+        list(lines)[::-1],
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.02),
+        frameon=False,
+        fontsize=9,
+    )
+    axes.set_ylim(*_limits([values for *_, values in logged]))
+    _plain(axes, "step", "val/bpd")
+    return _svg(figure)
 
 
 def _colour(rank: int) -> dict[str, Any]:
@@ -217,11 +214,6 @@ def _colour(rank: int) -> dict[str, Any]:
     if rank < len(LINES):
         return {"color": LINES[rank], "alpha": 0.95}
     return {"color": MUTED, "alpha": 0.4}
-
-
-def _on_the_way(run: Run) -> bool:
-    """Whether a run has a curve, and no figures yet."""
-    return bool(run.curve[0]) and not run.figures
 
 
 def _short(label: str) -> str:
@@ -239,8 +231,9 @@ def _limits(curves: Sequence[Sequence[float]]) -> tuple[float, float]:
     return best - margin, highest + margin
 
 
-def _plain(axes: Axes) -> None:
-    """A light grid, and no frame."""
+def _plain(axes: Axes, across: str, up: str) -> None:
+    """A light grid, no frame, and what the axes are of."""
+    axes.set(xlabel=across, ylabel=up)
     axes.grid(color=MUTED, alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -8,9 +8,8 @@ from functools import cached_property
 
 from attnflow.report.charts import Charts, draw_charts
 from attnflow.report.comparable import Comparable, comparable
-from attnflow.report.runs import DONE, STATES, Run
-from attnflow.report.sweep import Sweep
-from attnflow.report.tables import chosen, shared_overrides
+from attnflow.report.runs import STATES, TRAIN, Run
+from attnflow.report.sweep import Sweep, bears_on_figures
 
 __all__ = ["Report", "Section", "compare"]
 
@@ -91,11 +90,6 @@ class Report:
         return {status: runs for status, runs in found.items() if runs}
 
     @property
-    def apart(self) -> dict[str, list[Run]]:
-        """The runs that are not done, by their status."""
-        return {status: runs for status, runs in self.by_status.items() if status != DONE}
-
-    @property
     def made_with(self) -> dict[str, list[str]]:
         """The versions of what the runs were made with."""
         made_with: dict[str, dict[str, None]] = {}
@@ -107,12 +101,17 @@ class Report:
 
     @cached_property
     def shared(self) -> set[tuple[str, str]]:
-        """The options, with their values, that all trainings were given."""
-        return shared_overrides(self.runs)
+        """The options, with values, that all trainings were given, where there are several."""
+        given = [run.overrides.items() for run in self.runs if run.task == TRAIN and run.overrides]
+        return set.intersection(*map(set, given)) if len(given) > 1 else set()
 
     def chosen(self, run: Run) -> str:
-        """The options that tell a run from the others."""
-        return chosen(run, self.shared)
+        """The options of a run's command line that bear on what it finds, but for shared ones."""
+        return " ".join(
+            f"{key}={value}"
+            for key, value in run.overrides.items()
+            if bears_on_figures(key) and (key, value) not in self.shared
+        )
 
 
 def _plain(name: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from attnflow.report.contents import Report
+from attnflow.report.runs import DONE
 from attnflow.report.tables import NOTHING, OTHER, cell, first_line, ranking, run_table, spoken
 
 __all__ = ["render"]
@@ -41,4 +42,4 @@ for function in (embedded, first_line, markdown, spoken):
     TEMPLATES.filters[function.__name__] = function
 for function in (cell, ranking, run_table):
     TEMPLATES.globals[function.__name__] = function
-TEMPLATES.globals |= {"NOTHING": NOTHING, "OTHER": OTHER}
+TEMPLATES.globals |= {"DONE": DONE, "NOTHING": NOTHING, "OTHER": OTHER}

@@ -18,7 +18,7 @@ from PIL import Image
 from attnflow.errors import AttnFlowError
 from attnflow.report.announced import announced_jobs
 from attnflow.runs.folder_lock import LOCK
-from attnflow.runs.names import ASIDE, ERROR_FILE, SKIPPED_FILE
+from attnflow.runs.names import ASIDE, ERROR_FILE, HYDRA, SKIPPED_FILE
 from attnflow.runs.reading import read_json, read_text, read_yaml
 from attnflow.runs.results import FILE_NAME, Curve, read_curve, read_results
 
@@ -40,8 +40,8 @@ __all__ = [
 DONE, FAILED, DAMAGED, RUNNING = "done", "failed", "damaged", "running"
 UNFINISHED, SKIPPED, NEVER_STARTED = "unfinished", "skipped", "never started"
 STATES = (DONE, FAILED, DAMAGED, RUNNING, UNFINISHED, SKIPPED, NEVER_STARTED)
-CONFIG = os.path.join(".hydra", "config.yaml")
-MARKS = (".hydra", FILE_NAME, ERROR_FILE, SKIPPED_FILE)  # what makes a folder that of a run
+CONFIG, OVERRIDES = os.path.join(HYDRA, "config.yaml"), os.path.join(HYDRA, "overrides.yaml")
+MARKS = (HYDRA, FILE_NAME, ERROR_FILE, SKIPPED_FILE)  # what makes a folder that of a run
 TRAIN, EVALUATION = "train", "eval"
 EXPECTED = "the folder of a sweep, as logs/train/multiruns/<time>, or of several runs"
 REFERENCE = re.compile(r"\$\{([\w.:]+)\}")
@@ -158,7 +158,6 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.faults: list[str] = []
-        self._held: dict[str, Mapping] = {}
 
     def exists(self, name: str) -> bool:
         """Whether there is something of this name, readable or not."""
@@ -180,57 +179,41 @@ class Reader:
             self.faults.append(f"{error.filename}: expected it to be readable: {error.strerror}.")
         return instead
 
-    def text(self, name: str) -> str | None:
-        """A file's text; None where it is missing or damaged."""
-        if not self.exists(name):
-            return None
-        told = self.read(read_text, self.folder / name, instead=None)
-        return told if told is None else told.strip()
+    def file(self, name: str, read: Callable[[Path], T], instead: T) -> T:
+        """What a file holds, or ``instead`` where it is missing or damaged."""
+        return (
+            self.read(read, self.folder / name, instead=instead) if self.exists(name) else instead
+        )
 
-    def mapping(self, name: str, read: Callable[[Path], object]) -> Mapping:
-        """A file that holds names and values; {} where it is missing or damaged."""
-        if name not in self._held:
-            held = self.read(read, self.folder / name, instead={}) if self.exists(name) else {}
-            if not isinstance(held, Mapping):
-                self.faults.append(f"{name}: expected names and values, got {held!r:.80}.")
-                held = {}
-            self._held[name] = held
-        return self._held[name]
+    @cached_property
+    def config(self) -> Mapping:
+        """The composed config."""
+        return self.file(CONFIG, read_mapping, instead={})
+
+    @cached_property
+    def hydra(self) -> Mapping:
+        """Hydra's own config."""
+        return self.file(os.path.join(HYDRA, "hydra.yaml"), read_mapping, instead={})
 
     def leaves(self) -> dict[str, str]:
         """The composed config by dotted keys, references followed; {} where it is not known."""
-        config = self.mapping(CONFIG, read_yaml)
-        if not config:
+        if not self.config:
             return {}
-        hydra = self.mapping(f".hydra{os.sep}hydra.yaml", read_yaml)
-        cwd = {"hydra.runtime.cwd": str(_at(hydra, "hydra.runtime").get("cwd", ""))}
-        plain = dict(_leaves(config)) | cwd
+        cwd = {"hydra.runtime.cwd": str(_at(self.hydra, "hydra.runtime").get("cwd", ""))}
+        plain = dict(_leaves(self.config)) | cwd
         return {key: _followed(value, plain) for key, value in plain.items()}
 
     def derived(self) -> frozenset[str]:
         """The keys of the composed config that are taken from others."""
-        config = self.mapping(CONFIG, read_yaml)
-        return frozenset(key for key, value in _leaves(config) if REFERENCE.search(value))
+        return frozenset(key for key, value in _leaves(self.config) if REFERENCE.search(value))
 
     def choices(self) -> dict[str, str]:
         """The choice of every config group."""
-        hydra = self.mapping(f".hydra{os.sep}hydra.yaml", read_yaml)
         return {
             str(group): str(choice)
-            for group, choice in _at(hydra, "hydra.runtime.choices").items()
+            for group, choice in _at(self.hydra, "hydra.runtime.choices").items()
             if choice is not None and not str(group).startswith("hydra")
         }
-
-    def overrides(self) -> dict[str, str]:
-        """The command line's, by their key."""
-        name = f".hydra{os.sep}overrides.yaml"
-        held = []
-        if self.exists(name):
-            held = self.read(read_yaml, self.folder / name, instead=[]) or []
-        if not isinstance(held, list) or not all(isinstance(entry, str) for entry in held):
-            self.faults.append(f"{name}: expected a list of key=value, got {held!r:.80}.")
-            held = []
-        return by_key(held)
 
     def pictures(self) -> list[Path]:
         """The last of every series by epoch and all others, but for damaged ones."""
@@ -265,11 +248,11 @@ def read_run(folder: Path, root: Path, announced: Sequence[str] = ()) -> Run:
     curve = reader.read(read_curve, folder, "val/bpd", instead=([], []))
     parts = {
         "choices": words | reader.choices(),
-        "overrides": reader.overrides(),
+        "overrides": by_key(reader.file(OVERRIDES, read_overrides, instead=[])),
         "leaves": with_training(leaves) if task == EVALUATION else leaves,
         "derived": reader.derived(),
         "pictures": reader.pictures(),
-        "environment": reader.mapping("environment.json", read_json),
+        "environment": reader.file("environment.json", read_mapping, instead={}),
         "figures": {n: v for n, v in results.items() if n not in words and n != "seed"},
     }
     status, note = state(reader, curve)
@@ -291,11 +274,12 @@ def never_started(reader: Reader) -> str:
 
 def state(reader: Reader, curve: Curve) -> tuple[str, str]:
     """A run's status and the note on it, from what is there and what could not be read."""
-    failure, skipped = reader.text(ERROR_FILE), reader.text(SKIPPED_FILE)
+    failure = reader.file(ERROR_FILE, read_text, instead=None)
+    skipped = reader.file(SKIPPED_FILE, read_text, instead=None)
     if failure is not None:
-        return FAILED, "\n".join([failure, *reader.faults]).strip()
+        return FAILED, "\n".join([failure.strip(), *reader.faults]).strip()
     if skipped is not None and not reader.exists(FILE_NAME):
-        return SKIPPED, skipped
+        return SKIPPED, skipped.strip()
     if reader.faults:
         return DAMAGED, " ".join(reader.faults)
     if reader.exists(FILE_NAME):
@@ -353,6 +337,30 @@ def with_training(leaves: Mapping[str, str]) -> dict[str, str]:
     """An evaluation's config over that of the training whose checkpoint it read, if it is there."""
     checkpoint = Path(leaves["hydra.runtime.cwd"], leaves.get("ckpt_path", ""))
     return {**Reader(checkpoint.parent.parent).leaves(), **leaves}
+
+
+def read_mapping(path: Path) -> Mapping:
+    """Read a YAML or a JSON file that holds names and values.
+
+    Raises:
+        AttnFlowError: it cannot be read, or holds something else.
+    """
+    held = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    if not isinstance(held, Mapping):
+        raise AttnFlowError(f"{path}: expected names and values, got {held!r:.80}.")
+    return held
+
+
+def read_overrides(path: Path) -> list[str]:
+    """Read the overrides of a command line.
+
+    Raises:
+        AttnFlowError: they cannot be read, or are none.
+    """
+    held = read_yaml(path) or []
+    if not isinstance(held, list) or not all(isinstance(entry, str) for entry in held):
+        raise AttnFlowError(f"{path}: expected a list of key=value, got {held!r:.80}.")
+    return held
 
 
 def check_picture(path: Path) -> bool:

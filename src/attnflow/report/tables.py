@@ -7,20 +7,17 @@ import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from attnflow.report.runs import TRAIN, Run
-from attnflow.report.sweep import Figure, Sweep, bears_on_figures, figure_of
+from attnflow.report.runs import Run
+from attnflow.report.sweep import Figure, Sweep, figure_of
 
 __all__ = [
     "Table",
     "cell",
-    "chosen",
-    "columns",
     "csv_text",
     "first_line",
     "ranking",
     "run_table",
     "setting_table",
-    "shared_overrides",
     "spoken",
 ]
 
@@ -141,21 +138,6 @@ def run_table(sweep: Sweep) -> Table:
     ]
     settings = setting_columns(varying)
     return Table(["run", *settings, *names], rows, words=1 + len(settings))
-
-
-def shared_overrides(runs: Sequence[Run]) -> set[tuple[str, str]]:
-    """The options, with their values, that all trainings were given, where there are several."""
-    given = [set(run.overrides.items()) for run in runs if run.task == TRAIN and run.overrides]
-    return set.intersection(*given) if len(given) > 1 else set()
-
-
-def chosen(run: Run, shared: set[tuple[str, str]]) -> str:
-    """The options of a run's command line that bear on what it finds, but for shared ones."""
-    return " ".join(
-        f"{key}={value}"
-        for key, value in run.overrides.items()
-        if bears_on_figures(key) and (key, value) not in shared
-    )
 
 
 def first_line(note: str) -> str:

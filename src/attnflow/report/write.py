@@ -10,11 +10,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from attnflow.errors import AttnFlowError
-from attnflow.report.announced import SWEEP_FILE
 from attnflow.report.contents import Report, compare
 from attnflow.report.page import render
 from attnflow.report.runs import DAMAGED, NEVER_STARTED, Run, read_runs
 from attnflow.report.tables import csv_text
+from attnflow.runs.names import SWEEP
 from attnflow.utils.files import write_whole
 
 __all__ = ["write_report"]
@@ -63,7 +63,9 @@ def write_report(
         "report.md": render("report.md.j2", report),
         "index.html": render("index.html.j2", report),
     }
-    write_files(directory, files)
+    for name, text in files.items():
+        # A folder's name may hold bytes that are no UTF-8.
+        write_whole(directory / name, text.encode(errors="backslashreplace"))
     return directory / "index.html"
 
 
@@ -103,21 +105,10 @@ def report_folder(folder: Path, runs: Sequence[Run]) -> Path:
     return directory
 
 
-def write_files(directory: Path, files: dict[str, str]) -> None:
-    """Write texts into a folder, each as a whole or not at all.
-
-    Raises:
-        WriteError: it cannot be written to.
-    """
-    for name, text in files.items():
-        # A folder's name may hold bytes that are no UTF-8.
-        write_whole(directory / name, text.encode(errors="backslashreplace"))
-
-
 def _title(folder: Path) -> str:
     """What the runs are, by the folder that they lie in."""
     root = folder.resolve()
-    is_sweep = (folder / SWEEP_FILE).exists()
+    is_sweep = (folder / SWEEP).exists()
     return f"Sweep {root.name}" if is_sweep else f"Runs in {root.parent.name}/{root.name}"
 
 
