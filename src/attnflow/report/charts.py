@@ -13,8 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from attnflow.report.runs import Run
-from attnflow.report.sweep import Figure as Found
 from attnflow.report.sweep import Sweep, more_is_better
 from attnflow.report.tables import NOTHING, cell, spoken
 from attnflow.utils.decoration import decoration
@@ -50,14 +48,12 @@ def draw_charts(sweep: Sweep) -> Charts:
     What fails to be drawn is left out, with a warning.
     """
     charts = {}
+    across = " and ".join(sweep.axes)
+    rest = ", ".join(key for key in sweep.varying if key not in sweep.axes)
+    over = f"; mean ± standard deviation over {rest}" if sweep.repeated else ""
     for name in dict.fromkeys((sweep.metric, *COSTS)):
-        better = "" if name == "params" else " (less is better)"
-        if more_is_better(name):
-            better = " (more is better)"
-        across = " and ".join(sweep.axes)
-        rest = [key for key in sweep.varying if key not in sweep.axes]
-        over = f"; mean ± standard deviation over {', '.join(rest)}" if sweep.repeated else ""
-        caption = f"{spoken(name)}{better} by {across}{over}"
+        better = " (more is better)" if more_is_better(name) else " (less is better)"
+        caption = f"{spoken(name)}{'' if name == 'params' else better} by {across}{over}"
         charts[f"heatmap_{name.replace('/', '_')}"] = caption, partial(heat_map, sweep, name)
     colours = ", colours as below" if any(run.curve[0] for run in sweep.runs) else ""
     charts["trade_off"] = f"{sweep.metric} against images/s{colours}", partial(trade_off, sweep)
@@ -98,7 +94,9 @@ def heat_map(sweep: Sweep, name: str) -> str | None:
     box = (left / width, 0.02, 1 - (left + 0.1) / width, CELL[1] * len(rows) / height)
     axes = figure.add_axes(box)
     for (i, j), (found, runs) in cells.items():
-        _draw_cell(axes, i, j, name, found, runs, min(means), max(means))
+        missing = runs[0].status if runs else NOTHING
+        shade = _shade(name, found.mean, means) if found else None
+        _draw_cell(axes, i, j, cell(name, found) if found else missing, shade)
     axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
     axes.set_xticks([j + 0.5 for j in range(len(columns))], [c or NOTHING for c in columns])
     axes.set_yticks([i + 0.5 for i in range(len(rows))], [r or NOTHING for r in rows])
@@ -109,50 +107,42 @@ def heat_map(sweep: Sweep, name: str) -> str | None:
     return _svg(figure)
 
 
-def _draw_cell(
-    axes: Axes,
-    i: int,
-    j: int,
-    name: str,
-    found: Found | None,
-    runs: list[Run],
-    lowest: float,
-    highest: float,
-) -> None:
-    """A rectangle in the figure's colour, with the figure and its spread in words."""
+def _shade(name: str, value: float, values: Sequence[float]) -> float:
+    """How dark a value is among all, from 0 to 1."""
+    lowest, highest = min(values), max(values)
+    share = (value - lowest) / (highest - lowest) if highest > lowest else 0.0
+    return share if more_is_better(name) or name == "params" else 1 - share
+
+
+def _draw_cell(axes: Axes, i: int, j: int, words: str, shade: float | None) -> None:
+    """A rectangle, grey without a shade, and in it a figure over its spread."""
     middle: dict[str, Any] = {"ha": "center", "va": "center"}
-    box: dict[str, Any] = {"width": 0.97, "height": 0.94, "linewidth": 0}
-    at = (j + 0.015, i + 0.03)
-    if found is None:
-        axes.add_patch(Rectangle(at, **box, facecolor=MUTED, alpha=0.15))
-        word = runs[0].status if runs else NOTHING
-        axes.text(j + 0.5, i + 0.5, word, **middle, color=MUTED, fontsize=9)
+    box = Rectangle((j + 0.015, i + 0.03), width=0.97, height=0.94, linewidth=0)
+    axes.add_patch(box)
+    if shade is None:
+        box.set(facecolor=MUTED, alpha=0.15)
+        axes.text(j + 0.5, i + 0.5, words, **middle, color=MUTED, fontsize=9)
         return
-    share = (found.mean - lowest) / (highest - lowest) if highest > lowest else 0.0
-    shade = share if more_is_better(name) or name == "params" else 1 - share
-    colour = matplotlib.colormaps["GnBu"](0.15 + 0.8 * shade)
-    axes.add_patch(Rectangle(at, **box, facecolor=colour))
-    ink = "#ffffff" if shade > 0.6 else "#12222e"
-    mean, _, spread = cell(name, found).partition(" ± ")
-    axes.text(
-        j + 0.5, i + (0.4 if spread else 0.5), mean, **middle, color=ink, fontsize=11, weight="bold"
-    )
+    box.set_facecolor(matplotlib.colormaps["GnBu"](0.15 + 0.8 * shade))
+    middle["color"] = "#ffffff" if shade > 0.6 else "#12222e"
+    mean, _, spread = words.partition(" ± ")
+    axes.text(j + 0.5, i + (0.4 if spread else 0.5), mean, **middle, fontsize=11, weight="bold")
     if spread:
-        axes.text(j + 0.5, i + 0.7, f"± {spread}", **middle, color=ink, fontsize=8.5)
+        axes.text(j + 0.5, i + 0.7, f"± {spread}", **middle, fontsize=8.5)
 
 
 @matplotlib.rc_context(STYLE)
-def trade_off(sweep: Sweep, cost: str = "images_per_second") -> str | None:
-    """The metric against a cost, a point a setting, in the colours of :func:`curves`.
+def trade_off(sweep: Sweep) -> str | None:
+    """The metric against images/s, a point a setting, in the colours of :func:`curves`.
 
     Lines reach one standard deviation; None where fewer than two settings have both figures.
     """
     points = [
         (rank, x, y)
         for rank, setting in enumerate(sweep.settings)
-        if (x := setting.figure(cost)) and (y := setting.figure(sweep.metric))
+        if (x := setting.figure("images_per_second")) and (y := setting.figure(sweep.metric))
     ]
-    if len(points) < 2 or cost == sweep.metric:
+    if len(points) < 2 or sweep.metric == "images_per_second":
         return None
     figure = Figure((6.0, 2.5))
     axes = figure.add_axes((0.12, 0.19, 0.86, 0.77))
@@ -167,7 +157,7 @@ def trade_off(sweep: Sweep, cost: str = "images_per_second") -> str | None:
             elinewidth=1,
             **_colour(rank),
         )
-    _plain(axes, spoken(cost), sweep.metric)
+    _plain(axes, "images/s", sweep.metric)
     return _svg(figure)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import time
@@ -13,13 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from PIL import Image
-
 from attnflow.errors import AttnFlowError
 from attnflow.report.announced import announced_jobs
-from attnflow.runs.folder_lock import LOCK
+from attnflow.runs.folder_lock import is_held
 from attnflow.runs.names import ASIDE, ERROR_FILE, HYDRA, SKIPPED_FILE
-from attnflow.runs.reading import read_json, read_text, read_yaml
+from attnflow.runs.reading import check_picture, read_mapping, read_overrides, read_text
 from attnflow.runs.results import FILE_NAME, Curve, read_curve, read_results
 
 __all__ = [
@@ -284,18 +281,8 @@ def state(reader: Reader, curve: Curve) -> tuple[str, str]:
         return DAMAGED, " ".join(reader.faults)
     if reader.exists(FILE_NAME):
         return DONE, ""
-    status = RUNNING if is_running(reader.folder) else UNFINISHED
+    status = RUNNING if is_held(reader.folder) else UNFINISHED
     return status, progress(reader.folder, status, curve)
-
-
-def is_running(folder: Path) -> bool:
-    """Whether a process holds the folder's lock, as a run does until it ends."""
-    with suppress(OSError), (folder / LOCK).open("rb") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return True
-    return False
 
 
 def progress(folder: Path, status: str, curve: Curve) -> str:
@@ -337,46 +324,6 @@ def with_training(leaves: Mapping[str, str]) -> dict[str, str]:
     """An evaluation's config over that of the training whose checkpoint it read, if it is there."""
     checkpoint = Path(leaves["hydra.runtime.cwd"], leaves.get("ckpt_path", ""))
     return {**Reader(checkpoint.parent.parent).leaves(), **leaves}
-
-
-def read_mapping(path: Path) -> Mapping:
-    """Read a YAML or a JSON file that holds names and values.
-
-    Raises:
-        AttnFlowError: it cannot be read, or holds something else.
-    """
-    held = read_json(path) if path.suffix == ".json" else read_yaml(path)
-    if not isinstance(held, Mapping):
-        raise AttnFlowError(f"{path}: expected names and values, got {held!r:.80}.")
-    return held
-
-
-def read_overrides(path: Path) -> list[str]:
-    """Read the overrides of a command line.
-
-    Raises:
-        AttnFlowError: they cannot be read, or are none.
-    """
-    held = read_yaml(path) or []
-    if not isinstance(held, list) or not all(isinstance(entry, str) for entry in held):
-        raise AttnFlowError(f"{path}: expected a list of key=value, got {held!r:.80}.")
-    return held
-
-
-def check_picture(path: Path) -> bool:
-    """Return True for a whole PNG.
-
-    Raises:
-        AttnFlowError: it is damaged.
-    """
-    try:
-        with Image.open(path) as image:
-            image.verify()  # reads all of it, and decodes nothing
-    except Exception as error:  # Pillow raises whatever a damaged file provokes
-        raise AttnFlowError(
-            f"{path}: expected a PNG, got '{' '.join(str(error).split())}'."
-        ) from error
-    return True
 
 
 def by_key(overrides: Sequence[str]) -> dict[str, str]:

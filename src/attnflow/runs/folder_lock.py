@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["LOCK", "lock_folder", "release_folder", "wait_for_folder"]
+__all__ = ["LOCK", "is_held", "lock_folder", "release_folder", "wait_for_folder"]
 
 LOCK = ".lock"
 # The errors of a file system without locks, on which folders go unguarded.
@@ -63,6 +63,16 @@ def release_folder(folder: Path) -> None:
     if descriptor is not None:
         with suppress(OSError):
             os.close(descriptor)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether another process holds ``folder``, as a run does until it ends."""
+    with suppress(OSError), (folder / LOCK).open("rb") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+    return False
 
 
 def wait_for_folder(folder: Path) -> None:
