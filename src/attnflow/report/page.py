@@ -38,8 +38,7 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-for function in (embedded, first_line, markdown, spoken):
-    TEMPLATES.filters[function.__name__] = function
-for function in (cell, ranking, run_table):
-    TEMPLATES.globals[function.__name__] = function
-TEMPLATES.globals |= {"DONE": DONE, "NOTHING": NOTHING, "OTHER": OTHER}
+TEMPLATES.filters.update(embedded=embedded, first_line=first_line, markdown=markdown, spoken=spoken)
+TEMPLATES.globals.update(
+    DONE=DONE, NOTHING=NOTHING, OTHER=OTHER, cell=cell, ranking=ranking, run_table=run_table
+)
