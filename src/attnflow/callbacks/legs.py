@@ -1,4 +1,4 @@
-"""A run in several legs: what its figures add up to."""
+"""The legs of a run, each an uninterrupted training, and their time."""
 
 from __future__ import annotations
 

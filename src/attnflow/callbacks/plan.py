@@ -1,4 +1,4 @@
-"""Does what the trainer is told to do fit the data and the length of training?"""
+"""Checks that the trainer's options fit the data and the length of training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Going on from a checkpoint with the options that the command gives."""
+"""Resume from a checkpoint with the options of the command."""
 
 from __future__ import annotations
 

@@ -212,11 +212,11 @@ class ImageDataModule(LightningDataModule):
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; a loader's workers end with who reads from it."""
+    """Ignore Ctrl-C in a loader's worker, which ends together with its parent."""
     for signum in ENDING:
         signal.signal(signum, signal.SIG_IGN)
 
 
 def _as_batch(samples: dict[str, Tensor] | list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Samples that were read one by one are stacked; a whole batch passes."""
+    """Stack samples that were read one by one; return a whole batch unchanged."""
     return samples if isinstance(samples, dict) else torch.utils.data.default_collate(samples)

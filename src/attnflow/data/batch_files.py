@@ -1,4 +1,4 @@
-"""Pickled arrays of a stranger: numbers in plain containers, and no code."""
+"""Safe reading of pickled arrays: numbers in plain containers, and no code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def number_dtype(name: str, align: bool = False, copy: bool = False) -> np.dtype:
-    """A type of numbers; one of objects or of fields is refused."""
+    """Return a numeric type; refuse types of objects or of fields."""
     dtype = np.dtype(name)
     if dtype.kind not in "biuf":
         raise pickle.UnpicklingError(f"it holds an array of {dtype}, not of numbers")

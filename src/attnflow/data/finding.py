@@ -90,7 +90,7 @@ def entries(folder: Path) -> list[os.DirEntry]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether what has this name is no data: hidden, or a tool's own."""
+    """Whether a name marks a file or folder as no data: hidden, or a tool's own."""
     return name.startswith(".") or name.lower() in TOOLS
 
 

@@ -1,4 +1,4 @@
-"""Images that lie in a .npy file and are mapped, not loaded."""
+"""Images in a .npy file that is memory-mapped, not loaded."""
 
 from __future__ import annotations
 

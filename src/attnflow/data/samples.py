@@ -1,4 +1,4 @@
-"""Samples that lie in memory, or that are read from a file each."""
+"""Samples held in memory, or read from one file each."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ class Parts:
     parities: Iterator[int] = field(default_factory=lambda: cycle((1, 0)))
 
     def transforms(self, level: int, shape: Shape) -> Composition:
-        """The transforms of a level, on images (C, H, W) that are squeezed already."""
+        """Make the transforms of a level, for images (C, H, W) that are squeezed already."""
         made: dict[str, Transform] = {"squeeze": Squeeze()}
         for step in range(self.steps):
             made[f"step_{step}"] = self.step(level, step, shape)
@@ -203,7 +203,7 @@ class Parts:
         return Composition(made)
 
     def step(self, level: int, step: int, shape: Shape) -> Step:
-        """One step, with the attentions that stand in it."""
+        """Make a step with its attentions."""
         made = {
             f"attention_{position}": self.attention(shape)
             for position in STEP_POSITIONS
@@ -219,13 +219,13 @@ class Parts:
         )
 
     def attention(self, shape: Shape) -> Transform:
-        """The next attention."""
+        """Make the next attention."""
         channels, *image_size = shape
         parity = next(self.parities)
         return self.make("attention", channels, parity=parity, image_size=tuple(image_size))
 
     def make(self, part: str, num_channels: int, **place: Any) -> Transform:
-        """One of :data:`CONDITIONABLE`.
+        """Make one of :data:`CONDITIONABLE`.
 
         Raises:
             AttnFlowError: its factory cannot be called with the numbers of the place, or makes no
@@ -256,7 +256,7 @@ def check_sizes(image_shape: Shape, levels: int, steps: int) -> None:
 
 
 def halvings(height: int, width: int) -> int:
-    """How often both sides of an image can be halved without a rest."""
+    """Return how often both sides of an image can be halved without a remainder."""
     sides = math.gcd(height, width)
     return (sides & -sides).bit_length() - 1
 

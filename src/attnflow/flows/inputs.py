@@ -1,4 +1,4 @@
-"""Checks of what is given to a flow or a model: one sentence with the shape, type and range.
+"""Checks of a flow's or model's inputs: one sentence with the shape, type and range.
 
 Those of a flow look at shapes and types alone, which costs no synchronisation with a GPU; only
 those of whole images, labels and conditions, which no training passes, look at values.

@@ -62,7 +62,7 @@ class Level(nn.Module):
         return self.transforms.inverse(x, context)
 
     def initialize(self, x: Tensor, context: Context | None = None) -> Tensor | None:
-        """Make the data-dependent initialisation; return the kept half."""
+        """Run the data-dependent initialisation; return the kept half."""
         kept, latent = self._split(self.transforms.initialize(x, context))
         self.prior.initialize(latent, self._prior_context(context, kept))
         return kept

@@ -82,7 +82,7 @@ class Placement:
 
 
 def several(placements: Sequence[Placement]) -> tuple[Placement, ...]:
-    """A flow with attention wherever any of ``placements`` puts one (for configs)."""
+    """Join placements: attention stands wherever any of them puts one (for configs)."""
     return tuple(placements)
 
 

@@ -61,7 +61,7 @@ def bayes_rule(module: Scorer, batches: list[Batch], frequencies: Tensor) -> flo
 
 @torch.no_grad()
 def shuffled_bits_per_dim(module: Scorer, batches: list[Batch]) -> float:
-    """Mean bits/dim when every image has the condition of the next one: is it used at all?"""
+    """Mean bits/dim when every image has the next one's condition, to see if it is used."""
     field = cast(Conditioning, module.model.conditioning).field
     conditions = torch.cat([batch[field] for batch in batches]).roll(1, 0)
     values, start = [], 0

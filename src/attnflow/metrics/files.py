@@ -1,4 +1,4 @@
-"""Files that runs share: written whole or not at all, read with suspicion, keyed by content."""
+"""Files shared by runs: written atomically, read without running code, keyed by content."""
 
 from __future__ import annotations
 

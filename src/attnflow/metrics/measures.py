@@ -30,7 +30,7 @@ ROWS = 1_000  # of distances held at once
 
 
 class Given(nn.Module):
-    """Hands through features; torchmetrics would extract them anew for each of its metrics."""
+    """Passes features through, as torchmetrics would extract them anew for each metric."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Given(nn.Module):
 
 
 class PrecisionRecall(Metric):
-    """How many samples lie among the real images (precision), and the reverse (recall).
+    """The share of samples among the real images (precision), and the reverse (recall).
 
     Among: within the distance of some real image's third nearest real image. Kynkaanniemi et
     al. (2019), equation 2, by torch-fidelity's computation on the features that are given.
@@ -128,7 +128,7 @@ class Measures:
             if kind == "frechet":
                 metric.update(features, real=False)
             elif kind in KEEPING:
-                # Even none at all: a rank must have something to be gathered.
+                # Updated even with no features, as every rank needs a tensor to gather.
                 metric.update(features[:kept], real=False)
             else:
                 metric.update(features)

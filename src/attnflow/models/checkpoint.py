@@ -1,4 +1,4 @@
-"""Checkpoints that are enough alone: the model is rebuilt from what the file holds."""
+"""Self-contained checkpoints: the model is rebuilt from the file alone."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def read_checkpoint(path: str | Path) -> dict:
                 f"checkpoint {path}: expected weights and plain values, as train.py writes them, "
                 f"got {name}, which is not called."
             ) from error
-        # The first sentence: torch goes on to advise reading it unsafely.
+        # Only the first sentence is told: torch goes on to advise reading the file unsafely.
         reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
         raise AttnFlowError(
             f"checkpoint {path}: expected a file of torch.save, got one that is truncated, damaged "
@@ -144,7 +144,7 @@ def read_checkpoint(path: str | Path) -> dict:
 def check_size(path: Path) -> None:
     """Raise :class:`AttnFlowError` for an archive that holds more than its own size.
 
-    Training writes none that is compressed, or in which parts of the file are used twice.
+    Training writes no compressed archive, and none in which parts of the file are used twice.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -178,7 +178,7 @@ def name_of_code(path: Path) -> str | None:
 
 
 def check_contents(checkpoint: Mapping, path: Path) -> None:
-    """Raise :class:`AttnFlowError` where what a model is rebuilt from is of another kind."""
+    """Raise :class:`AttnFlowError` where an entry that rebuilds the model has a wrong type."""
     held = checkpoint[KEY]
     check_description(held, KEY, path)
     check_current(held["config"], held.get("version"), f"checkpoint {path}")

@@ -1,4 +1,4 @@
-"""A trained model as its users hold it: integer images in, integer images out."""
+"""A trained model for its users: integer images in, integer images out."""
 
 from __future__ import annotations
 
@@ -307,7 +307,7 @@ class LoadedModel(nn.Module):
 
 
 def slices(n: int, size: int) -> Iterator[slice]:
-    """0 .. n in parts of up to ``size``."""
+    """Slices of up to ``size`` that cover 0 .. n."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 

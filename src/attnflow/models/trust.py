@@ -27,7 +27,7 @@ __all__ = ["check_current", "check_trust", "check_trusted", "targets_of_configs"
 
 # The config groups out of which a file's model and data are made again.
 GROUPS = (*MODEL_GROUPS, "data")
-# More is no config, but an attempt to fill the memory.
+# A larger config can only be an attempt to fill the memory.
 MOST_VALUES = 10_000
 # The kinds of classes that a config is made of, by the package that they must lie in.
 KINDS = {
@@ -138,7 +138,7 @@ def check_trust(trust: Sequence[str]) -> None:
 
 
 def check_plain(value: object, name: object, place: str) -> None:
-    """Raise :class:`AttnFlowError` for what is no plain value, or stands for another one."""
+    """Raise :class:`AttnFlowError` unless ``value`` is plain and stands for itself."""
     if not isinstance(name, str | int):
         raise AttnFlowError(f"{place}: expected a text as name, got {type(name).__name__}.")
     if not isinstance(value, str | int | float | Mapping | list | type(None)):

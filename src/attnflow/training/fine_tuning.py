@@ -1,4 +1,4 @@
-"""Starting a training from the weights of another, with everything else fresh."""
+"""Start a training from the weights of another, with everything else new."""
 
 from __future__ import annotations
 

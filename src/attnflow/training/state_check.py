@@ -38,7 +38,7 @@ COUNTERS = (
 
 
 def check_training_state(checkpoint: Mapping, path: object) -> None:
-    """Raise :class:`AttnFlowError` where what a training goes on from is of another kind.
+    """Raise :class:`AttnFlowError` where an entry that a training resumes from has a wrong type.
 
     Args:
         checkpoint: as :func:`attnflow.models.checkpoint.read_checkpoint` gives it.
@@ -68,7 +68,7 @@ def check_training_state(checkpoint: Mapping, path: object) -> None:
 def check_resumed_weights(checkpoint: Mapping, model: nn.Module, path: object) -> None:
     """Raise :class:`AttnFlowError` unless weights and moments are those of ``model``.
 
-    Which takes the weights, as it does again when training begins.
+    The check loads the weights, as training does again when it begins.
     """
     check_all_weights(checkpoint, model, path)
     check_optimizer(checkpoint, model, f"checkpoint {path}")

@@ -224,7 +224,7 @@ def _is_hydras(key: object) -> bool:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is all there: no interpolation, no object, and nothing to make one of."""
+    """Whether a value is complete: no interpolation, no object and no ``_target_``."""
     if isinstance(value, str):
         return "${" not in value
     if isinstance(value, Mapping):
