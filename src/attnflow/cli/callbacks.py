@@ -49,7 +49,7 @@ class OwnFolders(Callback):
             _commands.append(Command(Path(config.hydra.sweep.dir), on_cluster))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Let go of what was claimed."""
+        """Release the claimed folders."""
         release_folder(Path(config.hydra.sweep.dir))
         while _commands:
             _commands.pop().finish()

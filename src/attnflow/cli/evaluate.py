@@ -99,7 +99,7 @@ def evaluate(config: DictConfig) -> float:
             enable_checkpointing=False,
         )
         for logger in loggers:
-            # Found by the model and the choices of the training, and by its W&B run.
+            # The training is found by its model and choices, and by the id of its W&B run.
             trained = {key: held.get(key) for key in (*MODEL_GROUPS, "data", "seed", "choices")}
             told = with_references(plain_config(config) | trained) | {"trained_as": run_id}
             logger.log_hyperparams(told)

@@ -24,7 +24,7 @@ def is_single(config: DictConfig) -> bool:
 
 
 def by_torchrun(config: DictConfig) -> bool:
-    """Whether torchrun, or who speaks as it does, started this process as one of a run's."""
+    """Whether torchrun, or a launcher like it, started this process as one of a run's."""
     several = int(os.environ.get("WORLD_SIZE") or 1) > 1
     return several and "RANK" in os.environ and not is_single(config)
 

@@ -175,7 +175,7 @@ def forwarded_signals(processes: Sequence[subprocess.Popen]) -> Iterator[list[in
 
 
 def hand_back(signum: int) -> NoReturn:
-    """Let who else waits for the signal, such as submitit, act on it; then end."""
+    """Call the other handler of a signal, such as submitit's, then exit."""
     handler = signal.getsignal(signum)
     if callable(handler):
         handler(signum, None)
@@ -251,7 +251,7 @@ def end_with_the_command() -> None:
 
 
 def silence() -> None:
-    """Rank 0 says for all what there is to warn of."""
+    """Silence the warnings of a rank other than 0, which warns for all."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
 

@@ -1,4 +1,4 @@
-"""Jobs of a sweep that would train the same again are left out."""
+"""Leave out jobs of a sweep that would repeat another's training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Lightning trainer, with the options that Lightning has not."""
+"""The Lightning trainer, with options that Lightning lacks."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Command:
                 signal.signal(signum, self._end)
 
     def finish(self) -> None:
-        """The sweep has come to its end."""
+        """Restore the signal handlers from before the sweep."""
         for signum, handler in self.before.items():
             signal.signal(signum, handler)
 
@@ -148,7 +148,7 @@ class Watch:
 
     @classmethod
     def start(cls, folder: Path) -> Watch:
-        """The one of this process."""
+        """Start this process's watch, once, and return it."""
         if cls.started is None:
             cls.started = cls(folder)
             threading.Thread(target=cls.started.run, daemon=True).start()

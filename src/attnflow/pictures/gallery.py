@@ -95,7 +95,7 @@ class Evaluated:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The numbers that stand behind the pictures which were asked for."""
+        """The figures that belong to the chosen pictures."""
         if "neighbours" not in self.options.pictures or self.neighbours is None:
             return {}
         samples, real = self.neighbours

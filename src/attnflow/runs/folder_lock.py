@@ -58,7 +58,7 @@ def _open(folder: Path) -> int:
 
 
 def release_folder(folder: Path) -> None:
-    """Let go of a folder, if this process holds it."""
+    """Release a folder, if this process holds it."""
     descriptor = _held.pop(folder.resolve(), None)
     if descriptor is not None:
         with suppress(OSError):
