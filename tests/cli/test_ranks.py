@@ -140,7 +140,7 @@ def test_a_failing_rank_ends_all(command, tmp_path, forked_ranks, how, told) -> 
 
 
 @pytest.mark.slow
-def test_bad_input_to_all_ranks_is_with_references(command, capfd) -> None:
+def test_bad_input_to_all_ranks_is_told_once(command, forked_ranks, capfd) -> None:
     with pytest.raises(SystemExit) as stopped:
         command("train", *SHORT, "trainer=ddp_cpu", "data.global_batch_size=63")
     assert stopped.value.code == (
