@@ -101,6 +101,7 @@ def test_speed_measures_steps_samples_and_scaling(benchmarks, monkeypatch) -> No
     # The code that a compiler would write is not what is tested here.
     monkeypatch.setattr(speed, "compile_flow", partial(compile_flow, backend="eager"))
     monkeypatch.setattr(speed, "MEMORY_TOKENS", 16)
+    monkeypatch.setattr(speed, "BATCH_SIZE", 2)
     monkeypatch.setattr(sys, "argv", ["speed.py", *arguments])
     speed.main()
     text = (benchmarks / "speed.md").read_text()

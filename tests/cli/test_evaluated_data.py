@@ -88,11 +88,11 @@ def test_class_frequencies_of_images_that_are_read_one_by_one(checkpoint, comman
     assert torch.isfinite(torch.tensor(figures["test/bpd"]))
 
 
-@pytest.mark.parametrize("classes", ["[bee,ant]", "[ant]", "[ant,wasp]", "ant"])
-def test_classes_keep_the_order_of_the_labels(checkpoint, command, classes) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        command("eval", f"ckpt_path={checkpoint}", f"+data.classes={classes}")
-    assert "data.classes: expected ['ant', 'bee'], in the order of" in str(stopped.value)
+def test_classes_keep_the_order_of_the_labels(checkpoint, command) -> None:
+    for classes in ("[bee,ant]", "[ant]", "[ant,wasp]", "ant"):
+        with pytest.raises(SystemExit) as stopped:
+            command("eval", f"ckpt_path={checkpoint}", f"+data.classes={classes}")
+        assert "data.classes: expected ['ant', 'bee'], in the order of" in str(stopped.value)
 
 
 @pytest.mark.parametrize("option", ["convert=maybe", "size=abc", "num_workers=1.5", "augment=abc"])

@@ -171,7 +171,9 @@ def test_a_perfect_segmenter_finds_all_labels_again(monkeypatch) -> None:
 @pytest.mark.parametrize("attention", ["none", "itrans"])
 def test_conditional_training_and_evaluation(train, command, options, figure, attention) -> None:
     run_dir = train("debug=fast", *options, f"attention={attention}")
-    evaluation = command("eval", f"ckpt_path={run_dir}/checkpoints/best.ckpt")
+    few = ["eval.num_samples=8", "eval.num_sound=4", "eval.num_conditions=8"]
+    few.append("eval.pictures=[samples,transfer]")
+    evaluation = command("eval", f"ckpt_path={run_dir}/checkpoints/best.ckpt", *few)
     figures = results(evaluation)
     assert figures["test/bpd_shuffled_condition"] > 0
     assert figures[figure] >= 0
