@@ -71,7 +71,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in ("steps", "seeds", "processes"):
         if getattr(arguments, name) < 1:
-            parser.error(f"{name} is {getattr(arguments, name)}; 1 or more is accepted")
+            parser.error(f"{name}: expected 1 or more, got {getattr(arguments, name)}")
     jobs = [
         (name, attention, seed, arguments.steps)
         for name in arguments.data

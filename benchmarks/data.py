@@ -209,7 +209,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for name, least in (("repeats", 1), ("num_workers", 0)):
         if getattr(arguments, name) < least:
-            parser.error(f"{name} is {getattr(arguments, name)}; {least} or more is accepted")
+            parser.error(f"{name}: expected {least} or more, got {getattr(arguments, name)}")
     torch.set_num_threads(1)
     rates: dict[str, tuple[list[float], list[float]]] = {}
     steps: list[float] = []

@@ -163,8 +163,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.budget <= 0 or arguments.seeds < 1:
         parser.error(
-            f"budget is {arguments.budget} and seeds are {arguments.seeds}; "
-            "a budget above 0 and 1 seed or more are accepted"
+            "expected a budget above 0 and 1 seed or more, got "
+            f"{arguments.budget} and {arguments.seeds}"
         )
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")  # the peers' own deprecations

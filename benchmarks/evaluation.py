@@ -122,8 +122,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if min(arguments.images - 1, arguments.repeats, arguments.batch_size - 1) < 1:
         parser.error(
-            f"images are {arguments.images}, repeats {arguments.repeats} and the batch size "
-            f"{arguments.batch_size}; images of 2, repeats of 1, a batch of 2 or more are accepted"
+            "expected 2 images, 1 repeat and a batch of 2 or more, got "
+            f"{arguments.images}, {arguments.repeats} and {arguments.batch_size}"
         )
     torch.set_num_threads(1)
     device = torch.device(arguments.device)

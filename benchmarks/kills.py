@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for name in ("kills", "ranks"):
         if getattr(options, name) < 1:
-            parser.error(f"{name} is {getattr(options, name)}; 1 or more is accepted")
+            parser.error(f"{name}: expected 1 or more, got {getattr(options, name)}")
     torch.set_num_threads(1)
     signum = signal.Signals[options.signal]
     end_at_signals()  # in the trainings too, from their first moment on

@@ -119,10 +119,10 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in ("steps", "seeds", "processes"):
         if getattr(arguments, name) < 1:
-            parser.error(f"{name} is {getattr(arguments, name)}; 1 or more is accepted")
+            parser.error(f"{name}: expected 1 or more, got {getattr(arguments, name)}")
     timed = arguments.seconds is not None
     if timed and arguments.seconds <= 0:
-        parser.error(f"seconds is {arguments.seconds}; a number above 0 is accepted")
+        parser.error(f"seconds: expected a number above 0, got {arguments.seconds}")
     budget = (None, arguments.seconds) if timed else (arguments.steps, 0.0)
     jobs = [
         (coupling, attention, seed, *budget)

@@ -137,7 +137,7 @@ def main() -> None:
     for name in ("steps", "hidden_channels", "batch_size"):
         value = getattr(arguments, name)
         if min(value if isinstance(value, list) else [value]) < 1:
-            parser.error(f"{name} is {value}; 1 or more is accepted")
+            parser.error(f"{name}: expected 1 or more, got {value}")
     outcomes: dict[tuple[str, int], Measured] = {}
     for memory in MEMORY:
         for steps in sorted(arguments.steps):

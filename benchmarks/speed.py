@@ -342,10 +342,10 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     if arguments.repeats < 1:
-        parser.error(f"repeats is {arguments.repeats}; 1 or more is accepted")
+        parser.error(f"repeats: expected 1 or more, got {arguments.repeats}")
     for number in arguments.tokens:
         if number < 4 or math.isqrt(number) ** 2 != number:
-            parser.error(f"a number of tokens is {number}; squares of 2 or more are accepted")
+            parser.error(f"tokens: expected squares of 2 or more, got {number}")
     arguments.device = torch.device(arguments.device)
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")  # the peers' own deprecations

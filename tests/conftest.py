@@ -17,6 +17,7 @@ os.environ["WANDB_SILENT"] = "true"
 
 import pytest
 import torch
+import yaml
 from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from torch import nn
@@ -24,6 +25,10 @@ from torch import nn
 from attnflow.utils.signals import ENDING
 
 ROOT = Path(__file__).parents[1]
+
+# Configs are read and written by the thousand here: in C where PyYAML has it, to the same values.
+if yaml.__with_libyaml__:
+    yaml.SafeLoader, yaml.Dumper = yaml.CSafeLoader, yaml.CDumper
 
 # A training of a few steps, with a model that takes no time.
 SHORT = [

@@ -50,12 +50,13 @@ def write_curve(folder: Path, *values: float) -> None:
 
 
 class Outline(HTMLParser):
-    """The words of a page, and everything that it would load."""
+    """The words of a page, white space as a browser shows it, and all that it would load."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.words, self.loaded, self.tags = "", [], []
         self.feed(text)
+        self.words = " ".join(self.words.split())
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         self.tags.append(tag)

@@ -101,6 +101,7 @@ def test_speed_measures_steps_samples_and_scaling(benchmarks, monkeypatch) -> No
     # The code that a compiler would write is not what is tested here.
     monkeypatch.setattr(speed, "compile_flow", partial(compile_flow, backend="eager"))
     monkeypatch.setattr(speed, "MEMORY_TOKENS", 16)
+    monkeypatch.setattr(speed, "BATCH_SIZE", 2)
     monkeypatch.setattr(sys, "argv", ["speed.py", *arguments])
     speed.main()
     text = (benchmarks / "speed.md").read_text()
@@ -123,14 +124,14 @@ def test_exponents_are_fitted_where_the_work_dominates(benchmarks) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("density", ["--budget", "0"], "budget is 0"),
-        ("density", ["--seeds", "0"], "seeds are 0"),
-        ("longrange", ["--steps", "0"], "steps is 0"),
-        ("longrange", ["--seconds", "0"], "seconds is 0"),
-        ("attention", ["--seeds", "0"], "seeds is 0"),
-        ("memory", ["--steps", "4", "0"], "steps is [4, 0]"),
-        ("speed", ["--repeats", "0"], "repeats is 0"),
-        ("speed", ["--tokens", "15"], "tokens is 15"),
+        ("density", ["--budget", "0"], "budget above 0 and 1 seed or more, got 0.0 and 3"),
+        ("density", ["--seeds", "0"], "1 seed or more, got 60 and 0"),
+        ("longrange", ["--steps", "0"], "steps: expected 1 or more, got 0"),
+        ("longrange", ["--seconds", "0"], "seconds: expected a number above 0, got 0"),
+        ("attention", ["--seeds", "0"], "seeds: expected 1 or more, got 0"),
+        ("memory", ["--steps", "4", "0"], "steps: expected 1 or more, got [4, 0]"),
+        ("speed", ["--repeats", "0"], "repeats: expected 1 or more, got 0"),
+        ("speed", ["--tokens", "15"], "tokens: expected squares of 2 or more, got 15"),
     ],
 )
 def test_empty_budgets_are_refused(

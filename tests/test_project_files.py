@@ -62,6 +62,20 @@ def test_every_file_that_is_named_exists(page) -> None:
     assert page == "README.md" or len(named) > 10
 
 
+def test_an_installation_has_every_file_that_is_no_python() -> None:
+    """Those of the package, by pyproject's package-data."""
+    text = (ROOT / "pyproject.toml").read_text()
+    data = text.partition("[tool.setuptools.package-data]\n")[2].partition("\n[")[0]
+    installed = {
+        path
+        for package, patterns in re.findall(r'^"?([\w.]+)"? = \[(.+)\]$', data, re.MULTILINE)
+        for pattern in re.findall(r'"(.+?)"', patterns)
+        for path in (ROOT / "src" / package.replace(".", "/")).glob(pattern)
+    }
+    files = [path for path in (ROOT / "src" / "attnflow").rglob("*") if path.is_file()]
+    assert installed == {path for path in files if path.suffix not in (".py", ".pyc")}
+
+
 def test_ci_runs_targets_of_the_makefile_on_the_declared_versions() -> None:
     job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["test"]
     declared = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())

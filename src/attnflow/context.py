@@ -1,4 +1,4 @@
-"""What a conditional flow is conditioned on."""
+"""The condition of a conditional flow."""
 
 from __future__ import annotations
 

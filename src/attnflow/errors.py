@@ -7,7 +7,7 @@ from numbers import Integral, Real
 
 __all__ = ["MOST", "ArgumentError", "AttnFlowError", "check_choice", "check_count", "check_least"]
 
-# What arithmetic of int64 leaves room for.
+# The largest count, which leaves arithmetic in int64 room.
 MOST = 2**62
 
 

@@ -1,4 +1,4 @@
-"""What a model must know of its data."""
+"""The specification of a data set."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from attnflow.errors import AttnFlowError
 
 __all__ = ["DataSpec"]
 
-# Of images of uint8.
+# The number of values of uint8.
 MOST_BINS = 256
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a model must know of its data, before any of it is read.
+    """The shape, grey values and classes of a data set, known before any of it is read.
 
     Attributes:
         image_shape: (C, H, W).

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import results
+from conftest import SHORT, results, run_script
 from runs import OPEN_ENDED, assert_same_training, last
 
 from attnflow.callbacks.last_checkpoint import LastCheckpoint
@@ -21,7 +21,7 @@ from attnflow.training.module import FlowModule
 from attnflow.training.resume import find_checkpoint
 
 # Two epochs of five steps, with dropout, on batches that a worker has read ahead.
-TRAINING = [*OPEN_ENDED, "trainer.limit_train_batches=5", "test=false"]
+TRAINING = [*OPEN_ENDED, "model.levels=1", "trainer.limit_train_batches=5", "test=false"]
 
 
 @pytest.fixture
@@ -49,6 +49,15 @@ def stopped(train, *arguments: str, run_dir: Path) -> int:
     return ended.value.code
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that no signal ends."""
+    folder = tmp_path_factory.mktemp("kept") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        run_script(patch, "train", *SHORT, *TRAINING, f"hydra.run.dir={folder}")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("step", "saved", "options"),
     [
@@ -57,9 +66,10 @@ def stopped(train, *arguments: str, run_dir: Path) -> int:
         (4, 5, []),  # at the last batch of an epoch: after its validation
     ],
 )
-def test_sigterm_costs_nothing(train, tmp_path, signal_at_step, step, saved, options) -> None:
+def test_sigterm_costs_nothing(
+    train, whole, tmp_path, signal_at_step, step, saved, options
+) -> None:
     arguments = [*TRAINING, *options]
-    whole = train(*arguments)
     signal_at_step(step, signal.SIGTERM)
     run_dir = tmp_path / "stopped"
     assert stopped(train, *arguments, run_dir=run_dir) == 128 + signal.SIGTERM
@@ -84,7 +94,7 @@ def test_a_signal_after_the_last_save_ends_before_the_test(
             os.kill(os.getpid(), pending.pop())
 
     monkeypatch.setattr(FlowModule, hook, receive)
-    arguments = [*OPEN_ENDED, "trainer.max_epochs=1"]
+    arguments = [*OPEN_ENDED, "model.levels=1", "trainer.max_epochs=1"]
     run_dir = tmp_path / "stopped"
     assert stopped(train, *arguments, run_dir=run_dir) == 128 + signum
     assert last(run_dir)["global_step"] == 3
@@ -156,10 +166,12 @@ def test_a_damaged_checkpoint_is_told_and_an_older_one_taken(tmp_path, caplog) -
         with caplog.at_level(logging.WARNING):
             for resume in ("auto", str(tmp_path)):
                 assert find_checkpoint(resume, tmp_path) == str(folder / f"{taken}.ckpt")
-        assert f"{damaged}.ckpt cannot be read" in caplog.text
+        assert f"{damaged}.ckpt: expected a file of torch.save" in caplog.text
         assert f"{taken}.ckpt of step {step}" in caplog.text
     truncate(folder / "best.ckpt")
-    with pytest.raises(AttnFlowError, match=r"no checkpoint in .* can be read"):
+    with pytest.raises(
+        AttnFlowError, match=r"expected a readable checkpoint in .*, got damaged ones"
+    ):
         find_checkpoint("auto", tmp_path)
 
 

@@ -106,7 +106,8 @@ def test_two_processes_equal_one(tmp_path) -> None:
 
 def test_training_and_evaluation_report_them(train, command) -> None:
     run_dir = train("debug=fast")
-    evaluation = command("eval", f"ckpt_path={run_dir}/checkpoints/best.ckpt", "eval.num_sound=4")
+    options = ["eval.num_sound=4", "eval.pictures=[]"]
+    evaluation = command("eval", f"ckpt_path={run_dir}/checkpoints/best.ckpt", *options)
     for folder in (run_dir, evaluation):
         figures = results(folder)
         assert 0 < figures["test/bpd_std_err"] < figures["test/bpd"]

@@ -74,10 +74,10 @@ from refusals import refused
             "all called '{epoch}', got 3",
         ),
         (["resume=true"], "resume: expected a path, got True"),
-        (["resume=5"], "resume is '5', but 5 does not exist"),
+        (["resume=5"], "run directory, got '5' (5 does not exist)"),
         (["resume=[a]"], "resume: expected a path, got ['a']"),
         (["init_from={a:1}"], "init_from: expected a path, got {'a': 1}"),
-        (["init_from=3"], "checkpoint 3 does not exist"),
+        (["init_from=3"], "checkpoint 3: expected a .ckpt file"),
         (["init_strict=maybe"], "init_strict: expected true or false, got 'maybe'."),
         (["callbacks.last=5"], "callbacks.last: expected a _target_ with its options"),
         (["logger.csv=5"], "logger.csv: expected a _target_ with its options"),
@@ -242,13 +242,13 @@ def test_another_architecture_is_refused(command, checkpoint) -> None:
 def test_eval_needs_a_checkpoint(command) -> None:
     assert "ckpt_path" in refused(command, "eval")
     assert "missing.ckpt" in refused(command, "eval", "ckpt_path=missing.ckpt")
-    assert "is a folder" in refused(command, "eval", f"ckpt_path={ROOT}")
+    assert "got a folder" in refused(command, "eval", f"ckpt_path={ROOT}")
     for option, named in (
         ("eval.num_samples=few", "eval.num_samples: expected a whole number, got 'few'."),
         ("eval.pictures=5", "eval.pictures: expected a list, [] for none, got 5"),
         ("eval.pictures=samples", "eval.pictures: expected a list"),
         ("eval.temperatures=null", "eval.temperatures: expected a list"),
-        ("ckpt_path=5", "checkpoint 5 does not exist"),
+        ("ckpt_path=5", "checkpoint 5: expected a .ckpt file or a run's folder, got a path"),
         ("ckpt_path=true", "ckpt_path: expected a path, got True"),
         ("eval.num_sound=0", "eval.num_sound: expected 1 or more, got 0."),
         (

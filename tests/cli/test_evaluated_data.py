@@ -61,7 +61,7 @@ def test_a_checkpoint_knows_its_data_from_anywhere(checkpoint, tmp_path, command
     shutil.move(tmp_path / "photos", tmp_path / "moved")
     with pytest.raises(SystemExit) as stopped:
         command("eval", f"ckpt_path={checkpoint}")
-    assert f"the folder {tmp_path}/photos does not exist" in str(stopped.value.code)
+    assert f"the folder {tmp_path}/photos: expected a folder of images" in str(stopped.value.code)
     assert "data.data_dir=PATH names (to eval.py too)" in str(stopped.value.code)
 
     for option in ("data.data_dir=alone", "+data.data_dir=alone"):
@@ -77,7 +77,7 @@ def test_a_checkpoint_knows_its_data_from_anywhere(checkpoint, tmp_path, command
 
     with pytest.raises(SystemExit) as stopped:
         command("eval", f"ckpt_path={checkpoint}", "data.data_dir=alone", "+data.size=8")
-    assert "the data has image_shape (3, 8, 8); (3, 4, 4), that of" in str(stopped.value.code)
+    assert "the data: expected image_shape (3, 4, 4)" in str(stopped.value.code)
 
 
 def test_class_frequencies_of_images_that_are_read_one_by_one(checkpoint, command) -> None:
@@ -88,11 +88,11 @@ def test_class_frequencies_of_images_that_are_read_one_by_one(checkpoint, comman
     assert torch.isfinite(torch.tensor(figures["test/bpd"]))
 
 
-@pytest.mark.parametrize("classes", ["[bee,ant]", "[ant]", "[ant,wasp]", "ant"])
-def test_classes_keep_the_order_of_the_labels(checkpoint, command, classes) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        command("eval", f"ckpt_path={checkpoint}", f"+data.classes={classes}")
-    assert "data.classes: expected ['ant', 'bee'], in the order of" in str(stopped.value)
+def test_classes_keep_the_order_of_the_labels(checkpoint, command) -> None:
+    for classes in ("[bee,ant]", "[ant]", "[ant,wasp]", "ant"):
+        with pytest.raises(SystemExit) as stopped:
+            command("eval", f"ckpt_path={checkpoint}", f"+data.classes={classes}")
+        assert "data.classes: expected ['ant', 'bee'], in the order of" in str(stopped.value)
 
 
 @pytest.mark.parametrize("option", ["convert=maybe", "size=abc", "num_workers=1.5", "augment=abc"])

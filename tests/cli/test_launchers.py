@@ -26,7 +26,7 @@ def test_a_job_that_fails_side_by_side_is_told_by_the_exit_status(
     with pytest.raises(SystemExit) as stopped:
         train("launcher=joblib", "debug=fast", "model.levels=9,1", run_dir=tmp_path / "sweep")
     assert stopped.value.code == 1
-    assert "levels=9" in (tmp_path / "sweep" / "0" / "error.txt").read_text()
+    assert "got 9" in (tmp_path / "sweep" / "0" / "error.txt").read_text()
     assert results(tmp_path / "sweep" / "1")["test/bpd"] > 0
 
 

@@ -170,7 +170,9 @@ def test_a_transparent_grey_value_is_one_of_the_file(tmp_path, bits, row, hidden
 @pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
 def test_16_bit_png_files_are_refused_and_not_cut(tmp_path, colour_type, channels) -> None:
     write_png16(tmp_path / "0.png", colour_type, channels)
-    with pytest.raises(AttnFlowError, match=r"0\.png has more than 8 bits a grey value \(16, "):
+    with pytest.raises(
+        AttnFlowError, match=r"0\.png: expected 8 bits a grey value or fewer, got 16 "
+    ):
         decode(tmp_path / "0.png", 3, convert=True)
 
 
@@ -193,7 +195,7 @@ def write_deep(path: Path) -> None:
 def test_other_deep_files_are_refused(tmp_path, suffix) -> None:
     file = tmp_path / f"0.{suffix}"
     write_deep(file)
-    with pytest.raises(AttnFlowError, match="has more than 8 bits a grey value"):
+    with pytest.raises(AttnFlowError, match="expected 8 bits a grey value or fewer"):
         decode(file, 3, convert=True)
 
 
@@ -211,7 +213,7 @@ def test_deep_colours_of_jpeg_2000_and_avif_are_read_from_their_headers(tmp_path
 def test_several_frames_are_refused_and_one_is_read(tmp_path, suffix) -> None:
     frames = [Image.fromarray(pixels(4, 4, 3)) for _ in range(3)]
     frames[0].save(tmp_path / f"3.{suffix}", save_all=True, append_images=frames[1:])
-    with pytest.raises(AttnFlowError, match=rf"3\.{suffix} holds 3 frames; files of one image"):
+    with pytest.raises(AttnFlowError, match=rf"3\.{suffix}: expected one image, got 3 frames"):
         decode(tmp_path / f"3.{suffix}", 3)
     frames[0].save(tmp_path / f"1.{suffix}")
     assert decode(tmp_path / f"1.{suffix}", 3).shape == (3, 4, 4)
@@ -219,7 +221,9 @@ def test_several_frames_are_refused_and_one_is_read(tmp_path, suffix) -> None:
 
 def test_cmyk_is_converted_only_where_that_is_asked_for(tmp_path) -> None:
     Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "red.tif")
-    with pytest.raises(AttnFlowError, match=r"red\.tif is a CMYK image; .*data\.convert=true"):
+    with pytest.raises(
+        AttnFlowError, match=r"red\.tif: expected .*data\.convert=true .*, got a CMYK one"
+    ):
         decode(tmp_path / "red.tif", 3)
     image = decode(tmp_path / "red.tif", 3, convert=True)
     assert image[:, 0, 0].tolist() == [255, 0, 0]
@@ -228,7 +232,7 @@ def test_cmyk_is_converted_only_where_that_is_asked_for(tmp_path) -> None:
 
 def test_colours_of_other_kinds(tmp_path) -> None:
     Image.new("LAB", (4, 4)).save(tmp_path / "lab.tif")
-    with pytest.raises(AttnFlowError, match=r"lab\.tif has colours of mode LAB"):
+    with pytest.raises(AttnFlowError, match=r"lab\.tif: expected .*, got colours of mode LAB"):
         decode(tmp_path / "lab.tif", 3, convert=True)
     Image.new("YCbCr", (4, 4), (76, 85, 255)).save(tmp_path / "red.tif")
     assert decode(tmp_path / "red.tif", 3)[:, 0, 0].tolist() == [254, 0, 0]
@@ -246,7 +250,7 @@ def test_colours_of_other_kinds(tmp_path) -> None:
 )
 def test_what_is_no_image_is_named(tmp_path, content) -> None:
     (tmp_path / "0.png").write_bytes(content)
-    with pytest.raises(CorruptImage, match=r"0\.png is no readable image"):
+    with pytest.raises(CorruptImage, match=r"0\.png: expected a readable image"):
         decode(tmp_path / "0.png", 3)
 
 
@@ -261,7 +265,7 @@ def test_names_of_any_characters_are_told_on_one_line(tmp_path) -> None:
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path) -> None:
     (tmp_path / "folder.png").mkdir()  # what root may not open either
-    with pytest.raises(AttnFlowError, match=r"folder\.png cannot be opened \(Is a directory\)"):
+    with pytest.raises(AttnFlowError, match=r"folder\.png: expected .*, got 'Is a directory'"):
         decode(tmp_path / "folder.png", 3)
 
 
@@ -276,5 +280,5 @@ def test_two_images_in_one_netpbm_file_are_refused(tmp_path, suffix, shape) -> N
     file.write_bytes(one + b"\n")
     assert decode(file, 3 if suffix == "ppm" else 1).shape[1:] == shape[:2]
     file.write_bytes(one + one)
-    with pytest.raises(AttnFlowError, match="holds several images"):
+    with pytest.raises(AttnFlowError, match="expected one image, got several"):
         decode(file, 3)

@@ -28,7 +28,7 @@ def _no_network(request, monkeypatch) -> None:
 @pytest.mark.parametrize("name", DOWNLOADED)
 def test_a_failed_download_names_the_files_and_their_folder(name, tmp_path) -> None:
     data = SETS[name][0](str(tmp_path))
-    message = f"{tmp_path} lacks {', '.join(data.files)};"
+    message = f"a folder that lacks {', '.join(data.files)}, and"
     with pytest.raises(AttnFlowError, match=re.escape(message)):
         data.prepare_data()
 
@@ -42,6 +42,6 @@ def test_a_file_with_another_checksum_is_named(make, file, tmp_path) -> None:
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_bytes(b"hello")
     others = ", ".join(name for name in make.files if name != file)
-    message = f"{tmp_path} lacks {others} and holds damaged {file};"
+    message = f"a folder that lacks {others} and holds damaged {file}, and"
     with pytest.raises(AttnFlowError, match=re.escape(message)):
         make(str(tmp_path), download=False).prepare_data()

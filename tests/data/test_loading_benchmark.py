@@ -35,4 +35,4 @@ def test_no_repeats_are_refused(benchmark, monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", ["data.py", "--repeats", "0"])
     with pytest.raises(SystemExit):
         benchmark.main()
-    assert "repeats is 0; 1 or more is accepted" in capsys.readouterr().err
+    assert "repeats: expected 1 or more, got 0" in capsys.readouterr().err

@@ -212,7 +212,9 @@ def test_bad_sampling_is_named() -> None:
         flow.sample(0)
     with pytest.raises(AttnFlowError, match=r"temperature: expected .* got -1\."):
         flow.sample(1, temperature=-1)
-    with pytest.raises(AttnFlowError, match="context is a Context"):
+    with pytest.raises(
+        AttnFlowError, match="context: expected None with context_channels=0, got a Context"
+    ):
         flow.log_prob(torch.rand(1, 1, 4, 4).double(), Context(torch.zeros(1, 2)))
 
 
@@ -249,7 +251,7 @@ def test_what_a_flow_does_not_take_is_told_in_one_sentence(call, sentence) -> No
 @pytest.mark.parametrize(
     ("context", "sentence"),
     [
-        (None, "the flow's context is None"),
+        (None, "the flow's context: expected a Context with context_channels=3, got None"),
         (torch.zeros(2, 3), "context: expected an attnflow.Context, got a Tensor."),
         (Context(torch.zeros(5, 3)), "context: expected 2 rows"),
         (Context(torch.zeros(2, 4)), "context: expected 3 channels, got 4."),

@@ -74,7 +74,10 @@ def test_a_list_of_positions_is_a_placement_of_them() -> None:
 def test_positions_and_levels_are_those_of_a_flow() -> None:
     with pytest.raises(AttnFlowError, match="position: expected one of first, last, got 'inside'"):
         as_placements(["first", "inside"], ("first", "last"), 1)
-    with pytest.raises(AttnFlowError, match=r"levels are \[1\], but the flow has 1 levels"):
+    with pytest.raises(
+        AttnFlowError,
+        match=r"levels: expected numbers from 0 to 0, as the flow has 1 levels, got \[1\]",
+    ):
         as_placements(Placement("first", levels=[1]), ("first", "last"), 1)
     assert as_placements("last", ("first", "last"), 1) == (Placement("last"),)
 

@@ -23,7 +23,7 @@ from attnflow.metrics.inception import FILE_NAMES, hub_paths, read_network
 from attnflow.spec import DataSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:metrics.num_samples")
-IMAGES = 24
+IMAGES = 12
 
 
 @pytest.fixture
@@ -77,7 +77,8 @@ def test_figures_equal_those_of_torch_fidelity(tmp_path, weights, monkeypatch) -
     """On the same two folders of PNG files, the same weights."""
     monkeypatch.setattr(measures, "InceptionScore", partial(InceptionScore, splits=1))
     images = PhotosDataModule(size=32).dataset("test").fields["image"]
-    real, drawn = images[:IMAGES], images[IMAGES : 2 * IMAGES].flip(2)
+    images = images[:: len(images) // (2 * IMAGES)][: 2 * IMAGES]
+    real, drawn = images[::2], images[1::2].flip(2)
     ours = measured(tmp_path / "cache", weights, real, drawn)
     theirs = torch_fidelity.calculate_metrics(
         input1=write_folder(tmp_path / "drawn", drawn),
@@ -95,7 +96,7 @@ def test_figures_equal_those_of_torch_fidelity(tmp_path, weights, monkeypatch) -
         cache=False,
         save_cpu_ram=True,
         verbose=False,
-        batch_size=16,
+        batch_size=IMAGES,
     )
     assert theirs["frechet_inception_distance"] > 0
     assert ours["fid"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
@@ -200,19 +201,19 @@ def test_a_damaged_file_is_named(tmp_path, weights, damage) -> None:
         torch.save([1, 2], path)
     extractor = Inception(str(path))
     trainer = quick_trainer(tmp_path, quality(tmp_path / "cache", extractor))
-    with pytest.raises(AttnFlowError, match=f"weights {path} cannot be read"):
+    with pytest.raises(AttnFlowError, match=f"weights {path}: expected"):
         trainer.fit(tiny_module(), DigitsDataModule())
     assert trainer.global_step == 0
 
 
 def test_images_of_two_channels_are_refused(tmp_path, weights) -> None:
     data = SimpleNamespace(spec=DataSpec(image_shape=(2, 8, 8), num_bins=16))
-    with pytest.raises(AttnFlowError, match="2 channels"):
+    with pytest.raises(AttnFlowError, match="1 or 3 channels, got 2"):
         Inception(str(weights)).prepare(data, tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"root:x:0:0:root:/root:/bin/sh\n", b"", b"\x80\x04]"])
 def test_any_other_file_is_named(tmp_path, content) -> None:
     (tmp_path / "passwd").write_bytes(content)
-    with pytest.raises(AttnFlowError, match="passwd cannot be read"):
+    with pytest.raises(AttnFlowError, match="passwd: expected"):
         read_network(tmp_path / "passwd")

@@ -103,7 +103,7 @@ def test_a_run_folder_means_its_best_checkpoint(tmp_path) -> None:
     (tmp_path / "checkpoints").mkdir()
     checkpoint(tmp_path / "checkpoints" / "best.ckpt")
     assert attnflow.load(tmp_path).image_shape == (1, 8, 8)
-    with pytest.raises(AttnFlowError, match=r"is a folder without checkpoints/best.ckpt"):
+    with pytest.raises(AttnFlowError, match=r"got a folder without checkpoints/best.ckpt"):
         attnflow.load(tmp_path / "checkpoints")
 
 

@@ -168,16 +168,19 @@ def in_the_optimizer(held: dict) -> None:
 )
 def test_a_pickle_with_code_is_said_to_hold_code(command, tmp_path, ran, place) -> None:
     path = checkpoint(tmp_path / "x.ckpt", change=place)
-    assert "holds more than plain values: it asks for posix.system" in refusal(path, ran)
+    assert (
+        "expected weights and plain values, as train.py writes them, got posix.system"
+        in refusal(path, ran)
+    )
     for name, option in (("eval", "ckpt_path"), ("train", "resume")):
-        assert "it asks for posix.system" in refused(command, name, f"{option}={path}")
+        assert "got posix.system, which is not called" in refused(command, name, f"{option}={path}")
         assert not ran.exists()
 
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_bare_pickle_with_code_is_said_to_hold_code(tmp_path, ran, protocol) -> None:
     pickled(tmp_path / "x.ckpt", protocol)
-    assert "it asks for posix.system" in refusal(tmp_path / "x.ckpt", ran)
+    assert "got posix.system, which is not called" in refusal(tmp_path / "x.ckpt", ran)
 
 
 def test_cached_statistics_and_weights_run_no_code(tmp_path, ran) -> None:
@@ -186,7 +189,7 @@ def test_cached_statistics_and_weights_run_no_code(tmp_path, ran) -> None:
     torch.save({"total": Code()}, tmp_path / "statistics.pt")
     assert read(tmp_path / "statistics.pt") is None
     torch.save({"fc.weight": Code()}, tmp_path / "inception.pth")
-    with pytest.raises(AttnFlowError, match="cannot be read"):
+    with pytest.raises(AttnFlowError, match="truncated, damaged or other file"):
         read_network(tmp_path / "inception.pth")
     assert not ran.exists()
 
@@ -353,7 +356,7 @@ def expanded(held: dict) -> None:
     [
         (bomb_of_references, "at most 10000 values"),
         (own_list, "at most 10000 values"),
-        (setting("model.levels", 10**9), "cannot be halved 1000000000 times"),
+        (setting("model.levels", 10**9), "got 1000000000"),
         (setting("model.steps", 10**9), "far larger"),
         (setting("coupling.net.hidden_channels", 10**12), "far larger"),
         (setting("coupling.net.hidden_channels", 10**6), "far larger"),

@@ -17,7 +17,7 @@ from torchvision.utils import save_image
 from attnflow import AttnFlowError
 from attnflow.report.runs import DAMAGED, DONE, FAILED, NEVER_STARTED, UNFINISHED, read_runs
 from attnflow.report.sweep import Sweep
-from attnflow.report.tables import cell, setting_rows
+from attnflow.report.tables import cell, setting_table
 from attnflow.report.write import write_report
 
 
@@ -71,7 +71,7 @@ def test_settings_are_compared_over_their_seeds(sweep) -> None:
     assert figure.mean == pytest.approx(2.05)
     assert figure.spread == pytest.approx(statistics.stdev([2.0, 2.1]))
     assert cell("val/bpd", figure) == "2.050 ± 0.071"
-    header, rows = setting_rows(found)
+    header, rows, _ = setting_table(found)
     assert header[:4] == ["attention", "placement", "runs", "val/bpd"]
     assert [row[2] for row in rows] == ["2"] * 4  # others are listed apart
     assert [run.name for run in found.ranked[:3]] == ["0", "1", "2"]

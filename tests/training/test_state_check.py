@@ -100,7 +100,7 @@ CHANGES = {
     "no schedules": (put("lr_schedulers", None), "lr_schedulers to be a list, got None."),
     "a schedule of words": (put("lr_schedulers", ["x"]), "the state of a schedule, got str."),
     "endless schedules": (put("lr_schedulers", endless()), "got more."),
-    "no weights below": (put("current_model_state", {}), "of another architecture: "),
+    "no weights below": (put("current_model_state", {}), "of another architecture."),
     "words below": (put("current_model_state", "x"), "expected a mapping as state_dict, got str."),
     "no average": (put("averaging_state", "x"), "expected a mapping as averaging_state"),
     "an endless config": (put(f"{KEY}>config>trainer", endless()), "got more."),

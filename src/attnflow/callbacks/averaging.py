@@ -1,4 +1,4 @@
-"""Exponential averaging of the weights, which a short training does not have to outlive."""
+"""Exponential averaging of the weights, with a warm-up that suits short trainings too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a training ends, that its last step is validated, and what falls due at an epoch."""
+"""The end of a training: its last step is validated, and validations due by then happen."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["LastStepValidation", "ends_here", "falls_due"]
 def ends_here(trainer: Trainer) -> bool:
     """Whether training ends with the batch that it is in, or has just made.
 
-    By its number of epochs or of steps, or because something has asked it to stop, as the
-    trainer's ``max_time`` does.
+    The reason may be its number of epochs or steps, or a request to stop, such as the
+    trainer's ``max_time``.
     """
     epochs = trainer.current_epoch + trainer.is_last_batch  # done when this batch is
     may_stop = epochs >= (trainer.min_epochs or 0) and trainer.global_step >= (
@@ -28,9 +28,9 @@ def ends_here(trainer: Trainer) -> bool:
 
 
 def falls_due(trainer: Trainer, every_n_epochs: int) -> bool:
-    """Whether a validation is one of those that something happens at ``every_n_epochs`` epochs.
+    """Whether what happens every ``every_n_epochs`` epochs is due at this validation.
 
-    The first one at or after every multiple, and the one of the last step.
+    It is due at the first validation at or after each multiple, and at that of the last step.
     """
     epoch = trainer.current_epoch + 1
     before = epoch - (trainer.check_val_every_n_epoch or 1)  # of the validation before
@@ -41,7 +41,7 @@ def falls_due(trainer: Trainer, every_n_epochs: int) -> bool:
 
 
 class LastStepValidation(Callback):
-    """Has Lightning validate the last step, whatever ends training and whenever is the next turn.
+    """Validates the last step, whatever ends training and whenever validation was next due.
 
     List it last: any other callback may be what ends training.
     """

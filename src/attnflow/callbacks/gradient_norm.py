@@ -14,7 +14,7 @@ __all__ = ["GradientNorm", "gradient_norm"]
 class GradientNorm(Callback):
     """Logs ``train/grad_norm``: the Euclidean norm of all gradients together, before clipping.
 
-    Of every step, as which of them are logged may turn out after it.
+    It is computed at every step, as Lightning decides only afterwards which steps are logged.
     """
 
     def on_before_optimizer_step(

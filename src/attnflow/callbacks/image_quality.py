@@ -115,13 +115,13 @@ class ImageQuality(Callback):
             )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Everything that can fail for want of data, weights or a network fails here."""
+        """Prepare data, weights and network, so that anything missing is told before training."""
         if self.loaded:
             return
         if declared(trainer).datamodule is None:
             raise AttnFlowError(
-                "metrics need the trainer's datamodule, which is None; "
-                "trainer.fit(module, datamodule) is accepted."
+                "metrics: expected the trainer's datamodule, as in trainer.fit(module, "
+                "datamodule), got None."
             )
         datamodule = datamodule_of(trainer)
         self._check_splits(trainer)
@@ -133,19 +133,19 @@ class ImageQuality(Callback):
         real = len(datamodule_of(trainer).dataset(self.test_split))
         if "kernel" in self.measures and real < self.subset_size:
             raise AttnFlowError(
-                f"metrics.subset_size is {self.subset_size}, but the {self.test_split} split "
-                f"has {real} images; at most {real} is accepted."
+                f"metrics.subset_size: expected at most {real}, the images of the "
+                f"{self.test_split} split, got {self.subset_size}."
             )
         if "precision_recall" in self.measures and real <= NEIGHBOURS:
             raise AttnFlowError(
-                f"the {self.test_split} split has {real} images; precision_recall accepts "
-                f"{NEIGHBOURS + 1} or more."
+                f"precision_recall: expected {NEIGHBOURS + 1} images or more in the "
+                f"{self.test_split} split, got {real}."
             )
         fewest = min(self.num_samples, self.num_samples_val or self.num_samples)
         if fewest < trainer.world_size:
             raise AttnFlowError(
-                f"metrics draw {fewest} samples on {trainer.world_size} ranks; one or more a "
-                "rank is accepted."
+                f"metrics: expected one sample or more a rank, got {fewest} samples on "
+                f"{trainer.world_size} ranks."
             )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -224,13 +224,13 @@ class ImageQuality(Callback):
 
 
 def conditions_of(dataset: Samples, rows: Sequence[int], device: torch.device) -> Batch:
-    """What goes with the real images of these numbers; not the images."""
+    """Return the labels or conditions of the given rows, without the images."""
     batch = fetch(dataset, rows)
     return {name: value.to(device) for name, value in batch.items() if name != "image"}
 
 
 def log_figures(pl_module: LightningModule, stage: str, figures: dict[str, float]) -> None:
-    """To the loggers and the trainer's ``callback_metrics``."""
+    """Log figures to the loggers and to the trainer's ``callback_metrics``."""
     for name, value in figures.items():
         # All ranks hold the same value; saying sync_dist keeps Lightning from warning.
         pl_module.log(f"{stage}/{name}", value, batch_size=1, sync_dist=True)

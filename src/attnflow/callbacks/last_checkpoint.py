@@ -1,4 +1,4 @@
-"""The checkpoint to go on from: written in time, and when a signal ends the training."""
+"""The checkpoint to resume from: written at intervals, and when a signal ends the training."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class LastCheckpoint(Checkpoint):
             self.handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Now, and not hours later at the first checkpoint.
+        # Fail now, and not hours later at the first checkpoint.
         for callback in declared(trainer).callbacks:
             plain(callback.state_dict(), f"the state of {type(callback).__name__}")
         # Lightning has by now installed its own handlers, which talk to the other ranks, or
@@ -96,7 +96,7 @@ class LastCheckpoint(Checkpoint):
             self._end(trainer, received)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Within an epoch: at its end, the checkpoint would take it for a whole one.
+        # Saved within an epoch only: at its end, the checkpoint would count the epoch as complete.
         if trainer.state.fn == "fit" and ends_here(trainer) and not trainer.is_last_batch:
             self._save_and_end_if_told(trainer)
 
@@ -115,7 +115,7 @@ class LastCheckpoint(Checkpoint):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._restore_handlers()
-        # Received after the last step was saved, while training was wound up.
+        # A signal may arrive after the last step was saved, while training is wound up.
         if stage == "fit" and (received := self._received_by_any_rank(trainer)):
             self._end(trainer, received)
 
@@ -137,7 +137,7 @@ class LastCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer) -> None:
         if trainer.global_step == self.saved_step or declared(trainer).fast_dev_run:
             return
-        # Before it is written, so that the checkpoint itself names it.
+        # Set before the file is written, so that the checkpoint itself names its path.
         self.saved_step, self.last_model_path = trainer.global_step, str(self.path)
         trainer.save_checkpoint(self.path)
 

@@ -11,7 +11,7 @@ __all__ = ["LearningRate"]
 
 
 class LearningRate(LearningRateMonitor):
-    """Lightning's monitor of the rate, once a step also where several batches make one."""
+    """Logs the learning rate once a step, also where several batches make one step."""
 
     def on_train_batch_start(self, trainer: Trainer, *arguments: Any, **options: Any) -> None:
         if trainer.fit_loop.batch_idx % trainer.accumulate_grad_batches == 0:

@@ -1,4 +1,4 @@
-"""A run in several legs: what its figures add up to."""
+"""The legs of a run, each an uninterrupted training, and their time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Legs(Callback):
 
     @property
     def wall_seconds(self) -> float:
-        """Of all legs, up to now."""
+        """The time of all legs of the run up to now."""
         return self.earlier + time.perf_counter() - self.started
 
     def state_dict(self) -> dict[str, float]:

@@ -13,7 +13,7 @@ __all__ = ["LoggedSteps"]
 
 
 class LoggedSteps(Callback):
-    """Sees to the steps at which Lightning logs figures of training.
+    """Chooses the steps at which Lightning logs figures of training.
 
     At least one an epoch: where it has fewer steps than ``log_every_n_steps``, every so many as it
     has. And they are counted as optimization steps are, after a resumption too.

@@ -50,7 +50,7 @@ class NonFiniteGuard(Callback):
         if limit < 0:
             raise ArgumentError("limit", "0 or more skipped steps", limit)
         self.limit = limit
-        # In all, and in a row up to now.
+        # Skipped steps in all, and the latest ones in a row.
         self.skipped, self.in_a_row = torch.zeros(2, dtype=torch.int64)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -112,9 +112,10 @@ class NonFiniteGuard(Callback):
             )
             return
         raise AttnFlowError(
-            f"the loss or its gradient is not finite at step {step}, the {in_a_row}. in a row "
-            f"(callbacks.non_finite.limit is {self.limit}); {self._where(trainer, pl_module)}; "
-            f"the last good checkpoint is {last_checkpoint(trainer)}."
+            "training: expected a finite loss and gradient, got one that is not finite at step "
+            f"{step}, the {in_a_row}. in a row (callbacks.non_finite.limit is {self.limit}); "
+            f"{self._where(trainer, pl_module)}; the last good checkpoint is "
+            f"{last_checkpoint(trainer)}."
         )
 
     def _where(self, trainer: Trainer, pl_module: LightningModule) -> str:

@@ -1,4 +1,4 @@
-"""What a leg of training writes before its first step, and not before all of it is checked."""
+"""Open loggers and records at a training's first step, after everything has been checked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Opening(Callback):
         self.opened = False
 
     def hold_loggers(self, trainer: Trainer) -> None:
-        """Keep a trainer's loggers back until training begins."""
+        """Withhold a trainer's loggers until training begins."""
         self.loggers, trainer.loggers = trainer.loggers, []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

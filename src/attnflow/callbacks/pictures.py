@@ -1,4 +1,4 @@
-"""Pictures during training: as PNG files in the run's folder, and to the loggers that show them."""
+"""Pictures during training, as PNG files in the run's folder and in the loggers."""
 
 from __future__ import annotations
 

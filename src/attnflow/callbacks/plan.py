@@ -1,4 +1,4 @@
-"""Does what the trainer is told to do fit the data and the length of training?"""
+"""Checks that the trainer's options fit the data and the length of training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attnflow.training.declared import datamodule_of, declared
 
 __all__ = ["PlanCheck", "check_limits"]
 
-# What Lightning takes without a word, to fail or to do nothing later.
+# Least values of options that Lightning does not check, and that then fail or do nothing.
 LEAST = {
     "accumulate_grad_batches": 1,
     "check_val_every_n_epoch": 1,

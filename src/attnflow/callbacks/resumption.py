@@ -1,4 +1,4 @@
-"""Going on from a checkpoint with the options that the command gives."""
+"""Resume from a checkpoint with the options of the command."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Resumption(Callback):
         self._check_images(trainer, checkpoint)
         averages = any(isinstance(c, WeightAveraging) for c in declared(trainer).callbacks)
         if not averages and "current_model_state" in checkpoint:
-            # What Lightning has loaded is the average, and the moments are these weights'.
+            # Lightning has loaded the averaged weights, but the moments belong to these.
             pl_module.load_state_dict(checkpoint["current_model_state"])
         carry_best(checkpoint, self.path.parent, trainer)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Between their making, by this run's config, and their restoring.
+        # At this point they are built from this run's config, and not yet restored.
         self.options = [dict(group) for group in trainer.optimizers[0].param_groups]
         self.schedules = [c.scheduler.state_dict() for c in trainer.lr_scheduler_configs]
 

@@ -1,4 +1,4 @@
-"""How exactly the flow inverts itself while it trains."""
+"""The error with which the flow inverts itself during training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast test images are scored."""
+"""The rate at which test images are scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the flow sound: does it invert, and do its samples stay among the pixels' values?"""
+"""Tests of the flow itself: that it inverts, and that samples stay in the range of pixels."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Soundness(Callback):
     def measure(
         self, pl_module: LightningModule, dataset: Samples, mine: Sequence[int]
     ) -> dict[str, Tensor]:
-        """The figures, over all ranks, of which this one takes the images ``mine``."""
+        """Compute the figures over all ranks; this rank takes the images ``mine``."""
         module = flow_module(pl_module)
         model, device = module.model, module.device
         sums = torch.zeros(3, device=device)  # of errors, of values outside, of values

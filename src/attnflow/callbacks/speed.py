@@ -1,4 +1,4 @@
-"""Lightning callbacks of our own: speed, gradients, and how often figures are logged."""
+"""The rate at which training takes in images."""
 
 from __future__ import annotations
 

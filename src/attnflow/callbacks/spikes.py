@@ -80,7 +80,7 @@ class SpikeDetection(Callback):
             torch.where(spike, loss, newest[0]),
             torch.where(spike, mean, newest[1]),
         ]
-        # A loss that is not finite is no spike but NonFiniteGuard's.
+        # A loss that is not finite is no spike; NonFiniteGuard handles it.
         return torch.where(torch.isfinite(loss), torch.stack(after), self.state)
 
     def state_dict(self) -> dict[str, list[float]]:

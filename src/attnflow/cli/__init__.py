@@ -1,1 +1,1 @@
-"""What lies between the command line and a training or an evaluation."""
+"""The code between the command line and a training or an evaluation."""

@@ -1,4 +1,4 @@
-"""What Hydra calls around a run or a sweep; conf/hydra names it."""
+"""The callbacks that Hydra runs around a run or a sweep; conf/hydra names them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from attnflow.utils.validation import check_value
 
 __all__ = ["OwnFolders"]
 
-# Not an attribute of the callback, which launchers send to their workers.
+# No attribute of the callback, as launchers pickle the callback for their workers.
 _commands: list[Command] = []
 
 
@@ -49,7 +49,7 @@ class OwnFolders(Callback):
             _commands.append(Command(Path(config.hydra.sweep.dir), on_cluster))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Let go of what was claimed."""
+        """Release the claimed folders."""
         release_folder(Path(config.hydra.sweep.dir))
         while _commands:
             _commands.pop().finish()

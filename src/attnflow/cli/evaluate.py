@@ -65,13 +65,15 @@ def evaluate(config: DictConfig) -> float:
     """
     started = time.perf_counter()
     if config.ckpt_path is None:
-        raise AttnFlowError("ckpt_path is missing; ckpt_path=PATH/TO/last.ckpt is accepted.")
+        raise AttnFlowError(
+            "ckpt_path: expected a checkpoint, as in ckpt_path=PATH/TO/last.ckpt, got none."
+        )
     check_options(config.eval)
     ckpt_path = find_best(as_path("ckpt_path", config.ckpt_path))
     checkpoint = read_checkpoint(ckpt_path)
     held, run_id = checkpoint[KEY]["config"], checkpoint[KEY].get("wandb_id")
     check_classes(held["data"], config.data)
-    # What the command says in its place is the user's own, and called as any config is.
+    # Options given on the command line come from the user, and are trusted as any config is.
     own = [key for key, value in config.data.items() if value is not None]
     held["data"] = {key: value for key, value in held["data"].items() if key not in own}
     model = load_model(checkpoint, ckpt_path, trusted(config.trust))
@@ -97,7 +99,7 @@ def evaluate(config: DictConfig) -> float:
             enable_checkpointing=False,
         )
         for logger in loggers:
-            # Found by the model and the choices of the training, and by its W&B run.
+            # The training is found by its model and choices, and by the id of its W&B run.
             trained = {key: held.get(key) for key in (*MODEL_GROUPS, "data", "seed", "choices")}
             told = with_references(plain_config(config) | trained) | {"trained_as": run_id}
             logger.log_hyperparams(told)
@@ -117,7 +119,7 @@ def evaluate(config: DictConfig) -> float:
         run_dir = ckpt_path.resolve().parent.parent
         subject = Evaluated(module.model.eval(), datamodule, config.eval, run_dir)
         results |= subject.figures
-        # Without the pictures, which are drawn once the figures are safe.
+        # The figures are written first; the pictures are drawn once they are safe.
         results |= image_counts(datamodule, trainer) | {
             "wall_seconds": time.perf_counter() - started
         }
@@ -131,8 +133,11 @@ def evaluate(config: DictConfig) -> float:
 
 
 def trusted(names: Sequence[str] | str) -> list[str]:
-    """What a checkpoint's config may name beside this package's own: the option ``trust``, and
-    what the configs that this command is composed of name for models and data themselves."""
+    """Return the packages and classes that a checkpoint's config may name beside this package's.
+
+    They are those of the option ``trust``, and those that the user's own ``conf/`` names in the
+    groups of the model and the data.
+    """
     sources = HydraConfig.get().runtime.config_sources
     folders = [Path(source.path) for source in sources if source.schema == "file"]
     check_trust(names)
@@ -158,7 +163,7 @@ def log_evaluation(
 def conditional_figures(
     module: FlowModule, datamodule: ImageDataModule, options: DictConfig
 ) -> dict[str, float]:
-    """What a conditional model is measured by, beside its bits/dim; nothing of any other."""
+    """Measure how well a conditional model uses its conditions; empty for an unconditional one."""
     model = module.model.eval()
     if model.conditioning is None:
         return {}

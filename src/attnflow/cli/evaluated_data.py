@@ -45,8 +45,8 @@ def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataM
     for name in (field.name for field in fields(DataSpec)):
         if getattr(found, name) != getattr(trained, name):
             raise AttnFlowError(
-                f"the data has {name} {getattr(found, name)}; {getattr(trained, name)}, that of "
-                "the checkpoint's training, is accepted."
+                f"the data: expected {name} {getattr(trained, name)}, as in the checkpoint's "
+                f"training, got {getattr(found, name)}."
             )
     return datamodule
 

@@ -1,4 +1,4 @@
-"""Which of a run's processes this one is, where SLURM, torchrun or several nodes started it."""
+"""Tell which of a run's processes this one is, under SLURM, torchrun or on several nodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_single(config: DictConfig) -> bool:
 
 
 def by_torchrun(config: DictConfig) -> bool:
-    """Whether torchrun, or who speaks as it does, started this process as one of a run's."""
+    """Whether torchrun, or a launcher like it, started this process as one of a run's."""
     several = int(os.environ.get("WORLD_SIZE") or 1) > 1
     return several and "RANK" in os.environ and not is_single(config)
 
@@ -46,7 +46,7 @@ def is_first(config: DictConfig) -> bool:
 
 
 def agree(folder: Path | None) -> Path:
-    """What torchrun's first process gives, in all of its processes.
+    """Return the folder of torchrun's first process in all of its processes.
 
     Args:
         folder: in the first process; None in the others.

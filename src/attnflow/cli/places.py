@@ -1,4 +1,4 @@
-"""Where the options of a run say that it writes: in its own folder, wherever they say it."""
+"""Check that every folder that a run's options write to lies in the run's own folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attnflow.errors import AttnFlowError
 
 __all__ = ["check_places"]
 
-# What attnflow's and Lightning's callbacks and loggers call the folder that they write to.
+# The arguments by which callbacks and loggers of attnflow and Lightning take their folder.
 NAMES = ("dirpath", "directory", "save_dir")
 
 

@@ -62,8 +62,8 @@ def count_ranks(config: DictConfig) -> int:
         trainer = make(options, "trainer", logger=False, enable_checkpointing=False)
     if trainer.world_size > 1 and options.get("strategy") is None:
         raise AttnFlowError(
-            f"trainer.devices is {options.devices} with a trainer of one device; trainer=ddp or "
-            "trainer=ddp_cpu, with trainer.devices, is accepted."
+            "trainer.devices: expected 1 for a trainer of one device (trainer=ddp and "
+            f"trainer=ddp_cpu take more), got {options.devices}."
         )
     strategy = trainer.strategy
     if strategy.launcher is None or strategy.cluster_environment.creates_processes_externally:
@@ -116,9 +116,9 @@ def rank_environment(nodes: int, ranks: int) -> dict[str, str]:
         missing = [n for n in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if n not in given]
         if missing:
             raise AttnFlowError(
-                f"trainer.num_nodes is {nodes}, but {' and '.join(missing)} of the environment is "
-                "not set; the first node's address, a free port of it and this node's number are "
-                "needed on every node, or a start by SLURM or torchrun."
+                f"trainer.num_nodes={nodes}: expected the first node's address, a free port of it "
+                "and this node's number on every node, or a start by SLURM or torchrun, got no "
+                f"{' and no '.join(missing)} in the environment."
             )
     given.setdefault("MASTER_ADDR", "127.0.0.1")
     given.setdefault("NODE_RANK", "0")
@@ -138,8 +138,7 @@ def free_port(wanted: str | None) -> int:
             probe.bind(("", int(wanted or 0)))
         except (OSError, OverflowError, ValueError) as error:
             raise AttnFlowError(
-                f"MASTER_PORT is {wanted}, which cannot be used ({error}); the number of a free "
-                "port, or none, is accepted."
+                f"MASTER_PORT: expected the number of a free port, or none, got {wanted} ({error})."
             ) from error
         return probe.getsockname()[1]
 
@@ -176,7 +175,7 @@ def forwarded_signals(processes: Sequence[subprocess.Popen]) -> Iterator[list[in
 
 
 def hand_back(signum: int) -> NoReturn:
-    """Let who else waits for the signal, such as submitit, act on it; then end."""
+    """Call the other handler of a signal, such as submitit's, then exit."""
     handler = signal.getsignal(signum)
     if callable(handler):
         handler(signum, None)
@@ -184,7 +183,7 @@ def hand_back(signum: int) -> NoReturn:
 
 
 def wait(processes: Sequence[subprocess.Popen]) -> None:
-    """Until all have ended, or one has, not well, and the others had time to end or say why."""
+    """Wait until all processes have ended, or one has failed and the others had time to follow."""
     deadline = float("inf")
     while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
         codes = [process.returncode for process in processes if process.returncode]
@@ -223,7 +222,7 @@ def cause_of_failure(folder: Path, codes: Sequence[int | None]) -> str:
 
 
 def main(folder: Path) -> None:
-    """What a rank's process does."""
+    """Run one rank's process."""
     signals_count_once()
     end_at_signals()
     threading.Thread(target=end_with_the_command, daemon=True).start()
@@ -252,7 +251,7 @@ def end_with_the_command() -> None:
 
 
 def silence() -> None:
-    """Rank 0 says for all what there is to warn of."""
+    """Silence the warnings of a rank other than 0, which warns for all."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
 

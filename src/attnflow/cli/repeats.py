@@ -1,4 +1,4 @@
-"""Jobs of a sweep that would train the same again are left out."""
+"""Leave out jobs of a sweep that would repeat another's training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attnflow.runs.names import SKIPPED_FILE
 
 __all__ = ["original_of", "skip"]
 
-# In a sweep's folder: a link a training, named after its config, which says the job.
+# The folder of links in a sweep's folder: one a training, named after its config's hash.
 TRAINED = ".trained"
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def original_of(config: DictConfig, folder: Path, sweep: Path) -> Path | None:
 
 
 def fingerprint(config: DictConfig, folder: Path) -> str:
-    """What decides over a training, as a short name: equal where two would be the same."""
+    """Hash all of a config that a training depends on: equal where two would train the same."""
     config = deepcopy(config)
     placement = config.get("placement") or {}
     if config.get("attention") is None or placement.get("positions") == []:

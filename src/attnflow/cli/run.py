@@ -1,4 +1,4 @@
-"""What the commands share: run a task, tell errors in one sentence, keep a sweep going."""
+"""The code that the commands share: run a task, tell errors, keep a sweep going."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def goes_on_in(folder: Path, config: DictConfig) -> bool:
 
 
 def task_of(folder: Path) -> str | None:
-    """What wrote a folder, a training or an evaluation; None where no record says."""
+    """Return the task that wrote a folder, ``train`` or ``eval``; None without a record of it."""
     try:
         record = yaml.safe_load((folder / HYDRA / "config.yaml").read_text())
         return record.get("task_name")
@@ -171,7 +171,7 @@ def absolute(path: object) -> Path:
 
 
 def own_files(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Those of a run's files that are there."""
+    """Return the files of these names that exist."""
     return [folder / name for name in names if os.path.lexists(folder / name)]
 
 

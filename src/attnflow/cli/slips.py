@@ -1,4 +1,4 @@
-"""Slips on the command line that Hydra tells in a traceback, or in a parser's words."""
+"""Checks of command-line mistakes that Hydra reports by a traceback or a parser's message."""
 
 from __future__ import annotations
 

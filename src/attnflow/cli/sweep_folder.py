@@ -25,9 +25,9 @@ from attnflow.runs.names import ASIDE, CANDIDATE, ERROR_FILE, RESULTS, SWEEP
 
 __all__ = ["claim_sweep_folder", "failed_jobs"]
 
-# What Hydra, Optuna, submitit and attnflow.cli.repeats leave in a sweep's folder beside its jobs.
+# Files that Hydra, Optuna, submitit and attnflow.cli.repeats leave beside a sweep's jobs.
 RECORDS = ("optimization_results.yaml", ".submitit", ".trained", SWEEP)
-# Without one of these in its name, two jobs could get one folder.
+# A job's folder needs one of these in its name, or two jobs could get the same.
 NUMBERS = ("job.num", "job.id")
 
 
@@ -47,7 +47,7 @@ def claim_sweep_folder(config: DictConfig) -> None:
     set_option(config, "hydra.sweep.dir", str(folder))
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     with read_write(config.hydra), open_dict(config.hydra):
-        # What jobs are composed from.
+        # The jobs' configs are composed from these overrides.
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
         if config.get("resume") == "auto" and records_are_ours(config):
             config.hydra.overrides.hydra.append(f"hydra.output_subdir={CANDIDATE}")
@@ -127,7 +127,7 @@ def read(path: Path) -> DictConfig:
 
 
 def swept(config: DictConfig) -> list[str]:
-    """Which options a sweep's jobs differ in, with their values."""
+    """Return the options in which a sweep's jobs differ, with their values."""
     overrides = OmegaConf.select(config, "hydra.overrides.task") or []
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given = [*(f"{key}={value}" for key, value in params.items()), *overrides]

@@ -1,4 +1,4 @@
-"""Options of Hydra's sweepers and launchers that these take without a look."""
+"""Checks of options of Hydra's sweepers and launchers, which do not check them."""
 
 from __future__ import annotations
 

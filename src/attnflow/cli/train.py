@@ -169,8 +169,8 @@ def warn_of_placed_nothing(plain: Mapping) -> None:
     placement = plain["choices"].get("placement")
     if plain["attention"] is None and placement not in (DEFAULT_PLACEMENT, "none"):
         log.warning(
-            "placement=%s has no effect with attention=none; attention=imap or another attention "
-            "is accepted.",
+            "placement=%s has no effect with attention=none; attention=imap, say, gives it one to "
+            "place.",
             placement,
         )
 
@@ -192,7 +192,7 @@ def make_trainer(
     callbacks: list[Callback] = [*first, *made, PlanCheck(splits)]
     if not loggers:  # nowhere for the rate to be written to, which its monitor calls an error
         callbacks = [c for c in callbacks if not isinstance(c, LearningRateMonitor)]
-    # Else Lightning would bring its own in the place of one that was left out.
+    # Lightning adds its own progress bar where the config leaves it out, unless told not to.
     bar = any(isinstance(c, ProgressBar) for c in callbacks)
     given = {"callbacks": callbacks, "logger": loggers, "enable_progress_bar": bar}
     return make(config.trainer, "trainer", **given)
@@ -214,9 +214,8 @@ def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
     ]
     if not found:
         raise AttnFlowError(
-            "no checkpoint would be kept for its val/bpd, so there would be nothing to test or to "
-            "report; a ModelCheckpoint that monitors val/bpd, mode min (callbacks.checkpoint), is "
-            "needed."
+            "callbacks.checkpoint: expected a ModelCheckpoint that monitors val/bpd, mode min, "
+            "got none, so there would be nothing to test or to report."
         )
     for callback in found:
         check_keeper(callback)
@@ -286,8 +285,8 @@ def load_best(module: FlowModule, trainer: Trainer) -> dict[str, float | int]:
             return {"val/bpd": validation_score(checkpoint), "val/step": checkpoint["global_step"]}
     if "val/bpd" not in trainer.callback_metrics:
         raise AttnFlowError(
-            "nothing was validated, so there is nothing to test or to report; a training of at "
-            "least one step is needed."
+            "training: expected one step or more, got no validation, so there is nothing to test "
+            "or to report."
         )
     log.warning(
         "%s; figures are those of the weights that training ended with, at step %d.",

@@ -1,4 +1,4 @@
-"""The Lightning trainer, with the options that Lightning has not."""
+"""The Lightning trainer, with options that Lightning lacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attnflow.utils.validation import check_options
 
 __all__ = ["build_trainer"]
 
-# In half precision throughout, determinants and solves would be lost; and noise is float32.
+# Pure half precision is left out: determinants and solves need float32, as does the noise.
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -42,7 +42,7 @@ def build_trainer(
     check_limits(arguments)
     added = [CompiledFlow()] if compile else []
     trainer = Trainer(callbacks=[LoggedSteps(), *callbacks, *added], **arguments)
-    # After what Lightning has added and sorted.
+    # Appended last, as Lightning sorts the callbacks that its constructor takes.
     declared(trainer).callbacks.append(LastStepValidation())
     check_choice("precision", trainer.precision, PRECISIONS)
     return trainer

@@ -68,7 +68,7 @@ class Command:
                 signal.signal(signum, self._end)
 
     def finish(self) -> None:
-        """The sweep has come to its end."""
+        """Restore the signal handlers from before the sweep."""
         for signum, handler in self.before.items():
             signal.signal(signum, handler)
 
@@ -148,7 +148,7 @@ class Watch:
 
     @classmethod
     def start(cls, folder: Path) -> Watch:
-        """The one of this process."""
+        """Start this process's watch, once, and return it."""
         if cls.started is None:
             cls.started = cls(folder)
             threading.Thread(target=cls.started.run, daemon=True).start()
@@ -168,7 +168,7 @@ class Watch:
             time.sleep(POLL)
 
     def ending_signal(self) -> int:
-        """What ends the sweep; 0 where nothing does."""
+        """Return the signal that ends the sweep; 0 for none."""
         with suppress(OSError, ValueError):
             return int(self.stop.read_text())
         return signal.SIGTERM if self.is_gone() else 0

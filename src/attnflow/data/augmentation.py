@@ -15,7 +15,7 @@ from attnflow.utils.noise import sample_keys
 
 __all__ = ["Augmented", "check_augment"]
 
-# What a transform changes, the same way in all of them; labels and indices stay.
+# The entries of a sample that a transform changes, all in the same way.
 PICTURES = ("image", "condition")
 
 
@@ -59,13 +59,13 @@ class Augmented(Samples):
         for name, picture in changed.items():
             if picture.shape != sample[name].shape:
                 raise AttnFlowError(
-                    f"data.augment makes an {name} of shape {tuple(picture.shape)} out of one of "
-                    f"{tuple(sample[name].shape)}; transforms that keep the shape are accepted."
+                    f"data.augment: expected transforms that keep the shape of the {name}, "
+                    f"{tuple(sample[name].shape)}, got {tuple(picture.shape)}."
                 )
             if picture.dtype != sample[name].dtype:
                 raise AttnFlowError(
-                    f"data.augment makes an {name} of {picture.dtype}; transforms that keep "
-                    "whole numbers are accepted."
+                    f"data.augment: expected transforms that keep whole numbers, got {name} of "
+                    f"{picture.dtype}."
                 )
         return sample | changed
 
@@ -86,7 +86,7 @@ def check_augment(augment: object) -> tuple[Callable, ...]:
 
 
 def transformed(name: str, transform: Callable, pictures: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What a transform makes of pictures.
+    """Apply a transform to the pictures of a sample.
 
     Raises:
         AttnFlowError: it fails, or makes something else.

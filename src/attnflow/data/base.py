@@ -1,4 +1,4 @@
-"""What all data sets share: integer images in splits, delivered in batches."""
+"""The base of all data sets: integer images in splits, delivered in batches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPLITS = ("train", "val", "test")
 
 
 class LoaderOptions(TypedDict, total=False):
-    """What every data set is read with: the arguments of :class:`ImageDataModule`."""
+    """The arguments of :class:`ImageDataModule`, which every data set takes."""
 
     global_batch_size: int
     num_workers: int
@@ -122,7 +122,7 @@ class ImageDataModule(LightningDataModule):
         return self.datasets[split]
 
     def origin(self, split: str) -> str:
-        """Where the images of a split come from, in words: its folder, if it has one."""
+        """Name the source of a split's images for messages: the folder, if there is one."""
         return str(getattr(self, "data_dir", type(self).__name__))
 
     def left_out(self, split: str) -> Counter[str]:
@@ -154,13 +154,13 @@ class ImageDataModule(LightningDataModule):
         size, left_over = divmod(self.global_batch_size, ranks)
         if left_over:
             raise AttnFlowError(
-                f"data.global_batch_size is {self.global_batch_size}, which {ranks} ranks cannot "
-                f"share equally; a multiple of {ranks} is accepted."
+                f"data.global_batch_size: expected a multiple of {ranks}, the number of ranks, got "
+                f"{self.global_batch_size}."
             )
         if len(dataset) < self.global_batch_size:
             raise AttnFlowError(
-                f"the training split holds {len(dataset)} images, fewer than a batch "
-                f"of {self.global_batch_size}; a smaller data.global_batch_size is accepted."
+                f"data.global_batch_size: expected at most {len(dataset)}, the images of the "
+                f"training split, got {self.global_batch_size}."
             )
         kind = EpochSampler
         if self.augment:
@@ -179,8 +179,8 @@ class ImageDataModule(LightningDataModule):
         ranks, rank = self._ranks()
         if len(dataset) < ranks:
             raise AttnFlowError(
-                f"the {split} split holds {len(dataset)} images, fewer than the {ranks} ranks; at "
-                "most as many ranks as images are accepted."
+                f"the {split} split: expected an image or more a rank, got {len(dataset)} images "
+                f"on {ranks} ranks."
             )
         size = math.ceil(self.global_batch_size / ranks)
         return self._loader(dataset, range(rank, len(dataset), ranks), size)
@@ -197,7 +197,7 @@ class ImageDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             worker_init_fn=_leave_signals_to_the_parent,
             collate_fn=_as_batch,
-            # Its own: starting an epoch would draw from the one that dropout draws from.
+            # A generator of its own: a new epoch would else draw from the one that dropout uses.
             generator=torch.Generator().manual_seed(self.seed),
             pin_memory=torch.cuda.is_available(),
         )
@@ -212,11 +212,11 @@ class ImageDataModule(LightningDataModule):
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; a loader's workers end with who reads from it."""
+    """Ignore Ctrl-C in a loader's worker, which ends together with its parent."""
     for signum in ENDING:
         signal.signal(signum, signal.SIG_IGN)
 
 
 def _as_batch(samples: dict[str, Tensor] | list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Samples that were read one by one are stacked; a whole batch passes."""
+    """Stack samples that were read one by one; return a whole batch unchanged."""
     return samples if isinstance(samples, dict) else torch.utils.data.default_collate(samples)

@@ -1,4 +1,4 @@
-"""Pickled arrays of a stranger: numbers in plain containers, and no code."""
+"""Safe reading of pickled arrays: numbers in plain containers, and no code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["read_arrays"]
 
 
 def read_arrays(file: Path) -> Any:
-    """What a pickle holds: plain containers, numbers, text and arrays of numbers.
+    """Read a pickle of plain containers, numbers, text and arrays of numbers.
 
     A pickle may name any function, which its reader then calls. This one knows numpy's three that
     make arrays, ``ndarray``, ``dtype`` and ``bytes``, and nothing else. Text of Python 2's pickles
@@ -27,7 +27,7 @@ def read_arrays(file: Path) -> Any:
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Finds nothing but what makes arrays of numbers."""
+    """Allows only the functions that make arrays of numbers."""
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) not in KNOWN:
@@ -38,14 +38,14 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def number_dtype(name: str, align: bool = False, copy: bool = False) -> np.dtype:
-    """A type of numbers; one of objects or of fields is refused."""
+    """Return a numeric type; refuse types of objects or of fields."""
     dtype = np.dtype(name)
     if dtype.kind not in "biuf":
         raise pickle.UnpicklingError(f"it holds an array of {dtype}, not of numbers")
     return dtype
 
 
-# What arrays are pickled by, whatever numpy calls the modules that its functions lie in.
+# The functions that pickled arrays call, under the module names of all numpy versions.
 KNOWN = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): number_dtype,

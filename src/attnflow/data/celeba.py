@@ -24,7 +24,7 @@ IMAGES = "img_align_celeba"
 class CelebADataModule(ImageFilesDataModule):
     """Aligned CelebA: 162,770 + 19,867 + 19,962 faces, the official split.
 
-    Not downloaded: ``img_align_celeba/`` and ``list_eval_partition.txt`` of the official
+    CelebA is not downloaded: ``img_align_celeba/`` and ``list_eval_partition.txt`` of the official
     release lie in ``data_dir``. The faces are the centres of 140 x 140 pixels, then scaled to
     ``size``. Arguments are those of :class:`~attnflow.data.image_files.ImageFilesDataModule`.
     """
@@ -33,8 +33,8 @@ class CelebADataModule(ImageFilesDataModule):
         for name in (PARTITION, IMAGES):
             if not (self.data_dir / name).exists():
                 raise AttnFlowError(
-                    f"CelebA lacks {name} in {shown(self.data_dir)} (data.data_dir); {IMAGES}/ and "
-                    f"{PARTITION} of the official release are accepted."
+                    f"CelebA in {shown(self.data_dir)} (data.data_dir): expected {IMAGES}/ and "
+                    f"{PARTITION} of the official release, got no {name}."
                 )
 
     def found(self, split: str) -> Found:
@@ -44,8 +44,8 @@ class CelebADataModule(ImageFilesDataModule):
         names = [line[0] for line in lines if len(line) == 2 and line[1] == number]
         if not names:
             raise AttnFlowError(
-                f"{self.data_dir / PARTITION} names no image of the {split} split; lines of a "
-                "file name and 0, 1 or 2 are accepted."
+                f"{self.data_dir / PARTITION}: expected lines of a file name and 0, 1 or 2, got "
+                f"none of the {split} split."
             )
         folder = self.data_dir / IMAGES
         return Found(folder, [folder / name for name in names])

@@ -92,15 +92,15 @@ class CityscapesDataModule(ImageDataModule):
         cities = sorted({photo.parent.name for photo in found})
         if not found or (split != "test" and len(cities) < 2):
             raise AttnFlowError(
-                f"Cityscapes has {len(found)} photographs of {len(cities)} cities in {folder} "
-                "(data.data_dir); leftImg8bit/ and gtFine/ of the official release are accepted "
-                "(two cities or more to train)."
+                f"Cityscapes in {folder} (data.data_dir): expected leftImg8bit/ and gtFine/ of the "
+                f"official release (two cities or more to train), got {len(found)} photographs of "
+                f"{len(cities)} cities."
             )
         for photo in found:
             if not self.partner(photo).is_file():
                 raise AttnFlowError(
-                    f"{photo} has no label file {self.partner(photo)}; gtFine/ of the official "
-                    "release is accepted."
+                    f"{photo}: expected its label file {self.partner(photo)}, of gtFine/ of the "
+                    "official release, got none."
                 )
         if split == "test":
             return found

@@ -1,4 +1,4 @@
-"""How many images the figures of a run stand on."""
+"""The number of images behind a run's figures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["image_counts"]
 def image_counts(datamodule: ImageDataModule, trainer: Trainer) -> dict[str, int]:
     """``data/{split}_images`` of the splits that were read, and ``data/{split}_left_out``.
 
-    Of validation and test it is the images that the trainer's limits let through. What was left
-    out is what lies in the folder of a split, or in that which splits were cut from.
+    Validation and test images are counted within the trainer's limits. Left-out files are counted
+    in the folder of a split, or in the one that splits were cut from.
     """
     limits = {"val": trainer.limit_val_batches, "test": trainer.limit_test_batches}
     counts = {}

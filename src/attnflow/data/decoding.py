@@ -23,8 +23,8 @@ __all__ = ["CorruptImage", "as_tensor", "decode", "fit", "image_suffixes", "open
 
 MODES = {1: "L", 3: "RGB"}
 NAMES = {1: "grey", 3: "colour"}
-# What Pillow reads as pixels by itself, and whose depth and frames it or the header tells. Others
-# are drawn by another program (EPS), hold one picture in several sizes (ICO) or no 8-bit pixels.
+# Formats that Pillow decodes itself, with a known depth and number of frames. Others are drawn by
+# another program (EPS), hold one picture in several sizes (ICO) or no 8-bit pixels.
 FORMATS = (
     *("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI", "SGI"),
     *("SUN", "TGA", "TIFF", "WEBP"),
@@ -40,7 +40,7 @@ class CorruptImage(AttnFlowError):
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Those of :data:`FORMATS` that this Pillow reads."""
+    """Return those of :data:`FORMATS` that the installed Pillow reads."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -80,8 +80,7 @@ def open_image(file: Path, background: Colour = WHITE) -> Image.Image:
         opened = file.open("rb")
     except OSError as error:
         raise AttnFlowError(
-            f"{shown(file)} cannot be opened ({error.strerror}); a file that may be read is "
-            "accepted."
+            f"{shown(file)}: expected a file that may be read, got '{error.strerror}'."
         ) from error
     with opened:
         try:
@@ -101,23 +100,22 @@ def open_image(file: Path, background: Colour = WHITE) -> Image.Image:
 def check_pixels(image: Image.Image, header: bytes, file: Path) -> None:
     """Raise :class:`AttnFlowError` for an image whose pixels would be cut, mixed up or left out."""
     if 0 in image.size:
-        raise CorruptImage(f"{shown(file)} is no readable image (it has no pixels).")
+        raise CorruptImage(f"{shown(file)}: expected a readable image, got one without pixels.")
     # An MPO is one photograph, with previews of itself.
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise AttnFlowError(
-            f"{shown(file)} holds {getattr(image, 'n_frames', 'several')} frames; files of one "
-            "image each are accepted."
+            f"{shown(file)}: expected one image, got {getattr(image, 'n_frames', 'several')} "
+            "frames."
         )
     bits = bits_per_value(image, header)
     if bits > 8:
         raise AttnFlowError(
-            f"{shown(file)} has more than 8 bits a grey value ({bits}, mode {image.mode}); 8-bit "
-            "images are accepted."
+            f"{shown(file)}: expected 8 bits a grey value or fewer, got {bits} (mode {image.mode})."
         )
     if image.mode in ("LAB", "HSV"):
         raise AttnFlowError(
-            f"{shown(file)} has colours of mode {image.mode}; grey, RGB and palette images are "
-            "accepted."
+            f"{shown(file)}: expected a grey, RGB or palette image, got colours of mode "
+            f"{image.mode}."
         )
 
 
@@ -131,9 +129,7 @@ def check_no_second(image: ImageFile.ImageFile, opened: BinaryIO, file: Path) ->
     bits = 1 if image.mode == "1" else 8 * len(image.getbands())
     opened.seek(image.tile[0][2] + image.height * math.ceil(image.width * bits / 8))
     if re.match(rb"\s*P[1-7]\s", opened.read(16)):
-        raise AttnFlowError(
-            f"{shown(file)} holds several images; files of one image each are accepted."
-        )
+        raise AttnFlowError(f"{shown(file)}: expected one image, got several.")
 
 
 def as_tensor(
@@ -154,15 +150,15 @@ def as_tensor(
     if image.mode == "CMYK":
         if not convert:
             raise AttnFlowError(
-                f"{name} is a CMYK image; RGB and grey ones, or data.convert=true to convert, are "
-                "accepted."
+                f"{name}: expected an RGB or grey image, or data.convert=true to convert, got a "
+                "CMYK one."
             )
         image = image.convert("RGB")
     found = 1 if image.mode == "L" else 3
     if found != channels and not convert:
         raise AttnFlowError(
-            f"{name} is a {NAMES[found]} image where {NAMES[channels]} is expected; "
-            f"{option}={found}, or data.convert=true to convert, is accepted."
+            f"{name}: expected a {NAMES[channels]} image, {option}={found}, or data.convert=true "
+            f"to convert, got a {NAMES[found]} one."
         )
     return F.pil_to_tensor(image.convert(MODES[channels]))
 
@@ -179,8 +175,8 @@ def unreadable(file: Path, error: Exception) -> CorruptImage:
     if isinstance(error, UnidentifiedImageError):  # its words name an open file of Python's
         reason = "of no format that is read here"
     return CorruptImage(
-        f"{shown(file)} is no readable image ({reason}); it is damaged or truncated "
-        "(data.skip_corrupt=true leaves such files out)."
+        f"{shown(file)}: expected a readable image, got one that is damaged or truncated "
+        f"({reason}; data.skip_corrupt=true leaves such files out)."
     )
 
 

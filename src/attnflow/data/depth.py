@@ -11,7 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 __all__ = ["HEADER_BYTES", "bits_per_value"]
 
-# Of the start of a file, where its format says how deep its values are.
+# The length of the part at a file's start in which its format states the depth.
 HEADER_BYTES = 4096
 BITS_PER_SAMPLE = 258  # the TIFF tag
 CODESTREAM = b"\xff\x4f\xff\x51"  # how JPEG 2000 starts
@@ -43,13 +43,13 @@ def _of_tiff(image: TiffImageFile, header: bytes) -> int:
 
 
 def _of_ppm(image: ImageFile, header: bytes) -> int:
-    """From the largest value, which is an argument of the decoder where it is not 255."""
+    """Derive the depth from the largest value, a decoder argument where it is not 255."""
     arguments = image.tile[0][3]
     return arguments[1].bit_length() if isinstance(arguments, tuple) else 8
 
 
 def _of_jpeg2000(image: Image.Image, header: bytes) -> int:
-    """Of the deepest channel: one less is in the low 7 bits of 1 in 3 bytes after their number."""
+    """Read the deepest channel's: every third byte after their number holds depth - 1 in 7 bits."""
     start = header.find(CODESTREAM)
     if start < 0:  # behind a long colour profile; the box before that knows it too
         return header[header.index(b"ihdr") + 14] % 128 + 1
@@ -58,7 +58,7 @@ def _of_jpeg2000(image: Image.Image, header: bytes) -> int:
 
 
 def _of_avif(image: Image.Image, header: bytes) -> int:
-    """8, 10 or 12, by two flags of the codec's configuration."""
+    """Read the depth, 8, 10 or 12, from two flags of the codec's configuration."""
     flags = header[header.index(b"av1C") + 6]
     if not flags & 0x40:
         return 8

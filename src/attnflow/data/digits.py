@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import cast
 
 import numpy as np
@@ -14,6 +15,12 @@ from attnflow.data.samples import TensorImages
 from attnflow.spec import DataSpec
 
 __all__ = ["DigitsDataModule"]
+
+
+@cache
+def digits() -> Bunch:
+    """Read all images: once, as they are a text file, and each split is some of its lines."""
+    return cast(Bunch, load_digits())
 
 
 class DigitsDataModule(ImageDataModule):
@@ -29,8 +36,8 @@ class DigitsDataModule(ImageDataModule):
         return DataSpec(image_shape=(1, 8, 8), num_bins=17, num_classes=10)
 
     def read(self, split: str) -> TensorImages:
-        digits = cast(Bunch, load_digits())
-        order = np.random.default_rng(0).permutation(len(digits.target))
+        images, labels = digits().images, digits().target
+        order = np.random.default_rng(0).permutation(len(labels))
         rows = {"train": order[:1200], "val": order[1200:1500], "test": order[1500:]}[split]
-        images = torch.from_numpy(digits.images[rows]).to(torch.uint8)
-        return TensorImages(images[:, None], label=torch.from_numpy(digits.target[rows]))
+        pixels = torch.from_numpy(images[rows]).to(torch.uint8)
+        return TensorImages(pixels[:, None], label=torch.from_numpy(labels[rows]))

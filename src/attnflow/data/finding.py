@@ -52,10 +52,10 @@ def find_files(folder: Path, suffixes: Collection[str]) -> Found:
         AttnFlowError: there is no such folder, or one that may not be read.
     """
     if not os.path.isdir(folder):
-        state = "is a file" if os.path.exists(folder) else "does not exist"
+        state = "a file" if os.path.exists(folder) else "a path that does not exist"
         raise AttnFlowError(
-            f"the folder {shown(folder)} {state}; a folder of images is accepted, which "
-            "data.data_dir=PATH names (to eval.py too)."
+            f"the folder {shown(folder)}: expected a folder of images, which data.data_dir=PATH "
+            f"names (to eval.py too), got {state}."
         )
     found = Found(folder)
     folders = [(folder, os.path.realpath(folder))]
@@ -80,18 +80,17 @@ def find_files(folder: Path, suffixes: Collection[str]) -> Found:
 
 
 def entries(folder: Path) -> list[os.DirEntry]:
-    """What lies in a folder, in the order of the names."""
+    """List a folder's entries by name."""
     try:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise AttnFlowError(
-            f"the folder {shown(folder)} cannot be read ({error.strerror}); a folder that may be "
-            "read is accepted."
+            f"the folder {shown(folder)}: expected one that may be read, got '{error.strerror}'."
         ) from error
 
 
 def is_hidden(name: str) -> bool:
-    """Whether what has this name is no data: hidden, or a tool's own."""
+    """Whether a name marks a file or folder as no data: hidden, or a tool's own."""
     return name.startswith(".") or name.lower() in TOOLS
 
 
@@ -108,7 +107,7 @@ def shown(path: Path) -> str:
 
 
 def _hard_linked(entry: os.DirEntry) -> tuple[int, int] | None:
-    """What all hard links to a file have in common; None for one that has a single name."""
+    """Return the device and inode that hard links share; None for a file with a single name."""
     state = entry.stat()
     return (state.st_dev, state.st_ino) if state.st_nlink > 1 else None
 

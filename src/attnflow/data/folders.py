@@ -60,7 +60,7 @@ class ImageFolderDataModule(ImageFilesDataModule):
 
 
 class FolderOptions(ImageFileOptions, total=False):
-    """What data sets of folders are read with: arguments of :class:`ImageFolderDataModule`."""
+    """The arguments of :class:`ImageFolderDataModule`, which data sets of folders take."""
 
     splits: Mapping[str, str] | None
 
@@ -116,15 +116,15 @@ class ClassFolderDataModule(ImageFolderDataModule):
                 by_case = normalize("NFC", other) != normalize("NFC", name)
                 differ = "case" if by_case else "Unicode form (NFC, NFD)"
                 raise AttnFlowError(
-                    f"{shown(self.data_dir)} has class folders {other} and {name}, which differ by "
-                    f"{differ} alone; one of them is accepted."
+                    f"{shown(self.data_dir)}: expected one class folder a name, got {other} and "
+                    f"{name}, which differ by {differ} alone."
                 )
         for root in self.splits.roots:
             for entry in entries(root):
                 if entry.is_dir() and not is_hidden(entry.name) and entry.name not in names:
                     raise AttnFlowError(
-                        f"the class folder {shown(root / entry.name)} holds no image; images in "
-                        "each, or data.classes=[...] that names the others, are accepted."
+                        f"the class folder {shown(root / entry.name)}: expected images, or "
+                        "data.classes=[...] that names the other classes, got no image."
                     )
         return names
 
@@ -133,28 +133,28 @@ class ClassFolderDataModule(ImageFolderDataModule):
         folders = self.splits.within(file).parts[:-1]
         if not folders:
             raise AttnFlowError(
-                f"{shown(file)} lies in no class folder; images in one folder a class are accepted."
+                f"{shown(file)}: expected images in one folder a class, got one in no class folder."
             )
         return folders[0]
 
     def read(self, split: str) -> Samples:
         if self.num_classes not in (None, len(self.classes)):
             raise AttnFlowError(
-                f"data.num_classes is {self.num_classes}, but {shown(self.data_dir)} has "
-                f"{len(self.classes)} class folders ({', '.join(self.classes[:5])}, ...); their "
-                "number is accepted."
+                f"data.num_classes: expected {len(self.classes)}, the class folders of "
+                f"{shown(self.data_dir)} ({', '.join(self.classes[:5])}, ...), got "
+                f"{self.num_classes}."
             )
         there = {self.class_of(file) for file in self.files(split)}
         unknown, unseen = sorted(there - set(self.classes)), sorted(set(self.classes) - there)
         if unknown:
             raise AttnFlowError(
-                f"{self.origin(split)} has a class folder {unknown[0]}, which is none of the "
-                f"classes {', '.join(self.classes[:5])}, ...; folders of these are accepted."
+                f"{self.origin(split)}: expected folders of the classes "
+                f"{', '.join(self.classes[:5])}, ..., got a class folder {unknown[0]}."
             )
         if split == "train" and unseen and self.named_classes is None:
             raise AttnFlowError(
-                f"class {unseen[0]} of {shown(self.data_dir)} has no image to train on; training "
-                "images of every class are accepted."
+                f"class {unseen[0]} of {shown(self.data_dir)}: expected an image or more to train "
+                "on, got none."
             )
         return super().read(split)
 

@@ -1,4 +1,4 @@
-"""What data sets of image files share: how a file becomes an image of the data set."""
+"""The base of data sets of image files: how a file becomes an image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_LEFT_OUT = 1000
 
 
 class ImageFileOptions(LoaderOptions, total=False):
-    """What data sets of image files are read with: arguments of :class:`ImageFilesDataModule`."""
+    """The arguments of :class:`ImageFilesDataModule`, which data sets of image files take."""
 
     size: int | None
     channels: int
@@ -94,8 +94,8 @@ class ImageFilesDataModule(ImageDataModule):
                 if not self.skip_corrupt:
                     raise
         raise AttnFlowError(
-            f"all of the {len(files)} images of {self.origin(self.first_split)} are corrupt; one "
-            "readable image or more is accepted."
+            f"the images of {self.origin(self.first_split)}: expected at least one "
+            f"readable, got {len(files)}, all corrupt."
         )
 
     @property
@@ -129,7 +129,7 @@ class ImageFilesDataModule(ImageDataModule):
         return load(readers, self.in_memory, self.skip_corrupt)
 
     def sample(self, file: Path) -> dict[str, Tensor]:
-        """What is read of one file: ``image``, and in subclasses what goes with it."""
+        """Read one file: ``image``, and in subclasses the label or condition beside it."""
         image = decode(file, self.channels, self.convert, self.background)
         return {"image": self.fitted(image, file, self.num_bits)}
 
@@ -137,16 +137,15 @@ class ImageFilesDataModule(ImageDataModule):
         """An image of ``file`` at the size of the data set, with so many bits a grey value."""
         if self.size is None and tuple(image.shape[1:]) != self.image_size:
             raise AttnFlowError(
-                f"{shown(file)} has size {tuple(image.shape[1:])} (height, width), unlike the "
-                f"{self.image_size} of the first file; equal sizes, or a data.size to scale to, "
-                "are accepted."
+                f"{shown(file)}: expected size {self.image_size} (height, width), that of the "
+                f"first file, or a data.size to scale to, got {tuple(image.shape[1:])}."
             )
         sides = zip(image.shape[1:], self.image_size, strict=True)
         scales = [found / wanted for found, wanted in sides]
         if max(scales) > MOST_LEFT_OUT * min(scales):
             raise AttnFlowError(
-                f"{shown(file)} has size {tuple(image.shape[1:])} (height, width), of which "
-                f"{self.image_size} would keep less than a thousandth; images nearer to that form "
-                "are accepted."
+                f"{shown(file)}: expected an image whose form is nearer to {self.image_size} "
+                f"(height, width), got {tuple(image.shape[1:])}, less than a thousandth of which "
+                "would be kept."
             )
         return reduce_bits(fit(image, self.image_size), num_bits)

@@ -94,9 +94,9 @@ class DownsampledImageNetDataModule(ImageDataModule):
 
     def _lacks(self, missing: Sequence[str]) -> AttnFlowError:
         return AttnFlowError(
-            f"downsampled ImageNet lacks {', '.join(missing)} in {shown(self.data_dir)} "
-            f"(data.data_dir); the batch files of the {self.size} x {self.size} release from "
-            "image-net.org are accepted."
+            f"downsampled ImageNet in {shown(self.data_dir)} (data.data_dir): expected the batch "
+            f"files of the {self.size} x {self.size} release from image-net.org, got no "
+            f"{', '.join(missing)}."
         )
 
     def _array(self, name: str, kind: str) -> Path:
@@ -143,21 +143,19 @@ def read_batch(file: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
         rows, labels = np.asarray(batch["data"]), np.asarray(batch["labels"], dtype=np.int64)
     except Exception as error:  # of a damaged file, its reader can raise anything
         raise AttnFlowError(
-            f"{shown(file)} cannot be read ({error}); a batch file of downsampled ImageNet is "
-            "accepted."
+            f"{shown(file)}: expected a batch file of downsampled ImageNet, got one that cannot be "
+            f"read ({error})."
         ) from error
     if rows.ndim != 2 or rows.shape[1] != 3 * size**2:
         raise AttnFlowError(
-            f"{file} holds rows of shape {rows.shape[1:]}, not the {3 * size**2} values of a "
-            f"{size} x {size} colour image; data.size or the file is another."
+            f"{file}: expected rows of {3 * size**2} values, a {size} x {size} colour image "
+            f"(data.size), got rows of shape {rows.shape[1:]}."
         )
     if rows.dtype.kind not in "iu" or (rows.size and not 0 <= rows.min() <= rows.max() <= 255):
-        raise AttnFlowError(
-            f"{file} holds images of {rows.dtype}; grey values from 0 to 255 are accepted."
-        )
+        raise AttnFlowError(f"{file}: expected grey values from 0 to 255, got {rows.dtype}.")
     if len(labels) != len(rows) or len(labels) == 0 or labels.min() < 1 or labels.max() > 1000:
         raise AttnFlowError(
-            f"{file} holds {len(rows)} images with {len(labels)} labels; a label from 1 to 1000 "
-            "for each is accepted."
+            f"{file}: expected a label from 1 to 1000 for each image, got {len(rows)} images with "
+            f"{len(labels)} labels."
         )
     return rows.astype(np.uint8, copy=False).reshape(-1, 3, size, size), labels - 1

@@ -1,4 +1,4 @@
-"""Images that lie in a .npy file and are mapped, not loaded."""
+"""Images in a .npy file that is memory-mapped, not loaded."""
 
 from __future__ import annotations
 
@@ -67,6 +67,6 @@ def read_npy(file: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
 def not_ours(file: Path, holds: str) -> AttnFlowError:
     """The error of a .npy file that was not made from the batch files."""
     return AttnFlowError(
-        f"{shown(file)} holds {holds}; without it and its partner of images or labels, both are "
-        "made anew from the batch files."
+        f"{shown(file)}: expected an array that attnflow made of the batch files, got {holds}; "
+        "without it and its partner of images or labels, both are made anew."
     )

@@ -1,4 +1,4 @@
-"""In which order training images come: a function of the seed, the epoch and the position in it."""
+"""The order of training images, a function of the seed, the epoch and the position in it."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ class PairedFolderDataModule(ImageFolderDataModule):
         check_choice("condition_channels", condition_channels, (None, 1, 3))
         if (image_dir is None) != (condition_dir is None):
             raise AttnFlowError(
-                f"data.image_dir is {image_dir} and data.condition_dir is {condition_dir}; both "
-                "or neither is accepted."
+                f"data.image_dir and data.condition_dir: expected both or neither, got {image_dir} "
+                f"and {condition_dir}."
             )
         self.condition, self.image_dir, self.condition_dir = condition, image_dir, condition_dir
         self.condition_channels = condition_channels or self.channels
@@ -98,9 +98,8 @@ class PairedFolderDataModule(ImageFolderDataModule):
             if alone[0] in self.conditions:
                 held, lacking = lacking, held
             raise AttnFlowError(
-                f"{shown(Path(alone[0]))} is in {shown(held)} but has no partner "
-                f"in {shown(lacking)} ({len(alone)} such in all); the same names "
-                "in both are accepted."
+                f"{shown(Path(alone[0]))} in {shown(held)}: expected a partner of the same name in "
+                f"{shown(lacking)}, got none ({len(alone)} such in all)."
             )
 
     @cached_property
@@ -110,15 +109,15 @@ class PairedFolderDataModule(ImageFolderDataModule):
 
     @cached_property
     def condition_files(self) -> Found:
-        """What lies in ``condition_dir``."""
+        """The files in ``condition_dir``."""
         return find_images(self.data_dir / (self.condition_dir or ""))
 
     def sample(self, file: Path) -> dict[str, Tensor]:
         image, condition = self.pair(file)
         if image.size != condition.size:
             raise AttnFlowError(
-                f"the pair of {shown(file)} has sizes {image.size[::-1]} and "
-                f"{condition.size[::-1]} (height, width); equal sizes are accepted."
+                f"the pair of {shown(file)}: expected equal sizes, got {image.size[::-1]} and "
+                f"{condition.size[::-1]} (height, width)."
             )
         name = shown(file)
         image = as_tensor(image, self.channels, self.convert, name)
@@ -139,8 +138,8 @@ class PairedFolderDataModule(ImageFolderDataModule):
             return whole, open_image(self.conditions[name], self.background)
         if whole.width % 2:
             raise AttnFlowError(
-                f"{shown(file)} is {whole.width} pixels wide; a pair side by side, of an even "
-                "width, is accepted."
+                f"{shown(file)}: expected a pair side by side, of an even width, got {whole.width} "
+                "pixels."
             )
         middle = whole.width // 2
         left = whole.crop((0, 0, middle, whole.height))
@@ -165,8 +164,8 @@ def by_name(files: Iterable[Path], root: Path) -> dict[str, Path]:
         other = named.setdefault(name_of(file, root), file)
         if other != file:
             raise AttnFlowError(
-                f"{shown(other)} and {shown(file)} differ in their suffix alone; one file a name "
-                "is accepted for pairs."
+                f"pairs: expected one file a name, got {shown(other)} and {shown(file)}, which "
+                "differ in their suffix alone."
             )
     return named
 

@@ -1,4 +1,4 @@
-"""Samples that lie in memory, or that are read from a file each."""
+"""Samples held in memory, or read from one file each."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def load(readers: Sequence[Reader], in_memory: bool, skip_corrupt: bool) -> Samp
         log.warning("skipped %d of %d images, which are corrupt", skipped, len(readers))
     if not readable:
         raise AttnFlowError(
-            f"all of the {len(readers)} images of a split are corrupt; one readable image or more "
-            "is accepted."
+            f"the images of a split: expected at least one readable, got {len(readers)}, "
+            "all corrupt."
         )
     if not in_memory:
         return LazySamples(readable)

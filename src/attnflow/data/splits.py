@@ -1,4 +1,4 @@
-"""Which image files of a folder train, validate and test."""
+"""The division of a folder's image files into training, validation and test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from attnflow.errors import AttnFlowError
 
 __all__ = ["Splits", "find_images"]
 
-# What folders of a split are called, in any case.
+# The usual names of a split's folder, in lower case.
 NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
@@ -28,7 +28,7 @@ SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 # Shares of a folder that is cut into splits, as (start, end) of its shuffled files.
 WHOLE = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
 WITHOUT_TEST = {"train": (0.0, 0.9), "val": (0.9, 1.0)}
-# Between the words of a folder's name: train_2017, trainA.
+# The gap between the words of a folder's name: train_2017, trainA.
 BETWEEN_WORDS = re.compile("[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
 REMEDY = "data.splits={train: FOLDER, ...} names them, data.splits={} cuts all that there is"
 
@@ -108,12 +108,12 @@ class Splits:
         return file.relative_to(root)
 
     def _without_train(self, split: str) -> Found:
-        """What there is to evaluate on."""
+        """Find evaluation images in a folder without training images."""
         there = self.folders
         if split == "train" or (split == "val" and split not in there):
             raise AttnFlowError(
-                f"{shown(self.folder)} has a folder {' and '.join(there)} but no folder train; "
-                "train with val, test or both, or none of them, is accepted."
+                f"{shown(self.folder)}: expected a folder train beside val, test or both, or none "
+                f"of them, got {' and '.join(there)} alone."
             )
         return self._images(there.get(split) or there["val"])
 
@@ -125,9 +125,8 @@ class Splits:
                 common = [other.real[file] for file in found.real.keys() & other.real.keys()]
                 if common:
                     raise AttnFlowError(
-                        f"{shown(folder)} and {shown(other.folder)} share {len(common)} images, "
-                        f"{shown(min(common))} the first; splits without a common image are "
-                        "accepted."
+                        f"{shown(folder)} and {shown(other.folder)}: expected splits without a "
+                        f"common image, got {len(common)}, {shown(min(common))} the first."
                     )
             self._looked_through[folder] = found
         return self._looked_through[folder]
@@ -146,7 +145,7 @@ class Splits:
         return {split: self.folder / named[split] for split in SPLITS if split in named}
 
     def _usual_folders(self) -> dict[str, Path]:
-        """Those of the folder's own folders that are called as a split's usually are."""
+        """Find the folders just below that have a split's usual name."""
         there: dict[str, Path] = {}
         for entry in self._entries():
             split = SPLIT_OF.get(entry.name.lower())
@@ -158,14 +157,14 @@ class Splits:
                 continue
             if split in there:
                 raise AttnFlowError(
-                    f"{shown(self.folder)} has two folders of the {split} split, "
-                    f"{there[split].name} and {entry.name}; one is accepted ({REMEDY})."
+                    f"{shown(self.folder)}: expected one folder of the {split} split, got "
+                    f"{there[split].name} and {entry.name} ({REMEDY})."
                 )
             there[split] = entry
         return {split: there[split] for split in SPLITS if split in there}
 
     def _check_none_beside(self, usual: Mapping[str, Path]) -> None:
-        """Nothing that holds images may lie beside the splits' folders: it would be ignored."""
+        """Raise where images lie beside the splits' folders, as they would be ignored."""
         for entry in self._entries():
             if entry in usual.values():
                 continue
@@ -175,12 +174,12 @@ class Splits:
                 ignored = entry.suffix.lower() in image_suffixes()
             if ignored:
                 raise AttnFlowError(
-                    f"{shown(entry)} lies beside the folders of {', '.join(usual)} and would be "
-                    f"ignored; a folder of splits alone is accepted ({REMEDY})."
+                    f"{shown(self.folder)}: expected folders of splits alone, got {shown(entry)} "
+                    f"beside {', '.join(usual)}, which would be ignored ({REMEDY})."
                 )
 
     def _check_none_below(self) -> None:
-        """No folder of files that are to be cut may be called as if it were a split's."""
+        """Raise where a folder among those to be cut has a name like a split's."""
         within = {file.relative_to(self.folder).parent for file in self._images(self.folder).files}
         lowered = {str(folder).lower() for folder in within}
         for folder in sorted(within):
@@ -188,13 +187,13 @@ class Splits:
             like_a_split = SPLIT_OF.keys() & {word.lower() for word in words}
             if like_a_split or has_counterpart(str(folder).lower(), lowered):
                 raise AttnFlowError(
-                    f"{shown(self.folder / folder)} is called as if it held a split, but would be "
-                    "mixed with all other images; train, val and test just below data.data_dir "
-                    f"are accepted ({REMEDY})."
+                    f"{shown(self.folder / folder)}: expected train, val and test just below "
+                    "data.data_dir, got a folder that is called as if it held a split, but would "
+                    f"be mixed with all other images ({REMEDY})."
                 )
 
     def _entries(self) -> list[Path]:
-        """What lies in the folder and may be data."""
+        """List the entries of the folder that may be data."""
         there = entries(self.folder) if os.path.isdir(self.folder) else []
         return [self.folder / entry.name for entry in there if not is_hidden(entry.name)]
 
@@ -219,8 +218,8 @@ def find_images(folder: Path) -> Found:
     if not found.files:
         left_out = ", ".join(f"{n} {reason}" for reason, n in found.left_out.most_common(5))
         raise AttnFlowError(
-            f"the folder {shown(folder)} holds no image{f' but {left_out}' if left_out else ''}; a "
-            "folder of .png, .jpg or other image files is accepted."
+            f"the folder {shown(folder)}: expected .png, .jpg or other image files, got no "
+            f"image{f' but {left_out}' if left_out else ''}."
         )
     return found
 
@@ -230,8 +229,8 @@ def _share(found: Found, ends: tuple[float, float]) -> Found:
     files = found.files
     if len(files) < 10:
         raise AttnFlowError(
-            f"{len(files)} images below {shown(found.folder)} are too few to cut into splits; "
-            "10 or more, or folders train, val and test, are accepted."
+            f"{shown(found.folder)}: expected 10 images or more to cut into splits, or folders "
+            f"train, val and test, got {len(files)} images."
         )
     order = np.random.default_rng(0).permutation(len(files))
     start, stop = (round(end * len(files)) for end in ends)

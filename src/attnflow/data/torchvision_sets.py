@@ -35,7 +35,7 @@ __all__ = [
     "TorchvisionDataModule",
 ]
 
-# What torchvision raises without a network (URLError is an OSError) and for damaged files.
+# The errors of torchvision without a network (URLError is an OSError) and at damaged files.
 FAILURES = (
     OSError,
     HTTPException,
@@ -150,10 +150,10 @@ class TorchvisionDataModule(ImageDataModule):
         found = " and ".join(f"{s} {', '.join(names)}" for s, names in states.items() if names)
         reason = str(error).strip().split("\n")[0]
         return AttnFlowError(
-            f"{type(self).__name__} cannot be read nor downloaded ({reason}): "
-            f"{shown(self.data_dir)} {found or 'holds other files than ' + ', '.join(self.files)}; "
-            "these files of the official release are accepted there (data.data_dir=PATH names "
-            "another folder, to eval.py too)."
+            f"{type(self).__name__} in {shown(self.data_dir)}: expected the files of the official "
+            "release (data.data_dir=PATH names another folder, to eval.py too), got a folder that "
+            f"{found or 'holds other files than ' + ', '.join(self.files)}, and no download "
+            f"({reason})."
         )
 
 
@@ -172,7 +172,7 @@ class MNISTDataModule(TorchvisionDataModule):
     shape = (1, 28, 28)
 
     def is_whole(self, file: Path, checksum: str | None) -> bool:
-        """As long as its header says: checksums are known of the compressed files alone."""
+        """Compare the length with the header's, as checksums exist for compressed files only."""
         content = file.read_bytes()
         try:
             sizes = struct.unpack_from(f">{content[3]}I", content, 4)

@@ -1,4 +1,4 @@
-"""The training images that an evaluation compares with, where they are there."""
+"""The training images that an evaluation compares with, if they are available."""
 
 from __future__ import annotations
 

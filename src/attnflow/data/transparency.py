@@ -1,4 +1,4 @@
-"""Transparent images are laid over a background: what is hidden under alpha 0 is no pixel."""
+"""Composition of transparent images over a background colour."""
 
 from __future__ import annotations
 

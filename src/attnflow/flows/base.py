@@ -30,7 +30,7 @@ Shape = tuple[int, int, int]
 class Flow(nn.Module, ABC):
     """``log p(x | context) = sum log N(z; 0, I) + log|det dz/dx|``: an exact density of images.
 
-    Whatever trains, evaluates, draws, compiles or saves a flow asks this interface alone. A
+    Training, evaluation, pictures, compilation and checkpoints use only this interface. A
     subclass defines the map and its inverse, which take checked tensors, and describes them:
     :meth:`forward`, :meth:`inverse`, :meth:`initialize_parameters`, :meth:`blocks` and
     :attr:`latent_shapes`.
@@ -67,7 +67,7 @@ class Flow(nn.Module, ABC):
 
     @abstractmethod
     def initialize_parameters(self, x: Tensor, context: Context | None = None) -> None:
-        """Set what starts from statistics of the data, from a batch x (B, C, H, W)."""
+        """Set parameters that start from statistics of the data, from a batch x (B, C, H, W)."""
 
     @abstractmethod
     def blocks(self) -> list[Transform]:
@@ -181,12 +181,12 @@ class Flow(nn.Module, ABC):
         self.initialized.fill_(True)
 
     def _check(self, x: Tensor, context: Context | None) -> None:
-        """Raise :class:`AttnFlowError` for what is no batch of this flow's images."""
+        """Raise :class:`AttnFlowError` unless ``x`` is a batch of this flow's images."""
         check_continuous("x", x, self.image_shape, next(self.parameters()))
         self._check_context(context, len(x))
 
     def _check_context(self, context: Context | None, rows: int) -> None:
-        """Raise :class:`AttnFlowError` for what is no condition of ``rows`` samples."""
+        """Raise :class:`AttnFlowError` unless ``context`` is a condition of ``rows`` samples."""
         like = next(self.parameters())
         check_context(context, self.context_channels, rows, len(self.map_sizes), like)
 

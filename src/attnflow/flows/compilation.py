@@ -8,8 +8,8 @@ from attnflow.flows.base import Flow
 
 __all__ = ["compile_flow"]
 
-# Graphs of one piece of code. Steps of the same kind and shape share theirs; levels, parities,
-# training, evaluation and batches of other sizes have their own. The default, 8, is soon reached.
+# The limit on graphs of one piece of code. Steps of one kind and shape share a graph; levels,
+# parities, training, evaluation and other batch sizes need their own. torch's default is 8.
 MOST_GRAPHS = 512
 
 

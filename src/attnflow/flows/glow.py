@@ -9,7 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError, check_choice, check_count
+from attnflow.errors import ArgumentError, check_choice, check_count
 from attnflow.flows.base import Flow, Shape
 from attnflow.flows.level import Level
 from attnflow.flows.memory import MEMORY
@@ -170,20 +170,19 @@ def level_transforms(parts: Parts, level: int, shape: Shape) -> Composition:
 
 
 def check_sizes(image_shape: Shape, levels: int, steps: int) -> None:
-    """Raise :class:`AttnFlowError` for no numbers, or more levels than an image can be halved."""
+    """Raise :class:`AttnFlowError` for no count, or for more levels than an image can be halved."""
     check_count("levels", levels)
     check_count("steps", steps)
     _, height, width = image_shape
     most = halvings(height, width)
     if levels > most:
-        raise AttnFlowError(
-            f"images of {height} x {width} cannot be halved {levels} times (levels={levels}); "
-            f"at most {most} levels, or sides that are multiples of 2^levels, are accepted."
+        raise ArgumentError(
+            "levels", f"at most {most}, as often as {height} x {width} can be halved", levels
         )
 
 
 def halvings(height: int, width: int) -> int:
-    """How often both sides of an image can be halved without a rest."""
+    """Return how often both sides of an image can be halved without a remainder."""
     sides = math.gcd(height, width)
     return (sides & -sides).bit_length() - 1
 

@@ -1,4 +1,4 @@
-"""Checks of what is given to a flow or a model: one sentence with the shape, type and range.
+"""Checks of a flow's or model's inputs: one sentence with the shape, type and range.
 
 Those of a flow look at shapes and types alone, which costs no synchronisation with a GPU; only
 those of whole images, labels and conditions, which no training passes, look at values.
@@ -28,7 +28,7 @@ __all__ = [
     "check_temperature",
 ]
 
-# Those that torch takes a minimum of, as it does of no uint16, uint32 and uint64.
+# The integer types that torch.min supports; it does not support uint16, uint32 and uint64.
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -114,8 +114,8 @@ def check_context(
         wanted = "a Context" if context_channels else "None"
         given = "None" if context is None else "a Context"
         raise AttnFlowError(
-            f"the flow's context is {given}; with context_channels={context_channels}, {wanted} "
-            "is accepted."
+            f"the flow's context: expected {wanted} with context_channels={context_channels}, got "
+            f"{given}."
         )
     if context is None:
         return
@@ -255,5 +255,5 @@ def _words(shape: Sequence[int]) -> str:
 
 
 def _kind(value: object) -> str:
-    """What an object is, in a word or two."""
+    """Describe an object in a word or two."""
     return "None" if value is None else f"a {type(value).__name__}"

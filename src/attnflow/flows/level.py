@@ -62,13 +62,13 @@ class Level(nn.Module):
         return self.transforms.inverse(x, context)
 
     def initialize(self, x: Tensor, context: Context | None = None) -> Tensor | None:
-        """Make the data-dependent initialisation; return the kept half."""
+        """Run the data-dependent initialisation; return the kept half."""
         kept, latent = self._split(self.transforms.initialize(x, context))
         self.prior.initialize(latent, self._prior_context(context, kept))
         return kept
 
     def blocks(self) -> list[Transform]:
-        """What :meth:`forward` calls one after the other."""
+        """The transforms that :meth:`forward` calls in turn."""
         return [*pieces(self.transforms, self.memory), self.prior]
 
     def _split(self, x: Tensor) -> tuple[Tensor | None, Tensor]:

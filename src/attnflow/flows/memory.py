@@ -1,4 +1,4 @@
-"""How transforms are run in training, one after the other: what is kept for their gradients.
+"""Ways to run transforms in training, which differ in what they keep for the gradients.
 
 The activations of a flow's coupling nets, not its parameters, fill the memory of a device, and
 they grow with the number of steps. They need not be kept: they can be computed again from each
@@ -30,7 +30,7 @@ Run = Callable[[Sequence[Transform], Tensor, Context | None], tuple[Tensor, Tens
 def ordinary(
     transforms: Sequence[Transform], x: Tensor, context: Context | None = None
 ) -> tuple[Tensor, Tensor]:
-    """All activations are kept: fastest, and memory grows with every layer."""
+    """Keep all activations: fastest, and memory grows with every layer."""
     total = zero_log_det(x)
     for transform in transforms:
         x, log_det = transform(x, context)
@@ -41,7 +41,7 @@ def ordinary(
 def checkpointed(
     transforms: Sequence[Transform], x: Tensor, context: Context | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The input of each transform is kept; its activations are computed again in backward."""
+    """Keep the input of each transform; compute its activations again in backward."""
     total = zero_log_det(x)
     for transform in transforms:
         x, log_det = checkpoint(transform, x, context, use_reentrant=False)
@@ -52,7 +52,7 @@ def checkpointed(
 def reversible(
     transforms: Sequence[Transform], x: Tensor, context: Context | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The last output alone is kept: memory does not grow with the number of transforms.
+    """Keep only the last output: memory does not grow with the number of transforms.
 
     Backward goes from the output to the input: the inverse of each transform gives its input
     again, and its forward the activations that its own gradients need. Dropout and the like draw
@@ -74,7 +74,7 @@ MEMORY: dict[str, Run] = {
 
 
 def pieces(transforms: Composition, memory: str) -> list[Transform]:
-    """What is run as one piece: each transform alone where it is reversed alone, else steps."""
+    """Return the parts run one by one: single transforms if reversible, else whole steps."""
     return list(innermost(transforms)) if memory == "reversible" else transforms.parts()
 
 
@@ -139,7 +139,7 @@ class _Reversible(torch.autograd.Function):
 
 
 class Draws:
-    """Where the random generators stood before a transform, so that it can draw the same again.
+    """The state of the random generators before a transform, to draw the same numbers again.
 
     Args:
         x: a tensor on the device whose generator counts, beside the CPU's.
@@ -158,7 +158,7 @@ class Draws:
 
     @contextmanager
     def again(self) -> Iterator[None]:
-        """Draw from here; the generators then stand where they stood before."""
+        """Draw from this state; the generators afterwards return to theirs."""
         with torch.random.fork_rng(self.devices, device_type=self.device_type):
             torch.set_rng_state(self.cpu)
             set_device_states(self.devices, self.states, device_type=self.device_type)
@@ -180,17 +180,17 @@ def trained(*modules: nn.Module) -> list[Tensor]:
 
 
 def as_context(vector: Tensor | None, maps: tuple[Tensor, ...]) -> Context | None:
-    """The context of these tensors; None of none."""
+    """Make a context of these tensors; None where there are none."""
     return Context(vector, maps) if vector is not None or maps else None
 
 
 def leaf(tensor: Tensor) -> Tensor:
-    """``tensor`` as the start of a graph of its own."""
+    """Return ``tensor`` as a leaf of a new graph."""
     return tensor.detach().requires_grad_(tensor.requires_grad)
 
 
 def autocast_of(x: Tensor) -> Callable[[], AbstractContextManager]:
-    """Makes autocast contexts like the one that is entered now.
+    """Return a factory of autocast contexts like the current one.
 
     They cache no weights: a copy that was cached without a graph would cut the weight off.
     """

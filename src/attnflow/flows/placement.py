@@ -1,4 +1,4 @@
-"""Where attention stands in a flow."""
+"""The places of attention in a flow."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Placement:
             listed = isinstance(self.levels, Sequence) and not isinstance(self.levels, str)
             if not listed or not all(type(level) is int for level in self.levels):
                 raise AttnFlowError(
-                    f"placement levels are {self.levels!r}; 'all' or a list of level numbers, "
-                    "from 0, is accepted."
+                    "placement levels: expected 'all' or a list of level numbers, from 0, got "
+                    f"{self.levels!r}."
                 )
             object.__setattr__(self, "levels", tuple(self.levels))
         if self.steps not in ("all", "first", "last") and not self._every():
             raise AttnFlowError(
-                f"placement steps are {self.steps!r}; accepted are all, first, last and "
-                "'every N' with N of 1 or more."
+                "placement steps: expected all, first, last or 'every N' with N of 1 or more, got "
+                f"{self.steps!r}."
             )
 
     def _every(self) -> int:
@@ -59,8 +59,8 @@ class Placement:
             check_choice("placement position", name, positions)
         if self.levels != "all" and not set(self.levels) <= set(range(num_levels)):
             raise AttnFlowError(
-                f"placement levels are {list(self.levels)}, but the flow has {num_levels} "
-                f"levels; numbers from 0 to {num_levels - 1} are accepted."
+                f"placement levels: expected numbers from 0 to {num_levels - 1}, as the flow has "
+                f"{num_levels} levels, got {list(self.levels)}."
             )
 
     def selects(self, position: str, level: int, step: int, num_steps: int) -> bool:
@@ -84,7 +84,7 @@ def positions_around(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def several(placements: Sequence[Placement]) -> tuple[Placement, ...]:
-    """A flow with attention wherever any of ``placements`` puts one (for configs)."""
+    """Join placements: attention stands wherever any of them puts one (for configs)."""
     return tuple(placements)
 
 

@@ -1,4 +1,4 @@
-"""What experiment trackers are given: named runs and results."""
+"""Experiment trackers: the names of runs, and their results."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-# What a logger does to its files.
+# The methods by which a logger writes files.
 WRITING = ("log_hyperparams", "log_metrics", "save", "after_save_checkpoint", "finalize")
 MODES = ("online", "offline", "disabled", "shared")  # those of wandb.init
 
@@ -101,7 +101,7 @@ def storage_error(error: BaseException | None) -> BaseException | None:
 
 
 def run_name(choices: Mapping[str, str]) -> str:
-    """What a run is called: ``imap-after_coupling``, in a sweep with the job's number."""
+    """Name a run: ``imap-after_coupling``, in a sweep with the job's number."""
     parts = [choices.get("attention") or "none"]
     if parts != ["none"]:
         parts.append(choices.get("placement") or "none")

@@ -1,4 +1,4 @@
-"""How good samples look, in figures: distances between features of samples and of images."""
+"""Sample quality: distances between features of samples and of real images."""
 
 from attnflow.metrics.domain import DomainClassifier
 from attnflow.metrics.extractor import FeatureExtractor

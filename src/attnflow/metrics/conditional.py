@@ -1,4 +1,4 @@
-"""What conditional models are asked: which conditions to draw, and how well they are used."""
+"""Figures of conditional models: which conditions to draw, and how well they are used."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def bayes_rule(module: Scorer, batches: list[Batch], frequencies: Tensor) -> flo
 
 @torch.no_grad()
 def shuffled_bits_per_dim(module: Scorer, batches: list[Batch]) -> float:
-    """Mean bits/dim when every image has the condition of the next one: is it used at all?"""
+    """Mean bits/dim when every image has the next one's condition, to see if it is used."""
     field = cast(Conditioning, module.model.conditioning).field
     conditions = torch.cat([batch[field] for batch in batches]).roll(1, 0)
     values, start = [], 0
@@ -126,15 +126,15 @@ def agreement_with_labels(
         labels = batch["condition"]
         if classes < 2 or not (labels.sum(1) == 1).all():
             raise AttnFlowError(
-                f"eval.segmenter is set, but the condition (of {classes} channels) is not one-hot "
-                "labels; data.labels=one_hot is accepted."
+                "eval.segmenter: expected one-hot labels as the condition (data.labels=one_hot), "
+                f"got a condition of {classes} channels that is not one-hot."
             )
         images = model.sample(len(labels), batch) / (model.num_bins - 1)
         found, truth = segmenter(images).long().cpu(), labels.argmax(1).cpu()
         if found.shape != truth.shape:
             raise AttnFlowError(
-                f"eval.segmenter gave classes of shape {tuple(found.shape)}; "
-                f"{tuple(truth.shape)}, a class number for every pixel, is accepted."
+                "eval.segmenter: expected a class number for every pixel, of shape "
+                f"{tuple(truth.shape)}, got shape {tuple(found.shape)}."
             )
         accuracy.update(found, truth)
         iou.update(found, truth)
@@ -142,14 +142,14 @@ def agreement_with_labels(
 
 
 def _psnr(images: Tensor, truth: Tensor, num_bins: int) -> Tensor:
-    """Of every image: (B,)."""
+    """The peak signal-to-noise ratio of every image: (B,)."""
     return peak_signal_noise_ratio(
         images, truth, data_range=num_bins - 1.0, dim=(1, 2, 3), reduction="none"
     ).clamp_max(100.0)  # an exact hit would be infinite
 
 
 def _ssim(images: Tensor, truth: Tensor, num_bins: int) -> Tensor:
-    """Of every image, over uniform windows that fit it: (B,)."""
+    """The structural similarity of every image, over uniform windows that fit it: (B,)."""
     side = min(LARGEST_WINDOW, *images.shape[2:])
     similarity = structural_similarity_index_measure(
         images,

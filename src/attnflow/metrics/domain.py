@@ -50,8 +50,8 @@ class DomainClassifier(FeatureExtractor):
         spec = datamodule.spec
         if spec.num_classes is None:
             raise AttnFlowError(
-                f"{type(datamodule).__name__} has no labels (spec.num_classes is None); "
-                "metrics=domain accepts a data set with labels, metrics=inception any."
+                "metrics=domain: expected a data set with labels (metrics=inception needs none), "
+                f"got {type(datamodule).__name__} without (spec.num_classes is None)."
             )
         path = self._path(datamodule, cache_dir)
         if not self._restore(datamodule, path):
@@ -62,8 +62,8 @@ class DomainClassifier(FeatureExtractor):
         path = self._path(datamodule, cache_dir)
         if not self._restore(datamodule, path):
             raise AttnFlowError(
-                f"the domain classifier {path} cannot be read; a paths.data_dir that all ranks "
-                "share is accepted."
+                f"the domain classifier {path}: expected a file in a paths.data_dir that all ranks "
+                "share, got one that this rank cannot read."
             )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(WIDTH, num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """Of uint8 images (B, C, H, W): (B, 64)."""
+        """Features (B, 64) of uint8 images (B, C, H, W)."""
         return self.body(images.float() / 127.5 - 1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ class Classifier(nn.Module):
 
 
 def make_classifier(datamodule: ImageDataModule, seed: int) -> Classifier:
-    """With first weights that ``seed`` decides; the global generator is left as it was."""
+    """Make a classifier with initial weights by ``seed``; the global generator stays as it was."""
     spec = datamodule.spec
     assert spec.num_classes is not None  # DomainClassifier.prepare has refused the others
     with torch.random.fork_rng(devices=[]):
@@ -136,7 +136,7 @@ def make_classifier(datamodule: ImageDataModule, seed: int) -> Classifier:
 
 @torch.enable_grad()
 def train_classifier(datamodule: ImageDataModule, seed: int) -> Classifier:
-    """Trained on the train split, with a rate that falls to zero."""
+    """Train a classifier on the training split, with a rate that falls to zero."""
     dataset = datamodule.dataset("train")
     generator = torch.Generator().manual_seed(seed)
     classifier = make_classifier(datamodule, seed)
@@ -154,7 +154,7 @@ def train_classifier(datamodule: ImageDataModule, seed: int) -> Classifier:
 
 
 def fingerprint(state: dict[str, Tensor]) -> str:
-    """Of a state dict's values."""
+    """Hash the values of a state dict."""
     hashed = hashlib.sha256()
     for name in sorted(state):
         hashed.update(state[name].contiguous().numpy().tobytes())

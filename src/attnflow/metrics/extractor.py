@@ -1,4 +1,4 @@
-"""What sample-quality figures need of the network that they compare images by."""
+"""The interface of networks by whose features sample quality is measured."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FeatureExtractor(nn.Module):
         raise NotImplementedError
 
     def load(self, datamodule: ImageDataModule, cache_dir: Path) -> None:
-        """Read what :meth:`prepare` left; called on every rank."""
+        """Read the files that :meth:`prepare` left; called on every rank."""
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Files that runs share: written whole or not at all, read with suspicion, keyed by content."""
+"""Files shared by runs: written atomically, read without running code, keyed by content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from attnflow.utils.files import remove_leftovers, serialized, write_whole
 
 __all__ = ["UNREADABLE", "describe_split", "digest", "on_rank_zero", "read", "save"]
 
-# What torch.load raises at files that are truncated, damaged or of another kind.
+# The errors of torch.load at files that are truncated, damaged or of another kind.
 UNREADABLE = (
     RuntimeError,
     EOFError,
@@ -33,7 +33,7 @@ UNREADABLE = (
     AttributeError,
 )
 DAY = 86_400.0  # seconds
-# So many images, spread over the split, tell data of other settings apart.
+# How many images, spread over the split, tell data of different settings apart.
 PROBES = 16
 
 
@@ -59,7 +59,7 @@ def read(path: Path) -> dict[str, Tensor] | None:
 
 
 def describe_split(datamodule: ImageDataModule, split: str) -> dict[str, Any]:
-    """What tells one split's images from another's: class, spec, split, number, some pixels."""
+    """Describe a split so that no other matches: its class, spec, name, number, some pixels."""
     dataset = datamodule.dataset(split)
     count = len(dataset)
     probes = [i * count // PROBES for i in range(PROBES)]
@@ -75,7 +75,7 @@ def describe_split(datamodule: ImageDataModule, split: str) -> dict[str, Any]:
 
 
 def digest(described: Mapping[str, object]) -> str:
-    """16 hexadecimal digits of plain values."""
+    """Hash plain values to 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -50,16 +50,16 @@ class Inception(FeatureExtractor):
         self.weights_path = None if weights_path is None else Path(weights_path)
 
     def prepare(self, datamodule: ImageDataModule, cache_dir: Path) -> None:
-        """See that the data fits and that a weights file is there, by download if need be."""
+        """Check that the data fits and that a weights file exists, and download it if need be."""
         channels = datamodule.spec.image_shape[0]
         if channels not in (1, 3):
             raise AttnFlowError(
-                f"the images have {channels} channels; metrics=inception accepts 1 or 3."
+                f"metrics=inception: expected images of 1 or 3 channels, got {channels}."
             )
         if self.weights_path is not None and not self.weights_path.is_file():
             raise AttnFlowError(
-                f"metrics.extractor.weights_path is {self.weights_path}, which does not exist; "
-                f"torch-fidelity's {FILE_NAMES[0]} is accepted."
+                f"metrics.extractor.weights_path: expected torch-fidelity's {FILE_NAMES[0]}, got "
+                f"{self.weights_path}, which does not exist."
             )
         if self.weights_path is None and not any(path.is_file() for path in hub_paths()):
             download(hub_paths()[0])
@@ -82,7 +82,7 @@ class Inception(FeatureExtractor):
 
 
 def hub_paths() -> list[Path]:
-    """Where torch hub keeps the weights, under each of their names."""
+    """The paths at which torch hub may keep the weights."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     return [folder / name for name in FILE_NAMES]
 
@@ -133,6 +133,6 @@ def read_network(path: Path) -> FeatureExtractorInceptionV3:
     except Exception as error:  # of a damaged file, its reader can raise anything
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise AttnFlowError(
-            f"the Inception weights {path} cannot be read ({reason}); the file is truncated, "
-            f"damaged or another one; torch-fidelity's {FILE_NAMES[0]} is accepted."
+            f"the Inception weights {path}: expected torch-fidelity's {FILE_NAMES[0]}, got a "
+            f"truncated, damaged or other file ({reason})."
         ) from error

@@ -30,7 +30,7 @@ ROWS = 1_000  # of distances held at once
 
 
 class Given(nn.Module):
-    """Hands through features; torchmetrics would extract them anew for each of its metrics."""
+    """Passes features through, as torchmetrics would extract them anew for each metric."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Given(nn.Module):
 
 
 class PrecisionRecall(Metric):
-    """How many samples lie among the real images (precision), and the reverse (recall).
+    """The share of samples among the real images (precision), and the reverse (recall).
 
     Among: within the distance of some real image's third nearest real image. Kynkaanniemi et
     al. (2019), equation 2, by torch-fidelity's computation on the features that are given.
@@ -106,7 +106,7 @@ class Measures:
         self.max_kept = max_kept
         given = Given(extractor.num_features)
         with warnings.catch_warnings():
-            # Of buffers, whose size the docstring above states.
+            # The warning is about buffers, whose size the docstring above states.
             warnings.filterwarnings("ignore", message=".*will save all extracted features.*")
             makers = {
                 "frechet": lambda: frechet(given, reference),
@@ -128,7 +128,7 @@ class Measures:
             if kind == "frechet":
                 metric.update(features, real=False)
             elif kind in KEEPING:
-                # Even none at all: a rank must have something to be gathered.
+                # Updated even with no features, as every rank needs a tensor to gather.
                 metric.update(features[:kept], real=False)
             else:
                 metric.update(features)
@@ -152,7 +152,7 @@ class Measures:
 
 
 def join_buffers(metric: Metric) -> None:
-    """One tensor a buffer.
+    """Join each buffer of a metric into one tensor.
 
     torchmetrics gathers a buffer's tensors one by one, which goes wrong where ranks hold
     different numbers of them. Logits become float64, as in the reference code: a confident
@@ -165,7 +165,7 @@ def join_buffers(metric: Metric) -> None:
 
 
 def frechet(given: Given, reference: Reference) -> FrechetInceptionDistance:
-    """With the real images' sums in place, on one rank alone: torchmetrics adds up the ranks'."""
+    """Make an FID metric; one rank alone holds the real sums, as torchmetrics adds all ranks'."""
     metric = FrechetInceptionDistance(given).to(reference.total.device)
     if rank() == 0:
         metric.real_features_sum += reference.total
@@ -177,14 +177,14 @@ def frechet(given: Given, reference: Reference) -> FrechetInceptionDistance:
 def kernel(
     given: Given, reference: Reference, ranks: int, subset_size: int, num_subsets: int
 ) -> KernelInceptionDistance:
-    """With this rank's share of the real images' features in place: torchmetrics gathers them."""
+    """Make a KID metric that holds this rank's real features; torchmetrics gathers all ranks'."""
     metric = KernelInceptionDistance(given, subsets=num_subsets, subset_size=subset_size)
     metric.real_features.append(reference.features[rank() :: ranks])
     return metric
 
 
 def precision_recall(reference: Reference, ranks: int) -> PrecisionRecall:
-    """With this rank's share of the real images' features in place: torchmetrics gathers them."""
+    """Make the metric with this rank's real features; torchmetrics gathers all ranks'."""
     metric = PrecisionRecall()
     metric.update(reference.features[rank() :: ranks], real=True)
     return metric

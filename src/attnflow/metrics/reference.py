@@ -20,7 +20,7 @@ __all__ = ["Reference", "compute_reference", "reference_of"]
 
 @dataclass(frozen=True)
 class Reference:
-    """What is compared of N real images, by D features.
+    """Statistics of N real images, by D features.
 
     Attributes:
         total: sum of the features, float64, (D,).

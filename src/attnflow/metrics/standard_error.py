@@ -1,4 +1,4 @@
-"""How uncertain a mean over a test set is."""
+"""The standard error of a mean over a test set."""
 
 from __future__ import annotations
 

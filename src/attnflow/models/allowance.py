@@ -13,7 +13,7 @@ from attnflow.errors import AttnFlowError
 
 __all__ = ["Allowance"]
 
-# What makes tensors of any size out of a few numbers.
+# Functions that make tensors of any size out of a few numbers.
 FACTORIES = (
     torch.empty,
     torch.zeros,

@@ -1,4 +1,4 @@
-"""From a config to a model: the only place that knows which config group makes what."""
+"""Build a model from a config: the only place that knows which config group makes what."""
 
 from __future__ import annotations
 

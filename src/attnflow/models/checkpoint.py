@@ -1,4 +1,4 @@
-"""Checkpoints that are enough alone: the model is rebuilt from what the file holds."""
+"""Self-contained checkpoints: the model is rebuilt from the file alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 # second prefix, the LightningModule's state_dict holds the model.
 KEY = "attnflow"
 MODEL_PREFIX = "model."
-# What building a model may take for each value and each tensor of its weights, and for tables.
+# Limits on building a model, for each value and tensor of its weights, and for tables.
 VALUES_A_VALUE, TENSORS_A_TENSOR = 16, 50
 SPARE_VALUES, SPARE_TENSORS = 2**24, 1000
 # Modules whose names torch reads out of any file, without code.
@@ -52,10 +52,10 @@ def find_best(path: str | Path) -> Path:
     for found in (path, path / "checkpoints" / "best.ckpt"):
         if found.is_file():
             return found
-    state = "is a folder without checkpoints/best.ckpt" if path.is_dir() else "does not exist"
-    raise AttnFlowError(
-        f"checkpoint {path} {state}; the path of a .ckpt file, or of a run's folder, is accepted."
+    state = (
+        "a folder without checkpoints/best.ckpt" if path.is_dir() else "a path that does not exist"
     )
+    raise AttnFlowError(f"checkpoint {path}: expected a .ckpt file or a run's folder, got {state}.")
 
 
 def load_model(checkpoint: Mapping, path: str | Path, trust: Sequence[str] = ()) -> ImageModel:
@@ -112,8 +112,8 @@ def read_checkpoint(path: str | Path) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        state = "is a folder" if path.is_dir() else "does not exist"
-        raise AttnFlowError(f"checkpoint {path} {state}; the path of a .ckpt file is accepted.")
+        state = "a folder" if path.is_dir() else "a path that does not exist"
+        raise AttnFlowError(f"checkpoint {path}: expected a .ckpt file, got {state}.")
     try:
         check_size(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -123,19 +123,19 @@ def read_checkpoint(path: str | Path) -> dict:
         name = name_of_code(path)
         if name:
             raise AttnFlowError(
-                f"checkpoint {path} holds more than plain values: it asks for {name}, which is "
-                "not called; a checkpoint that train.py wrote is accepted."
+                f"checkpoint {path}: expected weights and plain values, as train.py writes them, "
+                f"got {name}, which is not called."
             ) from error
-        # The first sentence: torch goes on to advise reading it unsafely.
+        # Only the first sentence is told: torch goes on to advise reading the file unsafely.
         reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
         raise AttnFlowError(
-            f"checkpoint {path} cannot be read ({reason}); it is truncated, damaged or not a "
-            "checkpoint."
+            f"checkpoint {path}: expected a file of torch.save, got one that is truncated, damaged "
+            f"or no checkpoint ({reason})."
         ) from error
     if not isinstance(checkpoint, dict) or KEY not in checkpoint or "state_dict" not in checkpoint:
         raise AttnFlowError(
-            f"checkpoint {path} was not written by attnflow (it has no {KEY!r} entry); "
-            "a checkpoint of train.py is accepted."
+            f"checkpoint {path}: expected one that train.py wrote, got one without {KEY!r} or "
+            "without 'state_dict'."
         )
     check_contents(checkpoint, path)
     return checkpoint
@@ -144,15 +144,15 @@ def read_checkpoint(path: str | Path) -> dict:
 def check_size(path: Path) -> None:
     """Raise :class:`AttnFlowError` for an archive that holds more than its own size.
 
-    Training writes none that is compressed, or in which parts of the file are used twice.
+    Training writes no compressed archive, and none in which parts of the file are used twice.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             held = sum(part.file_size for part in archive.infolist())
         if held > path.stat().st_size:
             raise AttnFlowError(
-                f"checkpoint {path} would unpack to {held} bytes from {path.stat().st_size}; an "
-                "archive that is not compressed is accepted."
+                f"checkpoint {path}: expected an archive that is not compressed, got one that "
+                f"would unpack to {held} bytes from {path.stat().st_size}."
             )
 
 
@@ -178,7 +178,7 @@ def name_of_code(path: Path) -> str | None:
 
 
 def check_contents(checkpoint: Mapping, path: Path) -> None:
-    """Raise :class:`AttnFlowError` where what a model is rebuilt from is of another kind."""
+    """Raise :class:`AttnFlowError` where an entry that rebuilds the model has a wrong type."""
     held = checkpoint[KEY]
     check_description(held, KEY, path)
     check_current(held["config"], held.get("version"), f"checkpoint {path}")
@@ -191,7 +191,7 @@ def check_contents(checkpoint: Mapping, path: Path) -> None:
 
 
 def describe(config: Mapping, spec: DataSpec) -> dict[str, object]:
-    """What training adds to a checkpoint, in plain values, so that it is enough alone.
+    """Return what training adds to a checkpoint, in plain values, to make it self-contained.
 
     The whole config is kept: a model is rebuilt from the groups of its architecture and of its
     data, and a resumed training says what else has changed.
@@ -203,8 +203,8 @@ def check_same_architecture(model: nn.Module, state: Mapping[str, Tensor], path:
     """Raise :class:`AttnFlowError`, naming the first misfit, where ``state`` is not ``model``'s."""
     for name, (ours, theirs) in misfits(model.state_dict(), state).items():
         raise AttnFlowError(
-            f"checkpoint {path} is of another architecture: {name} is {theirs} in the checkpoint "
-            f"and {ours} in this model; the config of the checkpoint's run is accepted."
+            f"checkpoint {path}: expected {name} of shape {ours}, as in this model, got {theirs}, "
+            "so it is of another architecture."
         )
 
 

@@ -1,4 +1,4 @@
-"""What the entries of a checkpoint must be, before any of them is used."""
+"""Checks of a checkpoint's entries, before any of them is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from attnflow.utils.arguments import check_seed
 
 __all__ = ["check_bounded", "check_description", "check_mapping", "check_state", "check_weights"]
 
-# Of weights, between which loading converts.
+# The types of weights, between which loading converts.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 # Deeper than any config; Python's own functions fail at some hundreds.
@@ -50,7 +50,7 @@ def check_description(held: Any, name: str, path: object) -> None:
 
 
 def check_mapping(value: object, path: object, name: str) -> None:
-    """Raise :class:`AttnFlowError` for what is no mapping."""
+    """Raise :class:`AttnFlowError` unless ``value`` is a mapping."""
     if not isinstance(value, Mapping):
         raise AttnFlowError(
             f"checkpoint {path}: expected a mapping as {name}, got {type(value).__name__}."
@@ -73,7 +73,7 @@ def check_choices(choices: Any, path: object) -> None:
 def check_bounded(held: Mapping | list, place: str, most: int = MOST_VALUES) -> None:
     """Raise :class:`AttnFlowError` for more values, or deeper ones, than any training writes.
 
-    Lists that hold themselves, or one another many times over, are such.
+    Lists that hold themselves, or one another many times over, are caught too.
     """
     for count, (key, _, _) in enumerate(values_of(held)):
         if count == most or key.count(".") > MOST_DEPTH:
@@ -97,7 +97,7 @@ def check_plain_values(held: Mapping, place: str) -> None:
 
 
 def check_name(name: object, place: str) -> None:
-    """Raise :class:`AttnFlowError` for what is no name, or none that a sentence could tell."""
+    """Raise :class:`AttnFlowError` unless this is a name, printable on one line."""
     if not isinstance(name, str) or not name.isprintable():
         raise AttnFlowError(f"{place}: expected a printable text as name, got {name!r:.60}.")
 
@@ -118,7 +118,7 @@ def check_state(state: Any, path: object) -> None:
 
 
 def is_dense(value: object) -> bool:
-    """Whether it is a tensor of values that are there, each by itself."""
+    """Whether ``value`` is a dense tensor on the CPU, not quantized."""
     return (
         isinstance(value, Tensor)
         and value.layout == torch.strided
@@ -142,4 +142,6 @@ def check_weights(own: Mapping[str, Tensor], given: Mapping[str, Tensor], path: 
                 f"checkpoint {path}: expected {expected} as {name}, got {value.dtype}."
             )
         if not value.to(expected).isfinite().all():
-            raise AttnFlowError(f"checkpoint {path} holds {name}, which is not finite.")
+            raise AttnFlowError(
+                f"checkpoint {path}: expected finite weights, got {name}, which is not finite."
+            )

@@ -96,7 +96,7 @@ class ImageModel(nn.Module):
         return bits * num_dimensions(self.image_shape) / num_dimensions(self.unpadded_shape)
 
     def context(self, batch: Batch) -> Context | None:
-        """What the flow is conditioned on; None for an unconditional model."""
+        """The flow's context of a batch; None for an unconditional model."""
         return None if self.conditioning is None else self.conditioning(batch)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""A trained model as its users hold it: integer images in, integer images out."""
+"""A trained model for its users: integer images in, integer images out."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class LoadedModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model's weights."""
         return next(self.parameters()).device
 
     @torch.no_grad()
@@ -260,7 +260,7 @@ class LoadedModel(nn.Module):
         return self.model.context(self._part(conditions, rows))
 
     def _conditions(self, n: int, label: Labels | None, condition: Tensor | None) -> Batch | None:
-        """What the model is conditioned on, checked, a row for each of n images."""
+        """Check the condition and return it as a batch, a row for each of n images."""
         given = {"label": label, "condition": condition}
         conditioning = self.model.conditioning
         field = None if conditioning is None else conditioning.field
@@ -307,7 +307,7 @@ class LoadedModel(nn.Module):
 
 
 def slices(n: int, size: int) -> Iterator[slice]:
-    """0 .. n in parts of up to ``size``."""
+    """Slices of up to ``size`` that cover 0 .. n."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 

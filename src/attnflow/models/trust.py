@@ -1,4 +1,4 @@
-"""Which classes a file's config may name: this package's own, and what its reader allows."""
+"""Limits on the classes that a file's config may name: this package's, and those trusted."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = ["check_current", "check_trust", "check_trusted", "targets_of_configs"
 
 # The config groups out of which a file's model and data are made again.
 GROUPS = (*MODEL_GROUPS, "data")
-# More is no config, but an attempt to fill the memory.
+# A larger config can only be an attempt to fill the memory.
 MOST_VALUES = 10_000
 # The kinds of classes that a config is made of, by the package that they must lie in.
 KINDS = {
     "attnflow": (Flow, Transform, Conditioning, Dequantizer, ImageDataModule, Placement),
     "torchvision.transforms.v2": (v2.Transform,),
 }
-# What is of no such kind, and still a part of a model.
+# Further parts of models, which are of none of these kinds.
 PARTS = (ConvNet, GatedResNet, several)
-# It calls a function that it is given.
+# Lambda is refused, as it calls any function that it is given.
 REFUSED = (v2.Lambda,)
 # Of Hydra's keys, those that say how an object is made, and the types of their values.
 WAYS = {"_target_": str, "_args_": list, "_partial_": bool, "_convert_": str, "_recursive_": bool}
@@ -138,7 +138,7 @@ def check_trust(trust: Sequence[str]) -> None:
 
 
 def check_plain(value: object, name: object, place: str) -> None:
-    """Raise :class:`AttnFlowError` for what is no plain value, or stands for another one."""
+    """Raise :class:`AttnFlowError` unless ``value`` is plain and stands for itself."""
     if not isinstance(name, str | int):
         raise AttnFlowError(f"{place}: expected a text as name, got {type(name).__name__}.")
     if not isinstance(value, str | int | float | Mapping | list | type(None)):

@@ -1,4 +1,4 @@
-"""Dropout that does not notice how many ranks share a batch."""
+"""Dropout whose masks do not depend on how many ranks share a batch."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def zero_linear(in_features: int, out_features: int) -> nn.Linear:
 
 
 def check_dropout(dropout: float) -> None:
-    """Raise :class:`AttnFlowError` for what is no share of hidden values, or is all of them."""
+    """Raise :class:`AttnFlowError` unless ``dropout`` is a share from 0 to below 1."""
     if not 0 <= dropout < 1:
         raise AttnFlowError(f"dropout: expected a share from 0 to below 1, got {dropout}.")
 

@@ -1,4 +1,4 @@
-"""Where the attentions of a flow look, drawn over the images."""
+"""Pictures of where the attentions of a flow look, drawn over the images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from attnflow.transforms.attention.mixing import Mixing
 
 __all__ = ["MOST_COLUMNS", "AttentionMap", "attention_maps", "attention_picture"]
 
-# Of the tokens that are asked where they look: rows and columns as fractions of the sides.
+# The tokens whose attention is drawn: row and column as fractions of the sides.
 PLACES = ((0.3, 0.3), (0.55, 0.55), (0.8, 0.3))
 MOST_COLUMNS = 6
 MOST_ROWS = 8
@@ -45,7 +45,7 @@ class MixesTokens(Protocol):
     layout: TokenLayout
 
     def mixing(self, x: Tensor, context: Context | None = None) -> Mixing:
-        """What mixes the tokens of the layout."""
+        """The matrix that mixes the tokens of the layout."""
         ...
 
 
@@ -130,7 +130,7 @@ def attention_rows(
     places: Sequence[tuple[float, float]],
     context: Context | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Where the tokens at ``places`` look: rows of S, laid out as the grid of tokens.
+    """Return the attention rows of the tokens at ``places``: rows of S, as maps of the grid.
 
     Args:
         attention: whose rows are asked for.
@@ -216,13 +216,13 @@ def _mark(image: Tensor, token: list[int], grid: Sequence[int]) -> None:
 
 
 def _scale(each: AttentionMap) -> str:
-    """What the darkest and the brightest colour stand for."""
+    """The values of the darkest and the brightest colour, as text."""
     lowest, highest = each.range
     return f"{lowest:.2f} dark\n{highest:.2f} bright"
 
 
 def _spread(maps: list[AttentionMap]) -> list[AttentionMap]:
-    """At most MOST_ROWS of the maps, from the first to the last at equal distances."""
+    """Choose at most MOST_ROWS maps at equal distances, the first and the last among them."""
     if len(maps) <= MOST_ROWS:
         return maps
     chosen = torch.linspace(0, len(maps) - 1, MOST_ROWS).round().long()

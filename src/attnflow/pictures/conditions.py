@@ -1,4 +1,4 @@
-"""Which conditions a picture of a conditional model shows."""
+"""The conditions that a picture of a conditional model shows."""
 
 from __future__ import annotations
 

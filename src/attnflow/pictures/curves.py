@@ -46,7 +46,7 @@ def curves_picture(run_dir: Path, entropy: float | None = None) -> Tensor | None
 def _limits(
     train: Sequence[float], val: Sequence[float], entropy: float | None
 ) -> tuple[float, float]:
-    """Of the vertical axis: the first steps, far above all others, may leave it."""
+    """Limits of the vertical axis, which may cut off the first steps, far above all others."""
     values = sorted([*train, *val])
     highest = max(values[int(0.97 * (len(values) - 1))], *val, values[0] + 0.01)
     lowest = values[0] if entropy is None else min(values[0], entropy)

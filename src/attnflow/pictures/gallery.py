@@ -36,7 +36,7 @@ from attnflow.utils.validation import check_value
 __all__ = ["PICTURES", "Evaluated", "check_options", "draw"]
 
 COLUMNS = 8
-# Of the options that are numbers; two samples of a condition show how diverse they are.
+# Least values of numeric options; diversity needs two samples of a condition.
 LEAST = {
     "importance_samples": 1,
     "num_searched": 1,
@@ -50,7 +50,7 @@ LEAST = {
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What the pictures are drawn from.
+    """The model, data and options that pictures are drawn from.
 
     Attributes:
         model: in eval mode.
@@ -95,7 +95,7 @@ class Evaluated:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The numbers that stand behind the pictures which were asked for."""
+        """The figures that belong to the chosen pictures."""
         if "neighbours" not in self.options.pictures or self.neighbours is None:
             return {}
         samples, real = self.neighbours
@@ -119,7 +119,7 @@ def draw_temperatures(subject: Evaluated) -> Tensor | None:
 
 
 def draw_interpolation(subject: Evaluated) -> Tensor | None:
-    """Between pairs of test images, of an unconditional model."""
+    """Interpolations between pairs of test images, for an unconditional model."""
     rows = min(subject.options.num_interpolations, len(subject.test_images) // 2)
     if subject.model.conditioning is not None or rows < 1:
         return None
@@ -129,7 +129,7 @@ def draw_interpolation(subject: Evaluated) -> Tensor | None:
 
 
 def draw_levels(subject: Evaluated) -> Tensor:
-    """What each level holds."""
+    """The content of each level's latent."""
     return levels_picture(subject.model, subject.batch(3))
 
 
@@ -141,7 +141,7 @@ def draw_neighbours(subject: Evaluated) -> Tensor | None:
 
 
 def draw_attention(subject: Evaluated) -> Tensor | None:
-    """Where attention looks."""
+    """Attention maps over test images."""
     return attention_picture(subject.model, subject.batch(MOST_COLUMNS))
 
 

@@ -1,4 +1,4 @@
-"""What each latent holds: those of a multi-scale flow are its levels'."""
+"""Pictures of what each latent, of a multi-scale flow one a level, holds of an image."""
 
 from __future__ import annotations
 

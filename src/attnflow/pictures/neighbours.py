@@ -1,4 +1,4 @@
-"""Has the flow learned its training images by heart? Samples beside their nearest ones."""
+"""Samples beside their nearest training images, which show memorised ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Neighbours:
 
     @property
     def mean_distance(self) -> float:
-        """Over the images."""
+        """The mean distance over the images."""
         return float(self.distances.mean())
 
 
@@ -87,5 +87,5 @@ def neighbours_picture(samples: Neighbours, real: Neighbours, num_bins: int) -> 
 
 
 def _scaled(images: Tensor, num_bins: int) -> Tensor:
-    """Flat, in [0, 1]: (N, D)."""
+    """Flatten images and scale them to [0, 1]: (N, D)."""
     return images.flatten(1).float() / (num_bins - 1)

@@ -81,7 +81,7 @@ def temperature_rows(
 
 @torch.no_grad()
 def interpolation(model: ImageModel, first: Tensor, second: Tensor, columns: int = 8) -> Tensor:
-    """From each image of ``first`` to its partner in ``second``, one row a pair.
+    """Interpolate from each image of ``first`` to its partner in ``second``, one row a pair.
 
     Latents are interpolated along the great circle, so that every step has the length that
     latents of the base have.

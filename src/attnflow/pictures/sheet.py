@@ -100,5 +100,5 @@ def sheet(
 
 
 def _width(words: Sequence[str]) -> float:
-    """Of the longest line, in pixels."""
+    """The width of the longest line, in pixels."""
     return LETTER * max((len(line) for text in words for line in text.split("\n")), default=0)

@@ -10,11 +10,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from attnflow.errors import AttnFlowError
+from attnflow.runs.names import HYDRA, SWEEP
 from attnflow.runs.reading import read_yaml
 
-__all__ = ["SWEEP_FILE", "announced_jobs"]
+__all__ = ["announced_jobs"]
 
-SWEEP_FILE = "multirun.yaml"  # what Hydra's own sweeper leaves in a sweep's folder
 MOST = 10_000  # jobs; a range of a damaged file may stand for any number
 
 
@@ -28,11 +28,11 @@ def announced_jobs(folder: Path, names: set[str]) -> dict[str, Sequence[str]]:
         names: of what is in the folder.
     """
     try:
-        if SWEEP_FILE in names:
-            hydra = read_yaml(folder / SWEEP_FILE)["hydra"]
+        if SWEEP in names:
+            hydra = read_yaml(folder / SWEEP)["hydra"]
             jobs = _expanded(hydra) if hydra["sweep"]["subdir"] == "${hydra:job.num}" else []
         else:
-            sweeper = read_yaml(folder / "0" / ".hydra" / "hydra.yaml")["hydra"]["sweeper"]
+            sweeper = read_yaml(folder / "0" / HYDRA / "hydra.yaml")["hydra"]["sweeper"]
             known = "Grid" not in str(sweeper["sampler"]["_target_"])  # which counts by itself
             jobs = [()] * min(sweeper["n_trials"], MOST) if known else []
     except (AttnFlowError, LookupError, TypeError, AttributeError, HydraException, AssertionError):

@@ -13,8 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from attnflow.report.runs import Run
-from attnflow.report.sweep import Figure as Found
 from attnflow.report.sweep import Sweep, more_is_better
 from attnflow.report.tables import NOTHING, cell, spoken
 from attnflow.utils.decoration import decoration
@@ -50,14 +48,12 @@ def draw_charts(sweep: Sweep) -> Charts:
     What fails to be drawn is left out, with a warning.
     """
     charts = {}
+    across = " and ".join(sweep.axes)
+    rest = ", ".join(key for key in sweep.varying if key not in sweep.axes)
+    over = f"; mean ± standard deviation over {rest}" if sweep.repeated else ""
     for name in dict.fromkeys((sweep.metric, *COSTS)):
-        better = "" if name == "params" else " (less is better)"
-        if more_is_better(name):
-            better = " (more is better)"
-        across = " and ".join(sweep.axes)
-        rest = [key for key in sweep.varying if key not in sweep.axes]
-        over = f"; mean ± standard deviation over {', '.join(rest)}" if sweep.repeated else ""
-        caption = f"{spoken(name)}{better} by {across}{over}"
+        better = " (more is better)" if more_is_better(name) else " (less is better)"
+        caption = f"{spoken(name)}{'' if name == 'params' else better} by {across}{over}"
         charts[f"heatmap_{name.replace('/', '_')}"] = caption, partial(heat_map, sweep, name)
     colours = ", colours as below" if any(run.curve[0] for run in sweep.runs) else ""
     charts["trade_off"] = f"{sweep.metric} against images/s{colours}", partial(trade_off, sweep)
@@ -70,6 +66,7 @@ def draw_charts(sweep: Sweep) -> Charts:
     return drawn
 
 
+@matplotlib.rc_context(STYLE)
 def heat_map(sweep: Sweep, name: str) -> str | None:
     """A figure by the first two factors, with its spread over all else; None for no factor.
 
@@ -93,86 +90,78 @@ def heat_map(sweep: Sweep, name: str) -> str | None:
         return None
     left = 0.15 + LETTER * max(len(row) for row in [*rows, down or ""])
     width, height = left + CELL[0] * len(columns) + 0.1, 0.6 + CELL[1] * len(rows)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((width, height))
-        box = (left / width, 0.02, 1 - (left + 0.1) / width, CELL[1] * len(rows) / height)
-        axes = figure.add_axes(box)
-        for (i, j), (found, runs) in cells.items():
-            _draw_cell(axes, i, j, name, found, runs, min(means), max(means))
-        axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
-        axes.set_xticks([j + 0.5 for j in range(len(columns))], [c or NOTHING for c in columns])
-        axes.set_yticks([i + 0.5 for i in range(len(rows))], [r or NOTHING for r in rows])
-        if not down:
-            axes.set_yticks([])
-        axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
-        axes.spines[:].set_visible(False)
-        return _svg(figure)
+    figure = Figure((width, height))
+    box = (left / width, 0.02, 1 - (left + 0.1) / width, CELL[1] * len(rows) / height)
+    axes = figure.add_axes(box)
+    for (i, j), (found, runs) in cells.items():
+        missing = runs[0].status if runs else NOTHING
+        shade = _shade(name, found.mean, means) if found else None
+        _draw_cell(axes, i, j, cell(name, found) if found else missing, shade)
+    axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+    axes.set_xticks([j + 0.5 for j in range(len(columns))], [c or NOTHING for c in columns])
+    axes.set_yticks([i + 0.5 for i in range(len(rows))], [r or NOTHING for r in rows])
+    if not down:
+        axes.set_yticks([])
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    return _svg(figure)
 
 
-def _draw_cell(
-    axes: Axes,
-    i: int,
-    j: int,
-    name: str,
-    found: Found | None,
-    runs: list[Run],
-    lowest: float,
-    highest: float,
-) -> None:
-    """A rectangle in the figure's colour, with the figure and its spread in words."""
+def _shade(name: str, value: float, values: Sequence[float]) -> float:
+    """How dark a value is among all, from 0 to 1."""
+    lowest, highest = min(values), max(values)
+    share = (value - lowest) / (highest - lowest) if highest > lowest else 0.0
+    return share if more_is_better(name) or name == "params" else 1 - share
+
+
+def _draw_cell(axes: Axes, i: int, j: int, words: str, shade: float | None) -> None:
+    """A rectangle, grey without a shade, and in it a figure over its spread."""
     middle: dict[str, Any] = {"ha": "center", "va": "center"}
-    box: dict[str, Any] = {"width": 0.97, "height": 0.94, "linewidth": 0}
-    at = (j + 0.015, i + 0.03)
-    if found is None:
-        axes.add_patch(Rectangle(at, **box, facecolor=MUTED, alpha=0.15))
-        word = runs[0].status if runs else NOTHING
-        axes.text(j + 0.5, i + 0.5, word, **middle, color=MUTED, fontsize=9)
+    box = Rectangle((j + 0.015, i + 0.03), width=0.97, height=0.94, linewidth=0)
+    axes.add_patch(box)
+    if shade is None:
+        box.set(facecolor=MUTED, alpha=0.15)
+        axes.text(j + 0.5, i + 0.5, words, **middle, color=MUTED, fontsize=9)
         return
-    share = (found.mean - lowest) / (highest - lowest) if highest > lowest else 0.0
-    shade = share if more_is_better(name) or name == "params" else 1 - share
-    colour = matplotlib.colormaps["GnBu"](0.15 + 0.8 * shade)
-    axes.add_patch(Rectangle(at, **box, facecolor=colour))
-    ink = "#ffffff" if shade > 0.6 else "#12222e"
-    mean, _, spread = cell(name, found).partition(" ± ")
-    axes.text(
-        j + 0.5, i + (0.4 if spread else 0.5), mean, **middle, color=ink, fontsize=11, weight="bold"
-    )
+    box.set_facecolor(matplotlib.colormaps["GnBu"](0.15 + 0.8 * shade))
+    middle["color"] = "#ffffff" if shade > 0.6 else "#12222e"
+    mean, _, spread = words.partition(" ± ")
+    axes.text(j + 0.5, i + (0.4 if spread else 0.5), mean, **middle, fontsize=11, weight="bold")
     if spread:
-        axes.text(j + 0.5, i + 0.7, f"± {spread}", **middle, color=ink, fontsize=8.5)
+        axes.text(j + 0.5, i + 0.7, f"± {spread}", **middle, fontsize=8.5)
 
 
-def trade_off(sweep: Sweep, cost: str = "images_per_second") -> str | None:
-    """The metric against a cost, a point a setting, in the colours of :func:`curves`.
+@matplotlib.rc_context(STYLE)
+def trade_off(sweep: Sweep) -> str | None:
+    """The metric against images/s, a point a setting, in the colours of :func:`curves`.
 
     Lines reach one standard deviation; None where fewer than two settings have both figures.
     """
     points = [
         (rank, x, y)
         for rank, setting in enumerate(sweep.settings)
-        if (x := setting.figure(cost)) and (y := setting.figure(sweep.metric))
+        if (x := setting.figure("images_per_second")) and (y := setting.figure(sweep.metric))
     ]
-    if len(points) < 2 or cost == sweep.metric:
+    if len(points) < 2 or sweep.metric == "images_per_second":
         return None
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((6.0, 2.5))
-        axes = figure.add_axes((0.12, 0.19, 0.86, 0.77))
-        for rank, x, y in points:
-            axes.errorbar(
-                x.mean,
-                y.mean,
-                xerr=x.spread or 0.0,
-                yerr=y.spread or 0.0,
-                fmt="o",
-                markersize=5,
-                elinewidth=1,
-                **_colour(rank),
-            )
-        axes.set_xlabel(spoken(cost))
-        axes.set_ylabel(sweep.metric)
-        _plain(axes)
-        return _svg(figure)
+    figure = Figure((6.0, 2.5))
+    axes = figure.add_axes((0.12, 0.19, 0.86, 0.77))
+    for rank, x, y in points:
+        axes.errorbar(
+            x.mean,
+            y.mean,
+            xerr=x.spread or 0.0,
+            yerr=y.spread or 0.0,
+            fmt="o",
+            markersize=5,
+            elinewidth=1,
+            **_colour(rank),
+        )
+    _plain(axes, "images/s", sweep.metric)
+    return _svg(figure)
 
 
+@matplotlib.rc_context(STYLE)
 def curves(sweep: Sweep) -> str | None:
     """val/bpd by step: the best settings in colour, the others grey; None where nobody logged it.
 
@@ -185,31 +174,29 @@ def curves(sweep: Sweep) -> str | None:
         if run.curve[0]
     ]
     # Runs without figures, which may be on their way, stay grey.
-    logged += [(len(LINES), "", *run.curve) for run in sweep.runs if _on_the_way(run)]
+    unranked = [run for run in sweep.runs if run.curve[0] and not run.figures]
+    logged += [(len(LINES), "", *run.curve) for run in unranked]
     if not logged:
         return None
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((11.4, 3.8))
-        axes = figure.add_axes((0.06, 0.13, 0.68, 0.84))
-        lines = {}
-        for rank, label, steps, values in reversed(logged):  # the best on top
-            marker = "o" if len(steps) == 1 else None
-            (line,) = axes.plot(steps, values, marker=marker, linewidth=1.4, **_colour(rank))
-            if rank < len(LINES):
-                lines[label] = line
-        axes.legend(
-            list(lines.values())[::-1],
-            list(lines)[::-1],
-            loc="upper left",
-            bbox_to_anchor=(1.02, 1.02),
-            frameon=False,
-            fontsize=9,
-        )
-        axes.set_ylim(*_limits([values for *_, values in logged]))
-        axes.set_xlabel("step")
-        axes.set_ylabel("val/bpd")
-        _plain(axes)
-        return _svg(figure)
+    figure = Figure((11.4, 3.8))
+    axes = figure.add_axes((0.06, 0.13, 0.68, 0.84))
+    lines = {}
+    for rank, label, steps, values in reversed(logged):  # the best on top
+        marker = "o" if len(steps) == 1 else None
+        (line,) = axes.plot(steps, values, marker=marker, linewidth=1.4, **_colour(rank))
+        if rank < len(LINES):
+            lines[label] = line
+    axes.legend(
+        list(lines.values())[::-1],
+        list(lines)[::-1],
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.02),
+        frameon=False,
+        fontsize=9,
+    )
+    axes.set_ylim(*_limits([values for *_, values in logged]))
+    _plain(axes, "step", "val/bpd")
+    return _svg(figure)
 
 
 def _colour(rank: int) -> dict[str, Any]:
@@ -217,11 +204,6 @@ def _colour(rank: int) -> dict[str, Any]:
     if rank < len(LINES):
         return {"color": LINES[rank], "alpha": 0.95}
     return {"color": MUTED, "alpha": 0.4}
-
-
-def _on_the_way(run: Run) -> bool:
-    """Whether a run has a curve, and no figures yet."""
-    return bool(run.curve[0]) and not run.figures
 
 
 def _short(label: str) -> str:
@@ -239,8 +221,9 @@ def _limits(curves: Sequence[Sequence[float]]) -> tuple[float, float]:
     return best - margin, highest + margin
 
 
-def _plain(axes: Axes) -> None:
-    """A light grid, and no frame."""
+def _plain(axes: Axes, across: str, up: str) -> None:
+    """A light grid, no frame, and what the axes are of."""
+    axes.set(xlabel=across, ylabel=up)
     axes.grid(color=MUTED, alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
 

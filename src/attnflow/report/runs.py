@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
-
-from PIL import Image
+from typing import Any
 
 from attnflow.errors import AttnFlowError
 from attnflow.report.announced import announced_jobs
-from attnflow.runs.folder_lock import LOCK
-from attnflow.runs.names import ASIDE, ERROR_FILE, SKIPPED_FILE
-from attnflow.runs.reading import read_json, read_text, read_yaml
+from attnflow.report.records import CONFIG, OVERRIDES, REFERENCE, Reader, by_key, printable
+from attnflow.runs.folder_lock import is_held
+from attnflow.runs.names import ASIDE, ERROR_FILE, HYDRA, SKIPPED_FILE
+from attnflow.runs.reading import read_mapping, read_overrides, read_text
 from attnflow.runs.results import FILE_NAME, Curve, read_curve, read_results
 
 __all__ = [
@@ -40,13 +37,9 @@ __all__ = [
 DONE, FAILED, DAMAGED, RUNNING = "done", "failed", "damaged", "running"
 UNFINISHED, SKIPPED, NEVER_STARTED = "unfinished", "skipped", "never started"
 STATES = (DONE, FAILED, DAMAGED, RUNNING, UNFINISHED, SKIPPED, NEVER_STARTED)
-CONFIG = os.path.join(".hydra", "config.yaml")
-MARKS = (".hydra", FILE_NAME, ERROR_FILE, SKIPPED_FILE)  # what makes a folder that of a run
+MARKS = (HYDRA, FILE_NAME, ERROR_FILE, SKIPPED_FILE)  # what makes a folder that of a run
 TRAIN, EVALUATION = "train", "eval"
 EXPECTED = "the folder of a sweep, as logs/train/multiruns/<time>, or of several runs"
-REFERENCE = re.compile(r"\$\{([\w.:]+)\}")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -152,97 +145,6 @@ def run_folders(folder: Path, seen: set[str]) -> Iterator[tuple[Path, Sequence[s
             yield from run_folders(child, seen)
 
 
-class Reader:
-    """Reads a run's records; what cannot be read becomes a line of ``faults``."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.faults: list[str] = []
-        self._held: dict[str, Mapping] = {}
-
-    def exists(self, name: str) -> bool:
-        """Whether there is something of this name, readable or not."""
-        try:
-            os.lstat(self.folder / name)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
-            return True
-        return True
-
-    def read(self, read: Callable[..., T], *arguments: object, instead: T) -> T:
-        """What ``read`` returns, or ``instead`` where it is refused."""
-        try:
-            return read(*arguments)
-        except AttnFlowError as error:
-            self.faults.append(str(error).replace(f"{self.folder}{os.sep}", ""))
-        except OSError as error:
-            self.faults.append(f"{error.filename}: expected it to be readable: {error.strerror}.")
-        return instead
-
-    def text(self, name: str) -> str | None:
-        """A file's text; None where it is missing or damaged."""
-        if not self.exists(name):
-            return None
-        told = self.read(read_text, self.folder / name, instead=None)
-        return told if told is None else told.strip()
-
-    def mapping(self, name: str, read: Callable[[Path], object]) -> Mapping:
-        """A file that holds names and values; {} where it is missing or damaged."""
-        if name not in self._held:
-            held = self.read(read, self.folder / name, instead={}) if self.exists(name) else {}
-            if not isinstance(held, Mapping):
-                self.faults.append(f"{name}: expected names and values, got {held!r:.80}.")
-                held = {}
-            self._held[name] = held
-        return self._held[name]
-
-    def leaves(self) -> dict[str, str]:
-        """The composed config by dotted keys, references followed; {} where it is not known."""
-        config = self.mapping(CONFIG, read_yaml)
-        if not config:
-            return {}
-        hydra = self.mapping(f".hydra{os.sep}hydra.yaml", read_yaml)
-        cwd = {"hydra.runtime.cwd": str(_at(hydra, "hydra.runtime").get("cwd", ""))}
-        plain = dict(_leaves(config)) | cwd
-        return {key: _followed(value, plain) for key, value in plain.items()}
-
-    def derived(self) -> frozenset[str]:
-        """The keys of the composed config that are taken from others."""
-        config = self.mapping(CONFIG, read_yaml)
-        return frozenset(key for key, value in _leaves(config) if REFERENCE.search(value))
-
-    def choices(self) -> dict[str, str]:
-        """The choice of every config group."""
-        hydra = self.mapping(f".hydra{os.sep}hydra.yaml", read_yaml)
-        return {
-            str(group): str(choice)
-            for group, choice in _at(hydra, "hydra.runtime.choices").items()
-            if choice is not None and not str(group).startswith("hydra")
-        }
-
-    def overrides(self) -> dict[str, str]:
-        """The command line's, by their key."""
-        name = f".hydra{os.sep}overrides.yaml"
-        held = []
-        if self.exists(name):
-            held = self.read(read_yaml, self.folder / name, instead=[]) or []
-        if not isinstance(held, list) or not all(isinstance(entry, str) for entry in held):
-            self.faults.append(f"{name}: expected a list of key=value, got {held!r:.80}.")
-            held = []
-        return by_key(held)
-
-    def pictures(self) -> list[Path]:
-        """The last of every series by epoch and all others, but for damaged ones."""
-        series: dict[str, Path] = {}
-        for path in sorted(self.folder.glob("samples/*.png")):
-            series[path.stem.split("epoch_")[0]] = path
-        if "final" in series:
-            series.pop("", None)  # samples by epoch, which the final ones follow
-        last = sorted(series.values(), key=lambda path: path.stem.startswith("attention"))
-        return [path for path in last if self.read(check_picture, path, instead=False)]
-
-
 def read_run(folder: Path, root: Path, announced: Sequence[str] = ()) -> Run:
     """One run's folder, whatever state it is in.
 
@@ -265,11 +167,11 @@ def read_run(folder: Path, root: Path, announced: Sequence[str] = ()) -> Run:
     curve = reader.read(read_curve, folder, "val/bpd", instead=([], []))
     parts = {
         "choices": words | reader.choices(),
-        "overrides": reader.overrides(),
+        "overrides": by_key(reader.file(OVERRIDES, read_overrides, instead=[])),
         "leaves": with_training(leaves) if task == EVALUATION else leaves,
         "derived": reader.derived(),
         "pictures": reader.pictures(),
-        "environment": reader.mapping("environment.json", read_json),
+        "environment": reader.file("environment.json", read_mapping, instead={}),
         "figures": {n: v for n, v in results.items() if n not in words and n != "seed"},
     }
     status, note = state(reader, curve)
@@ -291,27 +193,18 @@ def never_started(reader: Reader) -> str:
 
 def state(reader: Reader, curve: Curve) -> tuple[str, str]:
     """A run's status and the note on it, from what is there and what could not be read."""
-    failure, skipped = reader.text(ERROR_FILE), reader.text(SKIPPED_FILE)
+    failure = reader.file(ERROR_FILE, read_text, instead=None)
+    skipped = reader.file(SKIPPED_FILE, read_text, instead=None)
     if failure is not None:
-        return FAILED, "\n".join([failure, *reader.faults]).strip()
+        return FAILED, "\n".join([failure.strip(), *reader.faults]).strip()
     if skipped is not None and not reader.exists(FILE_NAME):
-        return SKIPPED, skipped
+        return SKIPPED, skipped.strip()
     if reader.faults:
         return DAMAGED, " ".join(reader.faults)
     if reader.exists(FILE_NAME):
         return DONE, ""
-    status = RUNNING if is_running(reader.folder) else UNFINISHED
+    status = RUNNING if is_held(reader.folder) else UNFINISHED
     return status, progress(reader.folder, status, curve)
-
-
-def is_running(folder: Path) -> bool:
-    """Whether a process holds the folder's lock, as a run does until it ends."""
-    with suppress(OSError), (folder / LOCK).open("rb") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return True
-    return False
 
 
 def progress(folder: Path, status: str, curve: Curve) -> str:
@@ -353,63 +246,6 @@ def with_training(leaves: Mapping[str, str]) -> dict[str, str]:
     """An evaluation's config over that of the training whose checkpoint it read, if it is there."""
     checkpoint = Path(leaves["hydra.runtime.cwd"], leaves.get("ckpt_path", ""))
     return {**Reader(checkpoint.parent.parent).leaves(), **leaves}
-
-
-def check_picture(path: Path) -> bool:
-    """Return True for a whole PNG.
-
-    Raises:
-        AttnFlowError: it is damaged.
-    """
-    try:
-        with Image.open(path) as image:
-            image.verify()  # reads all of it, and decodes nothing
-    except Exception as error:  # Pillow raises whatever a damaged file provokes
-        raise AttnFlowError(
-            f"{path}: expected a PNG, got '{' '.join(str(error).split())}'."
-        ) from error
-    return True
-
-
-def by_key(overrides: Sequence[str]) -> dict[str, str]:
-    """Overrides as ``+data.size=8``, by their key."""
-    pairs = (override.partition("=") for override in overrides)
-    return {key.lstrip("+~").split("@")[0]: printable(value) for key, _, value in pairs}
-
-
-def printable(text: str) -> str:
-    """A text in which what is no character, as a byte of a file's name, is spelled out."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _at(tree: Mapping, key: str) -> Mapping:
-    """The mapping at a dotted key; {} where there is none."""
-    for part in key.split("."):
-        found = tree.get(part)
-        tree = found if isinstance(found, Mapping) else {}
-    return tree
-
-
-def _leaves(tree: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The values of nested mappings as text, by dotted keys."""
-    for name, value in tree.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{key}.")
-        else:
-            yield key, "null" if value is None else printable(str(value))
-
-
-def _followed(text: str, leaves: Mapping[str, str], depth: int = 8) -> str:
-    """A value with its references, as ``${paths.data_dir}/maps``, replaced by what they name."""
-    if depth == 0 or "${" not in text:
-        return text
-
-    def named(reference: re.Match) -> str:
-        key = reference[1].replace(":", ".")  # ${hydra:runtime.cwd}
-        return _followed(leaves[key], leaves, depth - 1) if key in leaves else reference[0]
-
-    return REFERENCE.sub(named, text)
 
 
 def _by_number(name: str) -> tuple[bool, int, str]:

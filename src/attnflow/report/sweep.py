@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from attnflow.report.runs import Run
 
@@ -51,20 +50,10 @@ class Figure:
         mean: over the runs.
         spread: the standard deviation over them; of one run, the standard error over its images,
             None where it is not known.
-        count: of the runs.
     """
 
     mean: float
     spread: float | None
-    count: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Figure | None:
-        """None for no values."""
-        if not values:
-            return None
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        return cls(statistics.fmean(values), spread, len(values))
 
 
 @dataclass(frozen=True)
@@ -93,10 +82,11 @@ class Setting:
 def figure_of(runs: Sequence[Run], name: str) -> Figure | None:
     """A figure over the runs that have it; None where none does."""
     having = [(run, value) for run in runs if (value := run.figures.get(name)) is not None]
-    if len(having) == 1 and name in ERRORS:
+    if len(having) == 1:
         run, value = having[0]
-        return Figure(value, run.figures.get(ERRORS[name]), 1)
-    return Figure.of([value for _, value in having])
+        return Figure(value, run.figures.get(ERRORS.get(name, "")))
+    values = [value for _, value in having]
+    return Figure(statistics.fmean(values), statistics.stdev(values)) if values else None
 
 
 @dataclass(frozen=True)
@@ -131,7 +121,7 @@ class Sweep:
         chosen = {key: None for run in runs for key in (*run.choices, *run.overrides)}
         composed = {key: None for run in runs for key in run.leaves if key not in run.derived}
         differing = {
-            **{key: None for key in (*FIRST, *chosen) if self._differs(key)},
+            **{key: None for key in (*FIRST, *chosen) if len(self.values_of(key)) > 1},
             **{key: None for key in composed if self._differs_within(key)},
         }
         bearing = [key for key in differing if key not in self.by and bears_on_figures(key)]
@@ -142,9 +132,9 @@ class Sweep:
         """The runs that have figures; all of them where none has."""
         return [run for run in self.runs if run.figures] or list(self.runs)
 
-    def _differs(self, key: str) -> bool:
-        """Whether the runs differ in a setting."""
-        return len({run.setting(key) for run in self.compared}) > 1
+    def values_of(self, key: str) -> set[str]:
+        """The values that a setting has."""
+        return {run.setting(key) for run in self.compared}
 
     def _differs_within(self, key: str) -> bool:
         """Whether runs with the same choice of its group have a setting, but not the same one."""
@@ -197,20 +187,25 @@ class Sweep:
         for run in self.compared:
             groups.setdefault(tuple(run.setting(key) for key in self.factors), []).append(run)
         settings = [Setting(values, tuple(runs)) for values, runs in groups.items()]
-        return sorted(settings, key=self._rank(lambda setting: setting.figure(self.metric)))
+        return sorted(settings, key=lambda setting: self._place(setting.figure(self.metric)))
 
     @cached_property
     def ranked(self) -> list[Run]:
         """The runs that have figures, best first; those without the metric last."""
-        return sorted(
-            (run for run in self.compared if run.figures),
-            key=self._rank(lambda run: figure_of([run], self.metric)),
-        )
+        runs = [run for run in self.compared if run.figures]
+        return sorted(runs, key=lambda run: self._place(figure_of([run], self.metric)))
 
     @property
     def repeated(self) -> bool:
         """Whether a setting has several runs."""
         return len(self.settings) < len(self.compared)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the standard error of a run's figure over its images is known."""
+        return any(
+            run.figures.get(name) is not None for name in ERRORS.values() for run in self.runs
+        )
 
     def levels(self, factor: str) -> list[str]:
         """The values of a factor: numbers by value, words in the order of the runs."""
@@ -229,14 +224,11 @@ class Sweep:
         ]
         return figure_of(chosen, name), chosen
 
-    def _rank(self, figure: Callable[[Any], Figure | None]) -> Callable[[Any], tuple]:
-        sign = -1 if more_is_better(self.metric) else 1
-
-        def key(item: Any) -> tuple:
-            found = figure(item)
-            return (found is None, sign * found.mean if found else 0.0)
-
-        return key
+    def _place(self, figure: Figure | None) -> tuple[bool, float]:
+        """Where a figure of the metric stands: the best first, none last."""
+        if figure is None:
+            return True, 0.0
+        return False, -figure.mean if more_is_better(self.metric) else figure.mean
 
 
 def bears_on_figures(key: str) -> bool:

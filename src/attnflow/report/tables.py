@@ -5,23 +5,19 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from html import escape
+from typing import NamedTuple
 
-from attnflow.report.runs import STATES, TRAIN, Run
-from attnflow.report.sweep import Figure, Sweep, bears_on_figures, figure_of
+from attnflow.report.runs import Run
+from attnflow.report.sweep import Figure, Sweep, figure_of
 
 __all__ = [
-    "apart_rows",
+    "Table",
     "cell",
-    "chosen",
-    "columns",
     "csv_text",
     "first_line",
-    "markdown_table",
     "ranking",
-    "run_rows",
-    "setting_rows",
-    "shared_overrides",
+    "run_table",
+    "setting_table",
     "spoken",
 ]
 
@@ -30,6 +26,20 @@ SHOWN = ("val/bpd", "test/bpd", "params", "images_per_second")
 MOST_SETTINGS = 5  # columns of settings; what else varies is told in one more
 OTHER = "other settings"
 NOTHING = "-"
+
+
+class Table(NamedTuple):
+    """What a report writes as HTML and as Markdown.
+
+    Attributes:
+        header: a name a column.
+        rows: their texts.
+        words: how many columns, from the left, are no numbers.
+    """
+
+    header: list[str]
+    rows: list[list[str]]
+    words: int
 
 
 def columns(sweep: Sweep) -> list[str]:
@@ -93,19 +103,17 @@ def setting_cells(keys: Sequence[str], values: Sequence[str]) -> list[str]:
     return [*shown, *[" ".join(rest) or NOTHING] * (len(keys) > MOST_SETTINGS)]
 
 
-def ranking(sweep: Sweep) -> tuple[list[str], list[list[str]], int]:
-    """The header and the rows of the table that compares, and how many columns hold words.
+def ranking(sweep: Sweep) -> Table:
+    """The table that compares.
 
     A row a setting, or a run where each setting has but one and no rows were asked for.
     """
-    if sweep.repeated or sweep.by:
-        return *setting_rows(sweep), len(setting_columns(sweep.factors))
-    return *run_rows(sweep), 1 + len(setting_columns(sweep.varying))
+    return setting_table(sweep) if sweep.repeated or sweep.by else run_table(sweep)
 
 
-def setting_rows(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
+def setting_table(sweep: Sweep) -> Table:
     """A row a setting, best first, with means and spreads over its runs."""
-    names = columns(sweep)
+    names, settings = columns(sweep), setting_columns(sweep.factors)
     rows = [
         [
             *setting_cells(sweep.factors, setting.values),
@@ -114,10 +122,10 @@ def setting_rows(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
         ]
         for setting in sweep.settings
     ]
-    return [*setting_columns(sweep.factors), "runs", *names], rows
+    return Table([*settings, "runs", *names], rows, words=len(settings))
 
 
-def run_rows(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
+def run_table(sweep: Sweep) -> Table:
     """A row a run that has figures, best first."""
     names, varying = columns(sweep), sweep.varying
     rows = [
@@ -128,51 +136,14 @@ def run_rows(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
         ]
         for run in sweep.ranked
     ]
-    return ["run", *setting_columns(varying), *names], rows
-
-
-def apart_rows(runs: Sequence[Run]) -> list[list[str]]:
-    """A row a run that is not done, under ``run``, ``status``, ``settings`` and ``note``."""
-    shared = shared_overrides(runs)
-    return [
-        [run.name, run.status, chosen(run, shared), first_line(run.note)]
-        for status in STATES[1:]
-        for run in runs
-        if run.status == status
-    ]
-
-
-def shared_overrides(runs: Sequence[Run]) -> set[tuple[str, str]]:
-    """The options, with their values, that all trainings were given, where there are several."""
-    given = [set(run.overrides.items()) for run in runs if run.task == TRAIN and run.overrides]
-    return set.intersection(*given) if len(given) > 1 else set()
-
-
-def chosen(run: Run, shared: set[tuple[str, str]]) -> str:
-    """The options of a run's command line that bear on what it finds, but for shared ones."""
-    return " ".join(
-        f"{key}={value}"
-        for key, value in run.overrides.items()
-        if bears_on_figures(key) and (key, value) not in shared
-    )
+    settings = setting_columns(varying)
+    return Table(["run", *settings, *names], rows, words=1 + len(settings))
 
 
 def first_line(note: str) -> str:
     """A note in a line: of a traceback, the error at its end."""
     lines = note.strip().splitlines() or [""]
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The rows as a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    escaped = [[_markdown_cell(text) for text in line] for line in lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in escaped) + "\n"
-
-
-def _markdown_cell(text: str) -> str:
-    """A text that neither ends its cell nor is read as HTML."""
-    return " ".join(escape(text, quote=False).replace("|", "\\|").split())
 
 
 def csv_text(runs: Sequence[Run], varying: Sequence[str]) -> str:

@@ -10,13 +10,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from attnflow.errors import AttnFlowError
-from attnflow.report.announced import SWEEP_FILE
-from attnflow.report.charts import Charts, draw_charts
-from attnflow.report.comparable import Comparable, comparable
-from attnflow.report.page import Section, page
+from attnflow.report.contents import Report, compare
+from attnflow.report.page import render
 from attnflow.report.runs import DAMAGED, NEVER_STARTED, Run, read_runs
-from attnflow.report.sweep import Sweep
-from attnflow.report.tables import apart_rows, csv_text, markdown_table, ranking, run_rows
+from attnflow.report.tables import csv_text
+from attnflow.runs.names import SWEEP
 from attnflow.utils.files import write_whole
 
 __all__ = ["write_report"]
@@ -56,28 +54,18 @@ def write_report(
     for run in runs:
         if run.status == DAMAGED:
             log.warning("run %s is damaged: %s", run.name, run.note)
-    sections, charts = [], {}
-    groups = [group for group in comparable(runs) if any(run.figures for run in group.runs)]
-    for number, group in enumerate(groups):
-        sweep = Sweep(group.runs, metric, tuple(by))
-        drawn = draw_charts(sweep)
-        sections.append(Section(group, sweep, drawn))
-        prefix = f"{number}_{group.task}_{group.data}_" if len(groups) > 1 else ""
-        charts |= {f"{_plain_name(prefix + name)}.svg": chart for name, chart in drawn.items()}
-    root = folder.resolve()
-    if (folder / SWEEP_FILE).exists():
-        title = f"Sweep {root.name}"
-    else:
-        title = f"Runs in {root.parent.name}/{root.name}"
     links = {run.name: _link(run, directory) for run in runs if run.status != NEVER_STARTED}
-    varying = list(dict.fromkeys(key for section in sections for key in section.sweep.varying))
+    sections = compare(runs, metric, by)
+    report = Report(_title(folder), runs, sections, links, most_pictured)
     files = {
-        **{name: svg for name, (_, svg) in charts.items()},
-        "runs.csv": csv_text(_in_order(runs, groups, sections), varying),
-        "report.md": _markdown(sections, runs, title, charts),
-        "index.html": page(sections, runs, title, links, most_pictured),
+        **{name: svg for name, (_, svg) in report.charts.items()},
+        "runs.csv": csv_text(report.in_order, report.varying),
+        "report.md": render("report.md.j2", report),
+        "index.html": render("index.html.j2", report),
     }
-    write_files(directory, files)
+    for name, text in files.items():
+        # A folder's name may hold bytes that are no UTF-8.
+        write_whole(directory / name, text.encode(errors="backslashreplace"))
     return directory / "index.html"
 
 
@@ -117,43 +105,11 @@ def report_folder(folder: Path, runs: Sequence[Run]) -> Path:
     return directory
 
 
-def write_files(directory: Path, files: dict[str, str]) -> None:
-    """Write texts into a folder, each as a whole or not at all.
-
-    Raises:
-        WriteError: it cannot be written to.
-    """
-    for name, text in files.items():
-        # A folder's name may hold bytes that are no UTF-8.
-        write_whole(directory / name, text.encode(errors="backslashreplace"))
-
-
-def _in_order(
-    runs: Sequence[Run], groups: Sequence[Comparable], sections: Sequence[Section]
-) -> list[Run]:
-    """The runs with figures table by table, best first, then all others."""
-    ranked = [run for section in sections for run in section.sweep.ranked]
-    names = {run.name for run in ranked}
-    return [*ranked, *(run for run in runs if run.name not in names)]
-
-
-def _markdown(sections: Sequence[Section], runs: Sequence[Run], title: str, charts: Charts) -> str:
-    parts = [f"# {title}\n"]
-    for section in sections:
-        sweep = section.sweep
-        parts += [f"## {section.group.name}\n", f"{section.told}\n"]
-        parts += [f"By {sweep.metric}, best first.\n", markdown_table(*ranking(sweep)[:2])]
-        if sweep.repeated:
-            parts += ["### All runs\n", markdown_table(*run_rows(sweep))]
-    parts += [f"![{caption}]({name})\n" for name, (caption, _) in charts.items()]
-    if rows := apart_rows(runs):
-        parts += ["## Apart\n", markdown_table(["run", "status", "settings", "note"], rows)]
-    return "\n".join(parts)
-
-
-def _plain_name(name: str) -> str:
-    """A file's name of letters, digits, dots and lines alone."""
-    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
+def _title(folder: Path) -> str:
+    """What the runs are, by the folder that they lie in."""
+    root = folder.resolve()
+    is_sweep = (folder / SWEEP).exists()
+    return f"Sweep {root.name}" if is_sweep else f"Runs in {root.parent.name}/{root.name}"
 
 
 def _link(run: Run, directory: Path) -> str:

@@ -1,4 +1,4 @@
-"""Is a run finished, so that nothing of it is left to do?"""
+"""Check whether a run is finished, with nothing left to do."""
 
 from __future__ import annotations
 

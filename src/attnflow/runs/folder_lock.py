@@ -11,10 +11,10 @@ from pathlib import Path
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["LOCK", "lock_folder", "release_folder", "wait_for_folder"]
+__all__ = ["LOCK", "is_held", "lock_folder", "release_folder", "wait_for_folder"]
 
 LOCK = ".lock"
-# What a file system answers that knows no locks: there, folders go unguarded.
+# The errors of a file system without locks, on which folders go unguarded.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _held: dict[Path, int] = {}
 
@@ -58,15 +58,25 @@ def _open(folder: Path) -> int:
 
 
 def release_folder(folder: Path) -> None:
-    """Let go of a folder, if this process holds it."""
+    """Release a folder, if this process holds it."""
     descriptor = _held.pop(folder.resolve(), None)
     if descriptor is not None:
         with suppress(OSError):
             os.close(descriptor)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether another process holds ``folder``, as a run does until it ends."""
+    with suppress(OSError), (folder / LOCK).open("rb") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+    return False
+
+
 def wait_for_folder(folder: Path) -> None:
-    """Until no other process holds ``folder``."""
+    """Wait until no other process holds ``folder``."""
     descriptor = _open(folder)
     try:
         with suppress(OSError):  # a file system without locks

@@ -13,19 +13,19 @@ __all__ = [
     "SWEEP",
 ]
 
-# Where Hydra writes its records, before the task runs,
+# The folder that Hydra writes its records to before the task runs,
 HYDRA = ".hydra"
-# and where it writes them while those of a run that is to go on are there.
+# and the one for a resumed run, whose earlier records are still there.
 CANDIDATE = ".hydra.next"
-# What a sweep's job that failed leaves in its folder,
+# The file that a failed job of a sweep leaves in its folder,
 ERROR_FILE = "error.txt"
-# and one that was left out, because it would have repeated another.
+# and that of a job left out because it would have repeated another.
 SKIPPED_FILE = "skipped.txt"
-# What a run writes that it would be a loss to mix with another's,
+# Output of a run, which must not be mixed with another's,
 RESULTS = ("results.json", "samples", "csv", "tensorboard", "wandb", "checkpoints")
-# and what it writes besides. The checkpoints are last: while they stay, so does the run.
+# and its other files. The checkpoints are moved last: while they stay, so does the run.
 RECORDS = (HYDRA, "train.log", "eval.log", "environment.json", ERROR_FILE, SKIPPED_FILE)
-# What Hydra writes into a sweep's folder.
+# The file that Hydra writes into a sweep's folder.
 SWEEP = "multirun.yaml"
-# Where overwrite=true puts what was there.
+# The subfolder that overwrite=true moves an earlier run into.
 ASIDE = "overwritten"

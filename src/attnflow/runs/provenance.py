@@ -1,4 +1,4 @@
-"""What a run was made with: code revision and package versions."""
+"""The code revision and package versions that a run was made with."""
 
 from __future__ import annotations
 

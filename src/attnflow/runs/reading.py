@@ -5,19 +5,28 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import yaml
+from PIL import Image
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["read_csv", "read_json", "read_text", "read_yaml"]
+__all__ = [
+    "check_picture",
+    "read_csv",
+    "read_json",
+    "read_mapping",
+    "read_overrides",
+    "read_text",
+    "read_yaml",
+]
 
 LARGEST = 2**24  # bytes of a file that is read at once; those of a run hold a few thousand
 LONGEST_LINE = 2**20  # characters of a CSV file's line
-# Neither constructs anything but plain values; the first is written in C.
+# Both loaders construct plain values only; the first is written in C.
 YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -70,6 +79,30 @@ def read_yaml(path: Path) -> Any:
         raise AttnFlowError(f"{path}: expected plain YAML, got '{_one_line(error)}'.") from error
 
 
+def read_mapping(path: Path) -> Mapping:
+    """Read a YAML or a JSON file that holds names and values.
+
+    Raises:
+        AttnFlowError: it cannot be read, or holds something else.
+    """
+    held = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    if not isinstance(held, Mapping):
+        raise AttnFlowError(f"{path}: expected names and values, got {held!r:.80}.")
+    return held
+
+
+def read_overrides(path: Path) -> list[str]:
+    """Read the overrides of a command line.
+
+    Raises:
+        AttnFlowError: they cannot be read, or are none.
+    """
+    held = read_yaml(path) or []
+    if not isinstance(held, list) or not all(isinstance(entry, str) for entry in held):
+        raise AttnFlowError(f"{path}: expected a list of key=value, got {held!r:.80}.")
+    return held
+
+
 def read_csv(path: Path) -> Iterator[dict[str, float]]:
     """Read a CSV logger's file, row by row: its numbers by their column, empty cells left out.
 
@@ -91,6 +124,20 @@ def read_csv(path: Path) -> Iterator[dict[str, float]]:
         raise AttnFlowError(f"{path}: expected a table of numbers, got {error}.") from error
     except OSError as error:
         raise AttnFlowError(f"{path}: expected a readable file, got '{error.strerror}'.") from error
+
+
+def check_picture(path: Path) -> bool:
+    """Return True for a whole PNG.
+
+    Raises:
+        AttnFlowError: it is damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            image.verify()  # reads all of it, and decodes nothing
+    except Exception as error:  # Pillow raises whatever a damaged file provokes
+        raise AttnFlowError(f"{path}: expected a PNG, got '{_one_line(error)}'.") from error
+    return True
 
 
 def _whole_lines(file: TextIO) -> Iterator[str]:

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 FILE_NAME = "results.json"
-# What is a number, or null, in results.json; any other entry is a choice, and may be words.
+# The entries of results.json that are numbers or null; others are choices, and may be text.
 SPLITS = ("train/", "val/", "test/")
 NUMBERS = ("params", "images_per_second", "wall_seconds", "epochs", "steps", "seed")
 

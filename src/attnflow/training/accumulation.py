@@ -21,7 +21,7 @@ def window_size(batch_idx: int, per_step: int, batches: float, first: int = 0) -
 
 
 def back_to_window_start(checkpoint: MutableMapping, per_step: int) -> None:
-    """Make a checkpoint go on with the first batch of a window that it lies within.
+    """Set a checkpoint back to the first batch of the window that it lies within.
 
     The gradients of the window's batches up to there are not in it.
     """

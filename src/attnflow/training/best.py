@@ -1,4 +1,4 @@
-"""The best checkpoint of a training in several legs, wherever they lie."""
+"""The best checkpoint over all legs of a run, wherever they lie."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def carry_best(checkpoint: dict[str, Any], folder: Path, trainer: Trainer) -> None:
-    """Let the keepers of the best go on from what was kept before.
+    """Hand the best checkpoints of earlier legs to the callbacks that keep the best.
 
     Lightning forgets scores where a run's folder has another path, and removes what the checkpoint
     calls its files, whatever they are. Here the states are made anew: of files that the checkpoint
@@ -71,7 +71,7 @@ def _carried(
     for path, score in ((Path(path), score) for path, score in noted.items()):
         assert keeper.dirpath is not None  # training sets it before it loads
         own = Path(keeper.dirpath) / path.name
-        # Beside the checkpoint first: the run may have been moved.
+        # The checkpoint's own folder comes first, as the run may have been moved.
         places = [folder / path.name, path]
         found = next((p for p in places if _holds(p, score, step, keeper.monitor)), None)
         if trainer.is_global_zero:

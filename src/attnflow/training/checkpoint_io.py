@@ -1,4 +1,4 @@
-"""Writing checkpoints so that neither a kill nor a full disk costs the one before."""
+"""Safe writing of checkpoints: neither a kill nor a full disk costs the one before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Lightning hands out, by the types that it has here: the module, the trainer and its data."""
+"""Lightning's module, trainer and data, by the types that they have in this package."""
 
 from __future__ import annotations
 

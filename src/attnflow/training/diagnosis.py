@@ -1,4 +1,4 @@
-"""Where a computation went non-finite."""
+"""Find the transform in which a computation became non-finite."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def where_non_finite(model: ImageModel, batch: Batch, noise: Tensor) -> str:
     ]
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     try:
-        # Compiled code would not call the hooks.
+        # Runs eagerly, as compiled code would not call the hooks.
         with unfolded(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             loss = model(batch, noise).mean()
             gradients = torch.autograd.grad(loss, tuple(parameters.values()), allow_unused=True)

@@ -1,4 +1,4 @@
-"""What a resumed training's config changes: each change is honoured or refused."""
+"""The changes that a resumed training's config makes: each is honoured or refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_PART_OF_A_RUN = (
     "resume",
     "task_name",
 )
-# Of the groups that are refused, the options that change neither what the weights mean nor which
+# Options of refused groups that may change, as they change neither what the weights mean nor which
 # images they are trained on. Of another folder the number of images is compared.
 HONOURED = (
     "model.memory",
@@ -33,9 +33,9 @@ HONOURED = (
     "data.in_memory",
     "data.num_workers",
 )
-# What an optimizer keeps further averages for, which the checkpoint's state has not.
+# Options for which an optimizer keeps further averages, absent from the checkpoint.
 NEW_STATE = ("amsgrad", "centered", "momentum")
-# What a batch is, and how many make an epoch: the count of those done would count others.
+# Options of a batch's size and an epoch's length, on which the count of batches depends.
 BETWEEN_EPOCHS = (
     "data.global_batch_size",
     "trainer.accumulate_grad_batches",

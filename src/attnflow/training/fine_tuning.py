@@ -1,4 +1,4 @@
-"""Starting a training from the weights of another, with everything else fresh."""
+"""Start a training from the weights of another, with everything else new."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def start_from(model: ImageModel, path: str, config: Mapping, strict: bool = Tru
     broken = [name for name, value in given.items() if not torch.isfinite(value).all()]
     if broken:
         raise AttnFlowError(
-            f"init_from: the checkpoint {path} holds {broken[0]}, which is not finite."
+            f"init_from: expected finite weights in the checkpoint {path}, got {broken[0]}, which "
+            "is not finite."
         )
     unfit = misfits(model.state_dict(), given)
     fitting = {name: value for name, value in given.items() if name not in unfit}
@@ -49,8 +50,9 @@ def start_from(model: ImageModel, path: str, config: Mapping, strict: bool = Tru
         name, (ours, theirs) = next(iter(unfit.items()))
         remedy = "init_strict=false takes what fits" if fitting else "another checkpoint is needed"
         raise AttnFlowError(
-            f"init_from: {name} is {theirs} in the checkpoint {path} and {ours} in this model, "
-            f"and so {len(unfit)} of {len(unfit) + len(fitting)} weights do not fit; {remedy}."
+            f"init_from: expected {name} of shape {ours}, as in this model, got {theirs} in the "
+            f"checkpoint {path}, and so {len(unfit)} of {len(unfit) + len(fitting)} weights do not "
+            f"fit; {remedy}."
         )
     check_weights(model.state_dict(), fitting, path)
     with named(f"init_from: the checkpoint {path}"):

@@ -92,7 +92,7 @@ class FlowModule(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         if batch_idx == 0:
             self.first_batch = 0
-        # The same on all ranks: SharedDropout tells them apart.
+        # One seed on all ranks, as SharedDropout tells the ranks apart.
         torch.manual_seed(int(sample_keys(self.seed, self.current_epoch, torch.tensor(batch_idx))))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

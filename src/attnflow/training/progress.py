@@ -1,4 +1,4 @@
-"""How far a training has come, and at which step it will end."""
+"""The progress of a training, and the step at which it will end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Progress", "planned_steps", "whole_epochs"]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands.
+    """The epoch, the batch and the step that a training has reached.
 
     Attributes:
         step: optimisation steps done.
@@ -41,7 +41,7 @@ class Progress:
 def whole_epochs(trainer: Trainer) -> int:
     """The epochs that a training has made from their first batch to their last."""
     loop = trainer.fit_loop
-    # Lightning declares a counter of less.
+    # Lightning declares the counter by a type without this attribute.
     begun = cast(_ProcessedTracker, loop.epoch_progress.current).processed
     return begun if loop.epoch_loop.batch_progress.is_last_batch else max(begun - 1, 0)
 

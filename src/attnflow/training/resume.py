@@ -1,4 +1,4 @@
-"""Which checkpoint a run goes on from."""
+"""Choose the checkpoint that a run resumes from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from attnflow.training.state_check import check_resumed_weights, check_training_
 
 __all__ = ["Resumed", "find_best", "find_checkpoint", "open_resumed"]
 
-# In a run's folder, the newest first.
+# The checkpoints in a run's folder, the newest first.
 CANDIDATES = (LAST, PREVIOUS, "best.ckpt")
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ def find_checkpoint(resume: str | None, run_dir: Path) -> str | None:
     found = newest_readable(path / "checkpoints") if path.is_dir() else path
     if found is None or not Path(found).is_file():
         raise AttnFlowError(
-            f"resume is {resume!r}, but {found or path / 'checkpoints' / LAST} does not exist; "
-            "'auto', a checkpoint or a run directory is accepted."
+            f"resume: expected 'auto', a checkpoint or a run directory, got {resume!r} "
+            f"({found or path / 'checkpoints' / LAST} does not exist)."
         )
     return str(found)
 
@@ -91,8 +91,8 @@ def newest_readable(folder: Path) -> str | None:
         log.warning("training goes on from an older checkpoint, %s of step %s.", newest, furthest)
     if damaged and not newest:
         raise AttnFlowError(
-            f"no checkpoint in {folder} can be read ({', '.join(damaged)}); another checkpoint, or "
-            "resume=null to start afresh, is accepted."
+            f"resume: expected a readable checkpoint in {folder}, another checkpoint, or "
+            f"resume=null to start afresh, got damaged ones ({', '.join(damaged)})."
         )
     return str(newest) if newest else None
 
@@ -138,14 +138,14 @@ def open_resumed(path: str, model: nn.Module, config: Mapping, spec: DataSpec) -
     checkpoint = read_checkpoint(path)
     if "optimizer_states" not in checkpoint:
         raise AttnFlowError(
-            f"checkpoint {path} holds weights alone, no optimizer state; a checkpoint that "
-            "training wrote is accepted to resume from."
+            f"checkpoint {path}: expected the optimizer state of a training to resume from, got "
+            "weights alone."
         )
     held = checkpoint[KEY]
     if "train_images" not in held:
         raise AttnFlowError(
-            f"checkpoint {path} was written by attnflow {held.get('version')}, which kept too "
-            "little of its config to resume from; init_from=PATH starts anew from its weights."
+            f"checkpoint {path}: expected a whole config to resume from (init_from=PATH starts "
+            f"anew from its weights), got the part that attnflow {held.get('version')} kept."
         )
     check_training_state(checkpoint, path)
     progress = Progress.of_checkpoint(checkpoint)

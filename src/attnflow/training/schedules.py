@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-# Of a warm-up that nobody chose: so many steps, but no larger share of training.
+# The default warm-up: so many steps, but at most this share of training.
 DEFAULT_STEPS, DEFAULT_SHARE = 50, 0.1
 
 
@@ -43,9 +43,8 @@ def warmup_cosine(
     """
     if not math.isfinite(total_steps):
         raise AttnFlowError(
-            "scheduler warmup_cosine needs a known number of steps, but trainer.max_epochs and "
-            "trainer.max_steps are both unbounded; a bound, or scheduler=warmup_constant, is "
-            "accepted."
+            "scheduler=warmup_cosine: expected a known number of steps (trainer.max_epochs or "
+            "trainer.max_steps, or scheduler=warmup_constant, which needs none), got no bound."
         )
     if not 0 <= final_fraction <= 1:
         raise ArgumentError("final_fraction", "a share from 0 to 1", final_fraction)

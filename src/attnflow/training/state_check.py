@@ -1,4 +1,4 @@
-"""What a checkpoint must hold for a training to go on from it."""
+"""Checks of the entries that a training needs to resume from a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from attnflow.utils.sentences import named
 
 __all__ = ["check_resumed_weights", "check_training_state"]
 
-# Of torch's optimizers, what they keep for every weight.
+# The state that torch's optimizers keep for every weight.
 MOMENTS = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer", "square_avg")
-# What Lightning writes, beside the weights.
+# The entries that Lightning writes beside the weights.
 KINDS = {
     "loops": Mapping,
     "callbacks": Mapping,
@@ -28,7 +28,7 @@ KINDS = {
     "epoch": int,
     "pytorch-lightning_version": str,
 }
-# Of the loops, the counters that say how far a training has come.
+# The loops' counters, which say how far a training has come.
 COUNTERS = (
     ("epoch_loop.automatic_optimization.optim_progress", "optimizer", "step", "total", "completed"),
     ("epoch_progress", "current", "processed"),
@@ -38,7 +38,7 @@ COUNTERS = (
 
 
 def check_training_state(checkpoint: Mapping, path: object) -> None:
-    """Raise :class:`AttnFlowError` where what a training goes on from is of another kind.
+    """Raise :class:`AttnFlowError` where an entry that a training resumes from has a wrong type.
 
     Args:
         checkpoint: as :func:`attnflow.models.checkpoint.read_checkpoint` gives it.
@@ -68,7 +68,7 @@ def check_training_state(checkpoint: Mapping, path: object) -> None:
 def check_resumed_weights(checkpoint: Mapping, model: nn.Module, path: object) -> None:
     """Raise :class:`AttnFlowError` unless weights and moments are those of ``model``.
 
-    Which takes the weights, as it does again when training begins.
+    The check loads the weights, as training does again when it begins.
     """
     check_all_weights(checkpoint, model, path)
     check_optimizer(checkpoint, model, f"checkpoint {path}")

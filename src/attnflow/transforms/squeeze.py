@@ -28,8 +28,8 @@ class Squeeze(Transform):
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
         if x.shape[2] % self.factor or x.shape[3] % self.factor:
             raise AttnFlowError(
-                f"Squeeze got an image of {x.shape[2]} x {x.shape[3]}; "
-                f"sides that are multiples of {self.factor} are accepted."
+                f"Squeeze: expected sides that are multiples of {self.factor}, got an image of "
+                f"{x.shape[2]} x {x.shape[3]}."
             )
         return F.pixel_unshuffle(x, self.factor), zero_log_det(x)
 

@@ -1,4 +1,4 @@
-"""What a run can do without: a picture that fails must not take the numbers with it."""
+"""Optional parts of a run, such as pictures, whose failure must not end it."""
 
 from __future__ import annotations
 

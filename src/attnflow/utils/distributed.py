@@ -1,4 +1,4 @@
-"""The little that the library itself must know of other ranks."""
+"""Sums over ranks, and their number, for code outside of Lightning."""
 
 from __future__ import annotations
 

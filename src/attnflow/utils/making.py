@@ -1,4 +1,4 @@
-"""Make objects of a config; what they refuse is told with the place where it stands there."""
+"""Make objects from a config; errors of their arguments name the place in the config."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Part(partial):
 
 
 def make(config: Any, place: str, **kwargs: Any) -> Any:
-    """The object that ``config`` describes; None of none.
+    """Make the object that ``config`` describes; None for None.
 
     Args:
         config: in plain containers, or Hydra's.
@@ -64,7 +64,7 @@ def at(place: str) -> Iterator[None]:
 
 
 def _placed(made: Any, place: str) -> Any:
-    """What was made, every ``functools.partial`` in it with its place."""
+    """Return what was made, with its place in every ``functools.partial`` in it."""
     if isinstance(made, partial):
         options = {name: _placed(value, f"{place}.{name}") for name, value in made.keywords.items()}
         part = Part(made.func, *made.args, **options)

@@ -18,7 +18,7 @@ from attnflow.errors import AttnFlowError
 
 __all__ = ["plain"]
 
-# Read back as they are by torch.load(..., weights_only=True).
+# The types that torch.load(..., weights_only=True) reads back unchanged.
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 PLAIN_OF_TORCH = (Tensor, nn.Parameter, torch.Size, torch.dtype, torch.device)
 # A subclass's value equals the plain one that it is saved as.

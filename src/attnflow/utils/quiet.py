@@ -1,4 +1,4 @@
-"""Warnings that are not news."""
+"""Warnings of Lightning that need no attention."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ REFUSALS = {
     "torchmetrics.utilities.exceptions.TorchMetricsUserError",
     "wandb.errors.errors.Error",
 }
-# What Hydra raises for whatever goes wrong while it makes an object.
+# The error that Hydra raises for any failure while it makes an object.
 INSTANTIATION = "hydra.errors.InstantiationException"
 # The module of Lightning that gives a trainer what a checkpoint holds.
 RESTORER = "lightning.pytorch.trainer.connectors.checkpoint_connector"

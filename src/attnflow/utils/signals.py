@@ -1,4 +1,4 @@
-"""How a signal ends a command: by its exit status, 128 + signal, without a traceback."""
+"""Signals, which end a command with exit status 128 + signal and without a traceback."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import NoReturn
 
 __all__ = ["ENDING", "end", "end_at_signals", "second_ends", "signals_count_once"]
 
-# Ctrl-C, what schedulers and people send, and a terminal that is closed.
+# Signals of Ctrl-C, of schedulers and ``kill``, and of a terminal that is closed.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 _count_once = False
 
 
 def end_at_signals() -> None:
-    """From here on, unwind and exit with status 128 + signal; what others handle is theirs.
+    """Exit with status 128 + signal from here on, but for signals that others handle.
 
     An ignored signal stays ignored, as nohup wants it. Outside the main thread, do nothing.
     """
@@ -28,14 +28,14 @@ def end_at_signals() -> None:
 
 
 def end(signum: int, frame: FrameType | None) -> NoReturn:
-    """A signal's handler: end now."""
+    """Handle a signal: exit at once."""
     raise SystemExit(128 + signum)
 
 
 def signals_count_once() -> None:
-    """Of a process that another command started: a terminal's Ctrl-C reaches it twice.
+    """Ignore a second Ctrl-C, which reaches a process that another command started twice.
 
-    It is the command that counts, and ends its processes at the second.
+    The command itself counts them, and ends its processes at the second.
     """
     global _count_once
     _count_once = True

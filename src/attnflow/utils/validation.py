@@ -209,7 +209,7 @@ def _of_import(key: str, target: str, module: str, error: Exception) -> str:
 
 @cache
 def _adapter(hint: Any) -> TypeAdapter | None:
-    """What judges values by a hint; None where any value passes, or pydantic knows no such type."""
+    """The validator of a type hint; None where any value passes or pydantic knows no such type."""
     if hint is Any or hint is object:
         return None
     try:
@@ -224,7 +224,7 @@ def _is_hydras(key: object) -> bool:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is all there: no interpolation, no object, and nothing to make one of."""
+    """Whether a value is complete: no interpolation, no object and no ``_target_``."""
     if isinstance(value, str):
         return "${" not in value
     if isinstance(value, Mapping):
@@ -235,7 +235,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _words(hint: Any) -> str:
-    """What a hint admits, in the words of a config."""
+    """Describe the values that a hint admits, in the words of a config."""
     kinds = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     words = dict.fromkeys(word for kind in kinds if (word := _word(kind)))
     if WORDS[float] in words:
@@ -244,7 +244,7 @@ def _words(hint: Any) -> str:
 
 
 def _word(hint: Any) -> str | None:
-    """What a hint that is no union admits; None for objects of a class."""
+    """Describe the values of a hint that is no union; None for objects of a class."""
     kind = get_origin(hint) or hint
     if kind is Literal:
         choices = list(map(str, get_args(hint)))

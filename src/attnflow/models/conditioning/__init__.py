@@ -1,4 +1,4 @@
-"""From a batch to a context: what a conditional flow is conditioned on."""
+"""Conditionings, which turn a batch into the context that a flow is conditioned on."""
 
 from attnflow.models.conditioning.base import Conditioning
 from attnflow.models.conditioning.classes import ClassConditioning

@@ -1,4 +1,4 @@
-"""What all conditionings share."""
+"""The base of all conditionings."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Conditioning(nn.Module):
         """The entry of ``batch`` that is the condition; raises where it is missing."""
         if self.field not in batch:
             raise AttnFlowError(
-                f"the batch holds {', '.join(sorted(batch))}, but this flow is conditioned on "
-                f"{self.field!r}; a batch with it is accepted."
+                f"the batch: expected {self.field!r}, on which this flow is conditioned, got "
+                f"{', '.join(sorted(batch))}."
             )
         return batch[self.field]
 

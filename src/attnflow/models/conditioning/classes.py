@@ -32,15 +32,15 @@ class ClassConditioning(Conditioning):
         super().__init__("label", context_channels, conditions)
         if spec.num_classes is None:
             raise AttnFlowError(
-                "conditioning is class, but the data set has no labels; a data set with classes "
-                "(digits, cifar10, ...) is accepted."
+                "conditioning=class: expected a data set with labels (digits, cifar10, ...), got "
+                "one without."
             )
         self.num_classes = spec.num_classes
         self.embedding = nn.Embedding(spec.num_classes, context_channels)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Context:
         labels = self.read(batch)
-        # On a GPU the check would wait for it; there an index out of range stops the kernel.
+        # Only on the CPU: on a GPU the check would synchronise, and the kernel asserts by itself.
         outside = (
             labels.device.type == "cpu"
             and len(labels)
@@ -48,7 +48,7 @@ class ClassConditioning(Conditioning):
         )
         if outside:
             raise AttnFlowError(
-                f"class ids go from {labels.min()} to {labels.max()}; 0 to "
-                f"{self.num_classes - 1} are accepted."
+                f"class ids: expected 0 to {self.num_classes - 1}, got {labels.min()} to "
+                f"{labels.max()}."
             )
         return Context(vector=self.embedding(labels.long()))

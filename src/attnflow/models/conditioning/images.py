@@ -45,9 +45,9 @@ class ImageConditioning(Conditioning):
         super().__init__("condition", context_channels, conditions)
         if spec.condition_shape is None or spec.condition_shape[1:] != spec.image_shape[1:]:
             raise AttnFlowError(
-                f"conditioning is image, but the data set's condition has shape "
-                f"{spec.condition_shape}; condition images with the sides of the images, "
-                f"{spec.image_shape[1]} x {spec.image_shape[2]}, are accepted."
+                "conditioning=image: expected condition images with the sides of the images, "
+                f"{spec.image_shape[1]} x {spec.image_shape[2]}, got a condition of shape "
+                f"{spec.condition_shape}."
             )
         self.shape, self.num_bins = tuple(spec.condition_shape), cast(int, spec.condition_bins)
         self.num_blocks, self.dropout = num_blocks, dropout
@@ -76,14 +76,14 @@ class ImageConditioning(Conditioning):
         condition = self.read(batch)
         if condition.shape[1:] != self.shape:
             raise AttnFlowError(
-                f"the condition images have shape {tuple(condition.shape[1:])}; {self.shape} is "
-                "accepted."
+                f"the condition images: expected shape {self.shape}, got shape "
+                f"{tuple(condition.shape[1:])}."
             )
         dtype = next(self.parameters()).dtype
         features = 2 * condition.to(dtype) / (self.num_bins - 1) - 1
         maps = []
         for encoder, factor in zip(self.encoders, self.factors, strict=True):
             features = encoder(F.pixel_unshuffle(features, factor))
-            # In full precision whatever the autocast: determinants are computed from them.
+            # Kept in full precision under autocast, as determinants are computed from them.
             maps.append(features.to(dtype))
         return Context(maps=tuple(maps))

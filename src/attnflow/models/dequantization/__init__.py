@@ -1,4 +1,4 @@
-"""From integer images to continuous values, and back."""
+"""Dequantizers, which take integer images to continuous values and back."""
 
 from attnflow.models.dequantization.base import Dequantizer
 from attnflow.models.dequantization.uniform import UniformDequantizer

@@ -1,4 +1,4 @@
-"""What all dequantizers share."""
+"""The base of all dequantizers."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ class VariationalDequantizer(Dequantizer):
         channels, height, width = image_shape
         if height % 2 or width % 2:
             raise AttnFlowError(
-                f"variational dequantization got images of {height} x {width}; even sides are "
-                "accepted."
+                f"variational dequantization: expected images of even sides, got {height} x "
+                f"{width}."
             )
         coupling = partial(
             AffineCoupling,

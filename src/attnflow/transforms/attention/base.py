@@ -1,4 +1,4 @@
-"""What all attentions share: a mask that halves the image."""
+"""The base of all attentions: a mask that halves the image."""
 
 from __future__ import annotations
 

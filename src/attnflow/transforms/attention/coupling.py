@@ -18,7 +18,7 @@ __all__ = ["AttentionCoupling"]
 
 HIDDEN_CHANNELS = 64
 KEY_CHANNELS = 8
-# In radians a unit of the (about standardised) values; the highest tell apart 64 grey levels.
+# Radians per unit of the (about standardised) values; the highest resolve 64 grey levels.
 FREQUENCIES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
@@ -67,7 +67,7 @@ class AttentionCoupling(MaskedTransform):
         return z - self._shift(z, context)
 
     def _shift(self, x: Tensor, context: Context | None) -> Tensor:
-        """What is added to every value, zero where the mask reads: (B, C, H, W)."""
+        """The shift of every value, zero where the mask reads: (B, C, H, W)."""
         with full_precision(x):
             read = self.read(x, context)
             query_key = (self.query_key(read) + self.position).flatten(2).transpose(1, 2)

@@ -14,7 +14,7 @@ __all__ = ["TokenLayout"]
 
 
 class TokenLayout(nn.Module):
-    """Takes the transformed values of an image to the heads that mix them, and back.
+    """The arrangement of an image's transformed values by head and group, and back.
 
     A module without parameters, whose buffers no state_dict holds.
 
@@ -89,14 +89,14 @@ class TokenLayout(nn.Module):
         return image.flatten(1).scatter(1, places, values).view_as(image)
 
     def group(self, tokens: Tensor) -> Tensor:
-        """What every token holds, (..., T), as that of each group: (..., G, n)."""
+        """Arrange values of all tokens, (..., T), by group: (..., G, n)."""
         if self.all_tokens:
             return tokens.unsqueeze(-2)
         index = self.tokens.flatten().expand(*tokens.shape[:-1], -1)
         return tokens.gather(-1, index).unflatten(-1, self.tokens.shape)
 
     def pairs(self, table: Tensor) -> Tensor:
-        """A table of all pairs of tokens, (T, T), as that of each group: (G, n, n)."""
+        """Arrange a table of all pairs of tokens, (T, T), by group: (G, n, n)."""
         if self.all_tokens:
             return table[None]
         return table[self.tokens[:, :, None], self.tokens[:, None, :]]

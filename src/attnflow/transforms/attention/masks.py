@@ -1,4 +1,4 @@
-"""Which half of an image an attention reads, and which half it transforms."""
+"""Masks, which mark the half of an image that an attention reads."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def attention_mask(mask: str, parity: int, shape: Sequence[int]) -> Tensor:
     check_choice("mask", mask, MASKS)
     check_choice("parity", parity, (0, 1))
     channels, height, width = shape
-    # On the CPU whatever the default device: it is looked at here and by layouts.
+    # Built on the CPU whatever the default device, as its values are inspected here.
     with torch.device("cpu"):
         c = torch.arange(channels)[:, None, None]
         i = torch.arange(height)[None, :, None]

@@ -1,4 +1,4 @@
-"""What an attention knows of the places of its tokens.
+"""Position embeddings and biases of the tokens of an attention.
 
 Positions are constants: they depend on no value, so invertibility is untouched. Without them an
 attention cannot learn a fixed offset.
@@ -94,14 +94,14 @@ class PositionEmbedding(nn.Module):
             self.offset_bias = OffsetBias(num_heads, *layout.grid, layout)
 
     def features(self, layout: TokenLayout, gates: int) -> Tensor:
-        """What is added to d query, d key and so many gate features: (h, 2 d + gates, G, n)."""
+        """The embedding of d query, d key and ``gates`` gate features: (h, 2 d + gates, G, n)."""
         position = self.rate * self.position.mT
         features, gate = position[:, :-1], position[:, -1:].expand(-1, gates, -1)
         missing = 2 * self.width - features.shape[1]
         return layout.group(torch.cat([F.pad(features, (0, 0, missing, 0)), gate], 1))
 
     def bias(self) -> Tensor | None:
-        """What is added to the logit of each pair of tokens: (G, h, n, n)."""
+        """The bias added to the logit of each pair of tokens: (G, h, n, n)."""
         return None if self.offset_bias is None else self.offset_bias()
 
 

@@ -36,7 +36,7 @@ class ElementwiseMap(ABC):
         """x such that ``forward(x, parameters)[0] == z``."""
 
     def start(self) -> Tensor | None:
-        """What parameters start from, (k,), to be added to a network's; None for zeros."""
+        """Initial parameters, (k,), to be added to a network's; None for zeros."""
         return None
 
 

@@ -42,7 +42,7 @@ class MixtureCDFMap(ElementwiseMap):
         return AFFINE.num_parameters + 3 * self.num_components
 
     def start(self) -> Tensor:
-        """Components start apart, or they would all learn the same."""
+        """Initial parameters whose components differ, or they would all learn the same."""
         k = self.num_components
         affine = torch.zeros(AFFINE.num_parameters)
         return torch.cat([affine, torch.linspace(-2, 2, k), torch.full((k,), -0.5), torch.zeros(k)])
@@ -62,7 +62,7 @@ class MixtureCDFMap(ElementwiseMap):
     def _split(self, parameters: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """The affine map's parameters; means, log-scales and log-weights, (K, ...) each."""
         k = self.num_components
-        # In one piece each, as sums over components are then several times as fast.
+        # Made contiguous, as sums over components are then several times as fast.
         sizes = [AFFINE.num_parameters, k, k, k]
         affine, mean, raw, logits = parameters.contiguous().split(sizes)
         log_scale = bounded(raw, LARGEST_COMPONENT_LOG_SCALE)

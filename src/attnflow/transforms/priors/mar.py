@@ -81,7 +81,7 @@ class MultiScaleAutoregressivePrior(Transform):
         return start + self.condition(with_condition(nothing, context, self.read_channels))
 
     def _of_channel(self, conv: nn.Conv2d, c: int, x: Tensor) -> Tensor:
-        """What the grouped convolution ``conv`` computes for channel c alone."""
+        """Apply the grouped convolution ``conv`` to channel c alone."""
         rows = slice(
             c * conv.out_channels // self.num_channels,
             (c + 1) * conv.out_channels // self.num_channels,
