@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 
+from torch import nn
+
 from attnflow.errors import ArgumentError, check_count
 from attnflow.flows.inputs import check_image_shape
 from attnflow.flows.parts import CONDITIONABLE, Parts, TransformFactory, context_widths
@@ -89,3 +91,17 @@ class TarFlow(SingleScale):
             place = {"image_size": shape[1:], "order": order}
             made[f"block_{block}"] = parts.step(BLOCK, shape, 0, block, **place)
         super().__init__(image_shape, Composition(made), patch_size, context_channels, memory)
+        check_reversible(self.transforms, memory)
+
+
+def check_reversible(transforms: nn.Module, memory: str) -> None:
+    """Raise for an inverse that would not be the forward pass's, as its dropout draws otherwise.
+
+    Raises:
+        ArgumentError: ``reversible`` with dropout in a block whose tokens come one after the other.
+    """
+    blocks = [part for part in transforms.modules() if isinstance(part, Autoregressive)]
+    drops = any(part.p > 0 for b in blocks for part in b.modules() if isinstance(part, nn.Dropout))
+    if memory == "reversible" and drops:
+        expected = "none or checkpoint where transformers have dropout, which the inverse redraws"
+        raise ArgumentError("memory", expected, memory)
