@@ -11,10 +11,12 @@ from exactness import randomise
 from flow_kinds import ATTENTIONS
 
 from attnflow import Glow
+from attnflow.flows import TarFlow
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
+from attnflow.nets import CausalTransformer
 from attnflow.pictures.attention import MARK, attention_maps, attention_picture, attention_rows
-from attnflow.transforms import IMap, ITrans
+from attnflow.transforms import Autoregressive, IMap, ITrans
 
 
 @pytest.mark.parametrize(
@@ -122,3 +124,28 @@ def test_a_flow_that_went_non_finite_is_drawn_all_the_same(attention) -> None:
     model = model_of((1, 8, 8), attention)
     model.flow.levels[0].transforms.step_0.actnorm.shift.data.fill_(torch.nan)
     assert torch.isfinite(attention_picture(model, batch_of((1, 8, 8), 2))).all()
+
+
+def test_transformers_of_a_flow_are_drawn_too() -> None:
+    """Every layer and head of a causal net, later tokens left out."""
+    net = partial(CausalTransformer, width=4, depth=2, num_heads=2)
+    flow = TarFlow((1, 8, 8), blocks=2, transformer=partial(Autoregressive, net=net))
+    model = ImageModel(flow, UniformDequantizer(4, (1, 8, 8))).eval()
+    batch = {"image": torch.randint(4, (2, 1, 8, 8)), "index": torch.arange(2)}
+    maps = attention_maps(model, batch)
+    assert [each.title for each in maps[:5]] == [
+        "block 0\ntransformer\nhead 0",
+        "block 0\ntransformer\nhead 1",
+        "block 0\ntransformer\nlayer 1\nhead 0",
+        "block 0\ntransformer\nlayer 1\nhead 1",
+        "block 1\ntransformer\nhead 0",
+    ]
+    for number, each in enumerate(maps):
+        assert each.weights.shape == (2, 3, 4, 4)
+        torch.testing.assert_close(each.weights.nansum((2, 3)), torch.ones(2, 3))
+        for asked, (row, column) in enumerate(each.tokens.tolist()):
+            unread = each.weights[0, asked].isnan().flatten()
+            places = torch.arange(16)
+            later = places > 4 * row + column if number < 4 else places < 4 * row + column
+            assert torch.equal(unread, later)
+    assert attention_picture(model, batch) is not None

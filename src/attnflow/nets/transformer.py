@@ -191,6 +191,18 @@ class CausalTransformer(nn.Module):
             h = block.step(h, number, kept)
         return self.out(self.norm(h))[:, 0]
 
+    def weights(self, tokens: Tensor, condition: Tensor | None = None) -> list[Tensor]:
+        """How much each token reads of each, in every block: (B, heads, n, n), rows sum to 1.
+
+        Arguments are those of :meth:`forward`. What is read of a token is its input: what stands
+        near it and before it.
+        """
+        h, found = self._inputs(tokens, slice(0, tokens.shape[1]), condition), []
+        for block in self._blocks():
+            found.append(block.attention.weights(block.attention_norm(h)))
+            h = block(h)
+        return found
+
     def _inputs(self, tokens: Tensor, places: slice, condition: Tensor | None) -> Tensor:
         """What the first block reads, of the tokens at ``places``: (B, len(places), width)."""
         near = tokens[:, self.near[places]].where(self.is_near[places], 0)

@@ -49,6 +49,17 @@ class MixesTokens(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsTokens(Protocol):
+    """A transform whose net attends, as :class:`attnflow.transforms.Autoregressive`."""
+
+    image_size: tuple[int, int]
+
+    def token_attention(self, x: Tensor, context: Context | None = None) -> list[Tensor]:
+        """How much each position reads of each, in every layer: (B, heads, T, T)."""
+        ...
+
+
 @dataclass(frozen=True)
 class AttentionMap:
     """The weights of one attention (and head) for some images.
@@ -92,13 +103,12 @@ def attention_maps(
             title = _title(name)
             if isinstance(module, MapsPositions):
                 maps.append(AttentionMap(title, module.attention_map(x, context).float().cpu()))
-            if not isinstance(module, MixesTokens):
-                return
-            weights, tokens = attention_rows(module, x, places, context)
-            heads = weights.float().cpu().unbind(1)
-            for number, head in enumerate(heads):
-                head_title = title + (f"\nhead {number}" if len(heads) > 1 else "")
-                maps.append(AttentionMap(head_title, head, tokens.cpu()))
+            for layer, (weights, tokens) in enumerate(token_rows(module, x, places, context)):
+                heads = weights.float().cpu().unbind(1)
+                lines = [title, *([f"layer {layer}"] if layer else [])]
+                for number, head in enumerate(heads):
+                    named = [*lines, *([f"head {number}"] if len(heads) > 1 else [])]
+                    maps.append(AttentionMap("\n".join(named), head, tokens.cpu()))
 
         return record
 
@@ -121,7 +131,25 @@ def attention_maps(
 
 def is_drawn(module: nn.Module) -> bool:
     """Whether a module is an attention that has maps."""
-    return isinstance(module, MapsPositions | MixesTokens)
+    return isinstance(module, MapsPositions | MixesTokens | ReadsTokens)
+
+
+def token_rows(
+    module: nn.Module,
+    x: Tensor,
+    places: Sequence[tuple[float, float]],
+    context: Context | None = None,
+) -> list[tuple[Tensor, Tensor]]:
+    """Where the tokens at ``places`` look, as of :func:`attention_rows`, in every layer."""
+    if isinstance(module, MixesTokens):
+        return [attention_rows(module, x, places, context)]
+    if not isinstance(module, ReadsTokens):
+        return []
+    tokens = x.new_tensor(places) * x.new_tensor(module.image_size)
+    tokens = tokens.long()
+    numbers = tokens[:, 0] * module.image_size[1] + tokens[:, 1]
+    layers = module.token_attention(x, context)
+    return [(each[:, :, numbers].unflatten(3, module.image_size), tokens) for each in layers]
 
 
 def attention_rows(
@@ -173,7 +201,7 @@ def attention_picture(model: ImageModel, batch: Batch) -> Tensor | None:
     Returns:
         A picture, (3, H', W') in [0, 1].
     """
-    asking = any(isinstance(module, MixesTokens) for module in model.flow.modules())
+    asking = any(isinstance(module, MixesTokens | ReadsTokens) for module in model.flow.modules())
     places = PLACES if asking else PLACES[:1]
     batch = {name: values[: MOST_COLUMNS // len(places)] for name, values in batch.items()}
     maps = _spread(attention_maps(model, batch, places))

@@ -104,6 +104,22 @@ class Autoregressive(Transform):
         solver = self.solver if solver is None else solver
         return solver.solve(self._tokens(z), self.map, self.reader(context))
 
+    def token_attention(self, x: Tensor, context: Context | None = None) -> list[Tensor]:
+        """How much each position's token reads of each, row by row, in every layer of the net.
+
+        Args:
+            x: what the block is applied to, (B, D, H, W).
+            context: the condition, or None.
+
+        Returns:
+            Weights (B, heads, T, T), one a layer; rows sum to 1, and hold NaN for later tokens.
+        """
+        later = self.places[:, None] < self.places
+        reader = self.reader(context)
+        weights = self.net.weights(self._tokens(x), reader.condition)
+        placed = [each[..., self.places, :][..., self.places] for each in weights]
+        return [each.masked_fill(later, torch.nan) for each in placed]
+
     def reader(self, context: Context | None) -> Reader:
         """What reads the map's parameters, under a condition."""
         if not self.context_channels:
