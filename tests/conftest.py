@@ -31,20 +31,26 @@ if yaml.__with_libyaml__:
     yaml.SafeLoader, yaml.Dumper = yaml.CSafeLoader, yaml.CDumper
 
 # A training of a few steps, with a model that takes no time.
-SHORT = [
+QUICK = [
     "trainer=cpu",
     "trainer.max_epochs=2",
     "trainer.limit_train_batches=3",
     "trainer.check_val_every_n_epoch=1",
     "trainer.log_every_n_steps=1",
-    "model.steps=1",
-    "coupling_net.hidden_channels=16",
     "callbacks.pictures.num_samples=4",
     "callbacks.round_trip.num_images=4",
     "callbacks.soundness.num_images=4",
     "callbacks.progress=null",
     "callbacks.summary=null",
 ]
+
+# Options of a small flow of each kind.
+SMALL = {
+    "glow": ["model.steps=1", "coupling_net.hidden_channels=16"],
+    "jet": ["model.steps=2", "model.spatial_every=2", "coupling_net.width=8"],
+    "tarflow": ["model.blocks=2", "causal_net.width=8", "causal_net.num_heads=2"],
+}
+SHORT = [*QUICK, *SMALL["glow"]]
 
 # The shortest training.
 TINY = [*SHORT, "trainer.max_epochs=1", "model.levels=1"]
@@ -130,7 +136,9 @@ def train(command: Command) -> Command:
     """A short training with further arguments; returns its run directory."""
 
     def run(*arguments: str, run_dir: Path | None = None) -> Path:
-        return command("train", *SHORT, *arguments, run_dir=run_dir)
+        chosen = [option for option in arguments if str(option).startswith("model=")]
+        flow = chosen[-1].removeprefix("model=") if chosen else "glow"
+        return command("train", *QUICK, *SMALL[flow], *arguments, run_dir=run_dir)
 
     return run
 

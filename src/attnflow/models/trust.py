@@ -10,6 +10,7 @@ from inspect import isclass
 from pathlib import Path
 
 import yaml
+from torch import nn
 from torchvision.transforms import v2
 
 from attnflow.data.base import ImageDataModule
@@ -19,8 +20,9 @@ from attnflow.flows.placement import Placement, several
 from attnflow.models.build import MODEL_GROUPS
 from attnflow.models.conditioning import Conditioning
 from attnflow.models.dequantization import Dequantizer
-from attnflow.nets import ConvNet, GatedResNet
 from attnflow.transforms import Transform
+from attnflow.transforms.autoregressive import Solver
+from attnflow.transforms.maps import ElementwiseMap
 from attnflow.version import __version__
 
 __all__ = ["check_current", "check_trust", "check_trusted", "targets_of_configs"]
@@ -31,11 +33,21 @@ GROUPS = (*MODEL_GROUPS, "data")
 MOST_VALUES = 10_000
 # The kinds of classes that a config is made of, by the package that they must lie in.
 KINDS = {
-    "attnflow": (Flow, Transform, Conditioning, Dequantizer, ImageDataModule, Placement),
+    "attnflow": (
+        Flow,
+        Transform,
+        ElementwiseMap,
+        Solver,
+        Conditioning,
+        Dequantizer,
+        ImageDataModule,
+        Placement,
+    ),
+    "attnflow.nets": (nn.Module,),
     "torchvision.transforms.v2": (v2.Transform,),
 }
-# Further parts of models, which are of none of these kinds.
-PARTS = (ConvNet, GatedResNet, several)
+# Functions that are parts of models too.
+PARTS = (several,)
 # Lambda is refused, as it calls any function that it is given.
 REFUSED = (v2.Lambda,)
 # Of Hydra's keys, those that say how an object is made, and the types of their values.
