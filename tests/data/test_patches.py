@@ -23,7 +23,6 @@ from attnflow import AttnFlowError
 from attnflow.data import NaturalDataModule, PatchesDataModule
 from attnflow.data import patch_cache as cache_file
 from attnflow.data.counts import image_counts
-from attnflow.utils.files import WriteError
 
 SPLITS = ("train", "val", "test")
 
@@ -224,9 +223,11 @@ def test_what_decides_the_patches_names_their_cache(tmp_path, three_folders, cha
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
-def test_bits_and_loading_share_a_cache(tmp_path, three_folders) -> None:
+def test_bits_loading_and_links_share_a_cache(tmp_path, three_folders) -> None:
     make(tmp_path / "photos").setup("fit")
     make(tmp_path / "photos", num_bits=5, seed=3, global_batch_size=2).setup("fit")
+    (tmp_path / "link").symlink_to("photos")
+    make(tmp_path / "link" / ".." / "link").setup("fit")
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
@@ -259,12 +260,12 @@ def test_a_full_disk_leaves_nothing(tmp_path, three_folders, monkeypatch) -> Non
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    with pytest.raises(WriteError, match=r"train\.npy could not be written: No space left"):
+    with pytest.raises(AttnFlowError, match=r"train\.npy could .*: No space left .*cache_dir=PATH"):
         make(tmp_path / "photos").prepare_data()
     assert list((tmp_path / "cache").iterdir()) == []
     (tmp_path / "file").write_text("")
     data = PatchesDataModule(str(tmp_path / "photos"), str(tmp_path / "file"), size=4)
-    with pytest.raises(WriteError, match="could not be written: Not a directory"):
+    with pytest.raises(AttnFlowError, match="could not be written: Not a directory"):
         data.prepare_data()
 
 

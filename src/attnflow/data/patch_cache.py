@@ -114,7 +114,7 @@ class PatchCache:
         self.files, self.cutting = files, cutting
         decided_by = [VERSION, PIL.__version__, asdict(cutting)]
         for split, listed in files.items():
-            states = [(str(file), os.stat(file)) for file in listed]
+            states = [(os.path.realpath(file), os.stat(file)) for file in listed]
             decided_by.append([split, [(f, s.st_size, s.st_mtime_ns) for f, s in states]])
         key = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]
         self.folder = folder / f"{cutting.size}x{cutting.size}_{key}"

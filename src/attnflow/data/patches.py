@@ -20,6 +20,7 @@ from attnflow.data.splits import Splits
 from attnflow.data.transparency import parse_background
 from attnflow.errors import AttnFlowError, check_choice, check_count
 from attnflow.spec import DataSpec
+from attnflow.utils.files import WriteError
 from attnflow.utils.validation import check_options
 
 __all__ = ["NaturalDataModule", "PatchOptions", "PatchesDataModule"]
@@ -153,8 +154,15 @@ class PatchesDataModule(ImageDataModule):
 
     def prepare_data(self) -> None:
         """Cut the patches, where these of these files are not there yet."""
-        if not self.cache.is_whole:
+        if self.cache.is_whole:
+            return
+        try:
             self.cache.make()
+        except WriteError as error:
+            raise AttnFlowError(
+                f"{str(error).removesuffix('.')}; data.cache_dir=PATH names another folder for the "
+                "patches (+data.cache_dir=PATH to eval.py)."
+            ) from error
 
     def read(self, split: str) -> MappedImages:
         if split not in self.found:
@@ -212,7 +220,7 @@ class NaturalDataModule(PatchesDataModule):
         except AttnFlowError as error:
             reason = str(error).removesuffix(".")
             raise AttnFlowError(
-                f"{reason}; make data-natural fetches the photographs on Debian and Ubuntu."
+                f"{reason}; make data-natural fetches the photographs on Debian 12."
             ) from error
 
 
