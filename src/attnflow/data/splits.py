@@ -252,7 +252,7 @@ def share(number: int, shares: Mapping[str, tuple[float, float]], split: str) ->
     start, stop, others = 0, 0, len(shares)
     for name, (_, end) in shares.items():
         others -= 1
-        start, stop = stop, min(max(round(end * number), stop + 1), number - others)
+        start, stop = stop, min(round(end * number), number - others)
         if name == split:
             break
     return start, stop
