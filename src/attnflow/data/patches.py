@@ -167,8 +167,8 @@ class PatchesDataModule(ImageDataModule):
     def read(self, split: str) -> MappedImages:
         if split not in self.found:
             raise AttnFlowError(
-                f"{self.named_by} names no photograph of the {split} split, but of "
-                f"{' and '.join(self.found)}; one or more are accepted."
+                f"{self.named_by}: expected one photograph or more of the {split} split, got those "
+                f"of {' and '.join(self.found)} alone."
             )
         self.prepare_data()
         rows = np.arange(self.cache.number(split))
