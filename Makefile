@@ -7,7 +7,8 @@ export OMP_NUM_THREADS ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-fast test-lowest test-newest lowest newest setup lint format types \
+.PHONY: help train test test-fast test-lowest test-newest lowest newest setup data-natural lint \
+	format types \
 	bench-density bench-longrange bench-attention bench-data bench-memory bench-speed bench-kills \
 	clean
 
@@ -60,6 +61,15 @@ $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
+
+# Wallpapers of which the list of data=natural16 names those that are used.
+NATURAL := plasma-workspace-wallpapers lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 \
+	mate-backgrounds
+
+data-natural: ## fetch the photographs of data=natural16 as Debian packages, without root
+	mkdir -p data/natural
+	cd data/natural && apt-get download $(NATURAL)
+	cd data/natural && for package in *.deb; do dpkg -x "$$package" . || exit 1; done
 
 lint: setup ## check style and formatting
 	$(BIN)/ruff check .

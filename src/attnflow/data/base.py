@@ -129,6 +129,10 @@ class ImageDataModule(LightningDataModule):
         """How many files were left out where a split's images come from, by the reason."""
         return Counter()
 
+    def further_counts(self, split: str) -> dict[str, int]:
+        """What else is counted of a split, by its name."""
+        return {}
+
     @property
     def settled(self) -> dict[str, object]:
         """Options that a checkpoint must hold in another way than they were given.

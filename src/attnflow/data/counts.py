@@ -15,7 +15,8 @@ def image_counts(datamodule: ImageDataModule, trainer: Trainer) -> dict[str, int
     """``data/{split}_images`` of the splits that were read, and ``data/{split}_left_out``.
 
     Validation and test images are counted within the trainer's limits. Left-out files are counted
-    in the folder of a split, or in the one that splits were cut from.
+    in the folder of a split, or in the one that splits were cut from. What a data set counts
+    besides, such as ``data/{split}_photographs``, is among them.
     """
     limits = {"val": trainer.limit_val_batches, "test": trainer.limit_test_batches}
     counts = {}
@@ -24,6 +25,8 @@ def image_counts(datamodule: ImageDataModule, trainer: Trainer) -> dict[str, int
         counts[f"data/{split}_images"] = min(
             number, _allowed(number, datamodule, trainer.world_size, limits.get(split, 1.0))
         )
+        for name, further in datamodule.further_counts(split).items():
+            counts[f"data/{split}_{name}"] = further
         left_out = datamodule.left_out(split).total()
         if left_out:
             counts[f"data/{split}_left_out"] = left_out

@@ -19,7 +19,16 @@ from attnflow.data.finding import shown
 from attnflow.data.transparency import WHITE, Colour, opaque, scale_transparent_grey
 from attnflow.errors import AttnFlowError
 
-__all__ = ["CorruptImage", "as_tensor", "decode", "fit", "image_suffixes", "open_image", "size_of"]
+__all__ = [
+    "CorruptImage",
+    "as_mode",
+    "as_tensor",
+    "decode",
+    "fit",
+    "image_suffixes",
+    "open_image",
+    "size_of",
+]
 
 MODES = {1: "L", 3: "RGB"}
 NAMES = {1: "grey", 3: "colour"}
@@ -135,7 +144,14 @@ def check_no_second(image: ImageFile.ImageFile, opened: BinaryIO, file: Path) ->
 def as_tensor(
     image: Image.Image, channels: int, convert: bool, name: str, option: str = "data.channels"
 ) -> Tensor:
-    """An image of :func:`open_image` as uint8, (channels, H, W).
+    """An image of :func:`open_image` as uint8, (channels, H, W); arguments of :func:`as_mode`."""
+    return F.pil_to_tensor(as_mode(image, channels, convert, name, option))
+
+
+def as_mode(
+    image: Image.Image, channels: int, convert: bool, name: str, option: str = "data.channels"
+) -> Image.Image:
+    """An image of :func:`open_image` in mode L, grey, or RGB.
 
     Args:
         image: of mode L, RGB or CMYK.
@@ -160,7 +176,7 @@ def as_tensor(
             f"{name}: expected a {NAMES[channels]} image, {option}={found}, or data.convert=true "
             f"to convert, got a {NAMES[found]} one."
         )
-    return F.pil_to_tensor(image.convert(MODES[channels]))
+    return image.convert(MODES[channels])
 
 
 def size_of(file: Path) -> tuple[int, int]:

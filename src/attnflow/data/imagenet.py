@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.batch_files import read_arrays
 from attnflow.data.bit_depth import check_num_bits
 from attnflow.data.finding import data_folder, shown
-from attnflow.data.mapped import MappedImages, not_ours, read_npy
+from attnflow.data.mapped import MappedImages, create_npy, not_ours, read_npy
 from attnflow.errors import AttnFlowError, check_choice
 from attnflow.spec import DataSpec
-from attnflow.utils.files import WriteError, write_whole
+from attnflow.utils.files import write_whole
 
 __all__ = ["DownsampledImageNetDataModule"]
 
@@ -27,6 +26,7 @@ FILES = {
     "train": tuple(f"train_data_batch_{number}" for number in range(1, 11)),
     "test": ("val_data",),
 }
+REMEDY = "without it and its partner of images or labels, both are made anew from the batch files."
 
 
 class DownsampledImageNetDataModule(ImageDataModule):
@@ -79,18 +79,19 @@ class DownsampledImageNetDataModule(ImageDataModule):
         name = "test" if split == "test" else "train"
         if not self._array(name, "labels").is_file():
             raise self._lacks(FILES[name])
-        labels = read_npy(self._array(name, "labels"), np.int64, ())
+        labels = read_npy(self._array(name, "labels"), np.int64, (), REMEDY)
         if labels.size and not 0 <= labels.min() <= labels.max() < 1000:
-            raise not_ours(self._array(name, "labels"), "labels that are not 0 to 999")
-        images = read_npy(self._array(name, "images"), np.uint8, (3, self.size, self.size))
+            raise not_ours(self._array(name, "labels"), "labels that are not 0 to 999", REMEDY)
+        images = read_npy(self._array(name, "images"), np.uint8, (3, self.size, self.size), REMEDY)
         if len(images) != len(labels):
-            raise not_ours(self._array(name, "images"), f"{len(images)} images")
+            raise not_ours(self._array(name, "images"), f"{len(images)} images", REMEDY)
         rows = np.arange(len(labels))
         if split != "test":
             num_val = min(NUM_VAL, len(labels) // 10)
             rows = np.random.default_rng(0).permutation(len(labels))
             rows = rows[:-num_val] if split == "train" else rows[-num_val:]
-        return MappedImages(self._array(name, "images"), torch.tensor(labels), rows, self.num_bits)
+        file = self._array(name, "images")
+        return MappedImages(file, rows, self.num_bits, label=torch.tensor(labels))
 
     def _lacks(self, missing: Sequence[str]) -> AttnFlowError:
         return AttnFlowError(
@@ -111,13 +112,7 @@ class DownsampledImageNetDataModule(ImageDataModule):
         labels = [read_batch(file, self.size)[1] for file in files]
         shape = (sum(map(len, labels)), 3, self.size, self.size)
         temporary = self._array(name, "images.tmp")
-        try:
-            images = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-            with temporary.open("r+b") as file:  # or a full disk would kill the process later
-                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise WriteError(temporary, error) from error
+        images = create_npy(temporary, shape)
         start = 0
         for file in files:
             batch, _ = read_batch(file, self.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +15,23 @@ from attnflow.data.bit_depth import reduce_bits
 from attnflow.data.finding import shown
 from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError
+from attnflow.utils.files import WriteError
 
-__all__ = ["MappedImages", "not_ours", "read_npy"]
+__all__ = ["MappedImages", "create_npy", "not_ours", "read_npy"]
 
 
 class MappedImages(Samples):
-    """Some rows of images that lie in a .npy file, (N, 3, H, W) uint8, with their labels."""
+    """Some rows of images that lie in a .npy file, (N, C, H, W) uint8, with what goes with them.
 
-    def __init__(self, file: Path, labels: Tensor, rows: np.ndarray, num_bits: int) -> None:
-        self.file, self.labels, self.rows, self.num_bits = file, labels, rows, num_bits
+    Args:
+        file: of the images.
+        rows: those that are taken, in this order.
+        num_bits: bits of a grey value, 1 to 8.
+        fields: further tensors of N rows, such as ``label`` (N,).
+    """
+
+    def __init__(self, file: Path, rows: np.ndarray, num_bits: int, **fields: Tensor) -> None:
+        self.file, self.rows, self.num_bits, self.fields = file, rows, num_bits, fields
 
     @cached_property
     def images(self) -> np.ndarray:
@@ -44,29 +53,45 @@ class MappedImages(Samples):
         images = torch.from_numpy(self.images[rows])
         return {
             "image": reduce_bits(images, self.num_bits),
-            "label": self.labels[rows],
+            **{name: values[rows] for name, values in self.fields.items()},
             "index": torch.as_tensor(indices),
         }
 
 
-def read_npy(file: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+def create_npy(file: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A new .npy file of uint8 at its whole size, mapped to be filled.
+
+    Raises:
+        WriteError: the disk is full, or whatever else is wrong with it.
+    """
+    try:
+        array = np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+        with file.open("r+b") as opened:  # or a full disk would kill the process later
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise WriteError(file, error) from error
+    return array
+
+
+def read_npy(file: Path, dtype: type, shape: tuple[int, ...], remedy: str) -> np.memmap:
     """The array of a .npy file, mapped: rows of a shape. No objects, which may be code, are read.
 
     Raises:
-        AttnFlowError: a file that is damaged, or that holds another array.
+        AttnFlowError: a file that is damaged, or that holds another array; it ends with the
+            remedy.
     """
     try:
         array = np.lib.format.open_memmap(file, mode="r")
     except Exception as error:  # of a damaged file, its reader can raise anything
-        raise not_ours(file, f"what cannot be read ({error})") from error
+        raise not_ours(file, f"what cannot be read ({error})", remedy) from error
     if array.dtype != dtype or array.ndim == 0 or array.shape[1:] != shape:
-        raise not_ours(file, f"an array of {array.dtype}, {array.shape}")
+        raise not_ours(file, f"an array of {array.dtype}, {array.shape}", remedy)
     return array
 
 
-def not_ours(file: Path, holds: str) -> AttnFlowError:
-    """The error of a .npy file that was not made from the batch files."""
+def not_ours(file: Path, holds: str, remedy: str) -> AttnFlowError:
+    """The error of a .npy file that attnflow did not make, with the remedy."""
     return AttnFlowError(
-        f"{shown(file)}: expected an array that attnflow made of the batch files, got {holds}; "
-        "without it and its partner of images or labels, both are made anew."
+        f"{shown(file)}: expected an array that attnflow made, got {holds}; {remedy}"
     )

@@ -45,14 +45,17 @@ class Splits:
         folder: that holds them.
         named: the folder of each split within it, for other names than the usual ones; empty
             where no folder is a split's.
+        fewest: files that are cut into splits; each split gets one at least.
 
     Raises:
         AttnFlowError: at the first use: folders that would be ignored, that share images, or
             whose split is in doubt; no image in one of them.
     """
 
-    def __init__(self, folder: Path, named: Mapping[str, str] | None = None) -> None:
-        self.folder, self.named = folder, named
+    def __init__(
+        self, folder: Path, named: Mapping[str, str] | None = None, fewest: int = 10
+    ) -> None:
+        self.folder, self.named, self.fewest = folder, named, fewest
         self._looked_through: dict[Path, Found] = {}
 
     @cached_property
@@ -71,16 +74,23 @@ class Splits:
         """The files of a split, and what was left out of the folder that they lie in."""
         there = self.folders
         if not there:
-            return _share(self._images(self.folder), WHOLE[split])
+            return self._share(self.folder, WHOLE, split)
         if self.only_evaluate:
             return self._without_train(split)
         if len(there) == 1:
-            return _share(self._images(there["train"]), WHOLE[split])
+            return self._share(there["train"], WHOLE, split)
         if len(there) == len(SPLITS):
             return self._images(there[split])
         if split == "test":
             return self._images(there["val" if "val" in there else "test"])
-        return _share(self._images(there["train"]), WITHOUT_TEST[split])
+        return self._share(there["train"], WITHOUT_TEST, split)
+
+    @property
+    def available(self) -> list[str]:
+        """The splits that there are files of."""
+        if not self.only_evaluate:
+            return list(SPLITS)
+        return ["val", "test"] if "val" in self.folders else ["test"]
 
     @property
     def roots(self) -> list[Path]:
@@ -116,6 +126,19 @@ class Splits:
                 f"of them, got {' and '.join(there)} alone."
             )
         return self._images(there.get(split) or there["val"])
+
+    def _share(self, folder: Path, shares: Mapping[str, tuple[float, float]], split: str) -> Found:
+        """A split's part of a folder's files, which are shuffled once with seed 0."""
+        found = self._images(folder)
+        number, fewest = len(found.files), max(self.fewest, len(shares))
+        if number < fewest:
+            raise AttnFlowError(
+                f"{shown(folder)}: expected {fewest} images or more to cut into splits, or folders "
+                f"train, val and test, got {number} images."
+            )
+        order = np.random.default_rng(0).permutation(number)
+        start, stop = share(number, shares, split)
+        return replace(found, files=[found.files[row] for row in sorted(order[start:stop])])
 
     def _images(self, folder: Path) -> Found:
         """The images below a folder, looked for once, and none of another split's among them."""
@@ -224,14 +247,12 @@ def find_images(folder: Path) -> Found:
     return found
 
 
-def _share(found: Found, ends: tuple[float, float]) -> Found:
-    """A part of the files, shuffled once with seed 0; ends are shares of their number."""
-    files = found.files
-    if len(files) < 10:
-        raise AttnFlowError(
-            f"{shown(found.folder)}: expected 10 images or more to cut into splits, or folders "
-            f"train, val and test, got {len(files)} images."
-        )
-    order = np.random.default_rng(0).permutation(len(files))
-    start, stop = (round(end * len(files)) for end in ends)
-    return replace(found, files=[files[row] for row in sorted(order[start:stop])])
+def share(number: int, shares: Mapping[str, tuple[float, float]], split: str) -> tuple[int, int]:
+    """Where a split's part of so many files starts and stops: one file or more for each split."""
+    start, stop, others = 0, 0, len(shares)
+    for name, (_, end) in shares.items():
+        others -= 1
+        start, stop = stop, min(round(end * number), number - others)
+        if name == split:
+            break
+    return start, stop

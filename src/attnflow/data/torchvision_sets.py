@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 from typing_extensions import Unpack
@@ -22,6 +21,7 @@ from typing_extensions import Unpack
 from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.finding import data_folder, shown
+from attnflow.data.padding import pad, padded_spec
 from attnflow.data.samples import TensorImages
 from attnflow.errors import AttnFlowError, check_least
 from attnflow.spec import DataSpec
@@ -97,13 +97,7 @@ class TorchvisionDataModule(ImageDataModule):
 
     @property
     def spec(self) -> DataSpec:
-        channels, height, width = self.shape
-        return DataSpec(
-            image_shape=(channels, height + 2 * self.padding, width + 2 * self.padding),
-            num_bins=2**self.num_bits,
-            num_classes=self.num_classes,
-            unpadded_shape=self.shape if self.padding else None,
-        )
+        return padded_spec(self.shape, self.padding, self.num_bits, self.num_classes)
 
     def prepare_data(self) -> None:
         for official in ("train", "test"):
@@ -122,7 +116,7 @@ class TorchvisionDataModule(ImageDataModule):
             order = np.random.default_rng(0).permutation(len(labels))
             order = order[: -self.num_val] if split == "train" else order[-self.num_val :]
             images, labels = images[order], labels[order]
-        images = F.pad(reduce_bits(images, self.num_bits), (self.padding,) * 4)
+        images = pad(reduce_bits(images, self.num_bits), self.padding)
         return TensorImages(images, label=labels)
 
     def open(self, official: str, download: bool) -> Any:

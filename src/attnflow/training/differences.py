@@ -27,6 +27,7 @@ NO_PART_OF_A_RUN = (
 HONOURED = (
     "model.memory",
     "data.augment",
+    "data.cache_dir",
     "data.data_dir",
     "data.download",
     "data.global_batch_size",
