@@ -108,19 +108,19 @@ class JacobiSolver(Solver):
         for numbers in torch.arange(z.shape[1]).tensor_split(min(self.segments, z.shape[1])):
             segment = slice(int(numbers[0]), int(numbers[-1]) + 1)
             enough = len(numbers) if self.max_sweeps is None else self.max_sweeps
-            for sweep in range(1, enough + 1):
+            sweep, change, settled = 0, 0.0, False
+            # As many sweeps as there are tokens make them exact, whatever has changed.
+            while not settled and sweep < min(enough, len(numbers)):
                 change, settled = self._sweep(x, z, segment, map, reader, tolerance)
-                sweeps += 1
-                if sweep == len(numbers):  # exact, whatever has changed
-                    break
-                if settled:
-                    residual = max(residual, change)
-                    break
-            else:
+                sweep += 1
+            sweeps += sweep
+            if settled:
+                residual = max(residual, change)
+            elif sweep < len(numbers):
                 log.warning(
                     "%d Jacobi sweeps left a change of %.1e, above the tolerance of %.1e; the "
                     "tokens are found one after the other instead.",
-                    enough,
+                    sweep,
                     change,
                     tolerance,
                 )
