@@ -29,7 +29,7 @@ from refusals import refused
         (["placement.levels=[7]"], "[7]"),
         (["placement.steps=odd"], "'odd'"),
         (["data.global_batch_size=0"], "global_batch_size: expected 1 or more, got 0."),
-        (["data.global_batch_size=5000"], "1200 images"),
+        (["data.global_batch_size=5000"], "at most 1200, the images"),
         (["resume=nowhere.ckpt"], "nowhere.ckpt"),
         (["+attention.colour=red"], "colour"),
         (["trainer.max_epochs=-1"], "warmup_cosine"),
@@ -311,7 +311,8 @@ def test_the_process_exits_with_one_sentence(tmp_path) -> None:
     )
     assert run.returncode == 1
     assert "Traceback" not in run.stderr
-    assert run.stderr.strip().splitlines()[-1].startswith("error: images of 8 x 8")
+    told = run.stderr.strip().splitlines()[-1]
+    assert told.startswith("error: model.levels: expected at most 3, as often as 8 x 8 can be")
 
 
 @pytest.mark.parametrize(
