@@ -137,8 +137,10 @@ def train(command: Command) -> Command:
 
     def run(*arguments: str, run_dir: Path | None = None) -> Path:
         chosen = [option for option in arguments if str(option).startswith("model=")]
-        flow = chosen[-1].removeprefix("model=") if chosen else "glow"
-        return command("train", *QUICK, *SMALL[flow], *arguments, run_dir=run_dir)
+        small = SMALL[chosen[-1].removeprefix("model=") if chosen else "glow"]
+        if "coupling_net=vit" in arguments:
+            small = [*small[:1], "coupling_net.width=8"]
+        return command("train", *QUICK, *small, *arguments, run_dir=run_dir)
 
     return run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SHORT, results
+from conftest import QUICK, results
 from exactness import randomise
 from flow_kinds import assert_close, gradients
 from one_level import OneLevel
@@ -22,7 +22,7 @@ _target_: one_level.OneLevel
 _partial_: true
 attention: ${attention}
 placement: ${placement}
-steps: 2
+steps: 1
 hidden_channels: 8
 memory: none
 """
@@ -39,7 +39,7 @@ def write(folder: Path, name: str, text: str) -> str:
 @pytest.fixture
 def one_level(tmp_path) -> list[str]:
     """The arguments of a short training of the flow of one level, that of its folder first."""
-    return [write(tmp_path, "model/one_level.yaml", ONE_LEVEL), *SHORT, "model=one_level"]
+    return [write(tmp_path, "model/one_level.yaml", ONE_LEVEL), *QUICK, "model=one_level"]
 
 
 def test_a_flow_trains_evaluates_and_resumes(command, one_level) -> None:
@@ -114,7 +114,15 @@ def test_an_attention_a_transform_and_a_data_set(command, tmp_path) -> None:
         folder = write(
             tmp_path, f"{group}/own.yaml", f"_target_: outside_parts.{name}\n{partially}"
         )
-    own = [folder, *SHORT, "debug=fast", "attention=own", "coupling=own", "data=own"]
+    own = [
+        folder,
+        *QUICK,
+        "model.steps=1",
+        "debug=fast",
+        "attention=own",
+        "coupling=own",
+        "data=own",
+    ]
     run_dir = command("train", *own)
     assert results(run_dir)["data"] == "own"
     asked = ["trainer=cpu", "eval.pictures=[attention]"]
