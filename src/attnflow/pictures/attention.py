@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attnflow.context import Context
+from attnflow.flows.watching import watched
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.pictures.sheet import as_colours, enlarged, sheet
 from attnflow.transforms.attention.layout import TokenLayout
@@ -97,35 +98,23 @@ def attention_maps(
     """
     maps: list[AttentionMap] = []
 
-    def recorder(name: str):
-        def record(module: nn.Module, inputs: tuple) -> None:
-            x, context = inputs
-            title = _title(name)
-            if isinstance(module, MapsPositions):
-                maps.append(AttentionMap(title, module.attention_map(x, context).float().cpu()))
-            for layer, (weights, tokens) in enumerate(token_rows(module, x, places, context)):
-                heads = weights.float().cpu().unbind(1)
-                lines = [title, *([f"layer {layer}"] if layer else [])]
-                for number, head in enumerate(heads):
-                    named = [*lines, *([f"head {number}"] if len(heads) > 1 else [])]
-                    maps.append(AttentionMap("\n".join(named), head, tokens.cpu()))
+    def record(name: str, module: nn.Module, inputs: tuple) -> None:
+        x, context = inputs
+        title = _title(name)
+        if isinstance(module, MapsPositions):
+            maps.append(AttentionMap(title, module.attention_map(x, context).float().cpu()))
+        for layer, (weights, tokens) in enumerate(token_rows(module, x, places, context)):
+            heads = weights.float().cpu().unbind(1)
+            lines = [title, *([f"layer {layer}"] if layer else [])]
+            for number, head in enumerate(heads):
+                named = [*lines, *([f"head {number}"] if len(heads) > 1 else [])]
+                maps.append(AttentionMap("\n".join(named), head, tokens.cpu()))
 
-        return record
-
-    handles = [
-        module.register_forward_pre_hook(recorder(name))
-        for name, module in model.flow.named_modules()
-        if is_drawn(module)
-    ]
-    try:
-        if handles:
-            half = torch.full(batch["image"].shape, 0.5, device=batch["image"].device)
-            y, _ = model.dequantizer(batch["image"], half)
-            with torch.compiler.set_stance("force_eager"):  # compiled code runs no hooks
-                model.flow.encode(y, model.context(batch))
-    finally:
-        for handle in handles:
-            handle.remove()
+    if any(map(is_drawn, model.flow.modules())):
+        half = torch.full(batch["image"].shape, 0.5, device=batch["image"].device)
+        y, _ = model.dequantizer(batch["image"], half)
+        with watched(model.flow, is_drawn, record):
+            model.flow.encode(y, model.context(batch))
     return maps
 
 

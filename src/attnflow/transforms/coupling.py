@@ -72,6 +72,14 @@ class Coupling(Transform):
         active = self.map.inverse(active, self._map_parameters(passive, context))
         return torch.cat([passive, active], 1)
 
+    def at_bound(self, x: Tensor, context: Context | None = None) -> Tensor | None:
+        """Where the scale of a transformed value is at its bound, (B, C / 2, H, W), or None.
+
+        x is what the coupling is applied to, (B, C, H, W).
+        """
+        passive, _ = x.chunk(2, 1)
+        return self.map.at_bound(self._map_parameters(passive, context))
+
     def _map_parameters(self, passive: Tensor, context: Context | None) -> Tensor:
         """The map's parameters for every value of the other half: (k, B, C / 2, H, W)."""
         features = self.net(passive, context).to(passive.dtype)

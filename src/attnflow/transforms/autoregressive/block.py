@@ -120,6 +120,13 @@ class Autoregressive(Transform):
         placed = [each[..., self.places, :][..., self.places] for each in weights]
         return [each.masked_fill(later, torch.nan) for each in placed]
 
+    def at_bound(self, x: Tensor, context: Context | None = None) -> Tensor | None:
+        """Where the scale of a value is at its bound, (B, T, D) in the block's order, or None.
+
+        x is what the block is applied to, (B, D, H, W).
+        """
+        return self.map.at_bound(self.reader(context).all(self._tokens(x)))
+
     def reader(self, context: Context | None) -> Reader:
         """What reads the map's parameters, under a condition."""
         if not self.context_channels:

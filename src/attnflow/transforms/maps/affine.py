@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from attnflow.transforms.maps.base import ElementwiseMap, bounded
+from attnflow.transforms.maps.base import ElementwiseMap, bounded, near_bound
 
 __all__ = ["AffineMap", "GaussianMap"]
 
@@ -34,6 +34,9 @@ class AffineMap(ElementwiseMap):
     def inverse(self, z: Tensor, parameters: Tensor) -> Tensor:
         return unscaled(z, *shift_and_log_scale(parameters, self.largest_log_scale))
 
+    def at_bound(self, parameters: Tensor) -> Tensor:
+        return near_bound(parameters[1], self.largest_log_scale)
+
 
 @dataclass(frozen=True)
 class GaussianMap(ElementwiseMap):
@@ -58,6 +61,9 @@ class GaussianMap(ElementwiseMap):
 
     def inverse(self, z: Tensor, parameters: Tensor) -> Tensor:
         return scaled(z, *shift_and_log_scale(parameters, self.largest_log_std))
+
+    def at_bound(self, parameters: Tensor) -> Tensor:
+        return near_bound(parameters[1], self.largest_log_std)
 
 
 def shift_and_log_scale(parameters: Tensor, largest: float) -> tuple[Tensor, Tensor]:

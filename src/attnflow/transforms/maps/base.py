@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-__all__ = ["ElementwiseMap", "bounded", "parameters_first"]
+__all__ = ["ElementwiseMap", "bounded", "near_bound", "parameters_first"]
 
 
 class ElementwiseMap(ABC):
@@ -35,6 +35,13 @@ class ElementwiseMap(ABC):
     def inverse(self, z: Tensor, parameters: Tensor) -> Tensor:
         """x such that ``forward(x, parameters)[0] == z``."""
 
+    def at_bound(self, parameters: Tensor) -> Tensor | None:
+        """Where a bounded scale has all but reached its bound, bool of x's shape; None: no bound.
+
+        There its parameter gets next to no gradient, and the map cannot widen what it should.
+        """
+        return None
+
     def start(self) -> Tensor | None:
         """Initial parameters, (k,), to be added to a network's; None for zeros."""
         return None
@@ -49,6 +56,11 @@ def parameters_first(features: Tensor, num_parameters: int, dim: int) -> Tensor:
         dim: which dimension holds the k C features.
     """
     return features.unflatten(dim, (num_parameters, -1)).movedim(dim % features.dim(), 0)
+
+
+def near_bound(raw: Tensor, bound: float) -> Tensor:
+    """Whether :func:`bounded` values lie within a hundredth of the bound."""
+    return bounded(raw, bound).abs() > 0.99 * bound
 
 
 def bounded(raw: Tensor, bound: float) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from attnflow.errors import check_least
 from attnflow.transforms.base import full_precision
 from attnflow.transforms.maps.affine import AffineMap
-from attnflow.transforms.maps.base import ElementwiseMap, bounded
+from attnflow.transforms.maps.base import ElementwiseMap, bounded, near_bound
 
 __all__ = ["MixtureCDFMap", "invert_mixture_logit", "mixture_logit"]
 
@@ -58,6 +58,13 @@ class MixtureCDFMap(ElementwiseMap):
         with full_precision(z):
             affine, mixture = self._split(parameters)
             return invert_mixture_logit(AFFINE.inverse(z, affine), *mixture)
+
+    def at_bound(self, parameters: Tensor) -> Tensor:
+        """Where the affine map's scale has reached its bound, or that of any component."""
+        k = self.num_components
+        affine, _, raw, _ = parameters.split([AFFINE.num_parameters, k, k, k])
+        components = near_bound(raw, LARGEST_COMPONENT_LOG_SCALE).any(0)
+        return AFFINE.at_bound(affine) | components
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """The affine map's parameters; means, log-scales and log-weights, (K, ...) each."""
