@@ -45,24 +45,3 @@ def test_samples_of_a_run_are_guided_as_its_config_says(command) -> None:
     assert model.model.conditioning.guidance == 1
     assert math.isfinite(results(run_dir)["test/bpd"])
     assert model.sample(2, label=3, guidance=2.0, seed=0).shape == (2, 1, 8, 8)
-
-
-def test_guidance_without_condition_dropout_is_refused(command, capsys) -> None:
-    for options, sentence in [
-        (
-            ["conditioning=class", "conditioning.guidance=1"],
-            "conditioning.guidance: expected 0 of a model that was trained without "
-            "condition_dropout, got 1.",
-        ),
-        (
-            ["conditioning=class", "conditioning.condition_dropout=1.5"],
-            "condition_dropout: expected a share from 0 to below 1, got 1.5.",
-        ),
-        (
-            ["dequantization=gaussian", "dequantization.std=0"],
-            "dequantization.std: expected a number above 0, got 0.",
-        ),
-    ]:
-        with pytest.raises(SystemExit):
-            command("train", *TINY, *options)
-        assert sentence in capsys.readouterr().err
