@@ -19,7 +19,7 @@ from attnflow.models.loaded import LoadedModel
 from attnflow.nets import CausalTransformer, ConvNet, ViT
 from attnflow.spec import DataSpec
 from attnflow.training.module import FlowModule
-from attnflow.transforms import AffineCoupling, Autoregressive, IMap
+from attnflow.transforms import AffineCoupling, Autoregressive, IMap, InvertibleConv1x1
 from attnflow.transforms.autoregressive import JacobiSolver
 from attnflow.transforms.priors import GaussianPrior, MultiScaleAutoregressivePrior
 from attnflow.utils.noise import NO_EPOCH
@@ -106,6 +106,7 @@ def test_guided_means_lie_as_far_beyond_the_class_as_the_weight_says() -> None:
         steps=1,
         coupling=partial(AffineCoupling, net=NET),
         prior=GaussianPrior,
+        conv1x1=partial(InvertibleConv1x1, start="permutation"),
         context_channels=1,
         conditions=("prior",),
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,9 +117,10 @@ class Conditioning(nn.Module):
         guidance = Guidance(float(weight), self.without(context), self.guidance_ramp)
         return replace(context, guidance=guidance)
 
-    def check_guidance(self, weight: object) -> None:
+    def check_guidance(self, weight: Any) -> None:
         """Raise :class:`ArgumentError` for a weight that samples can not be guided by."""
-        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight < math.inf:
+        number = isinstance(weight, Real) and not isinstance(weight, bool)
+        if not number or not 0 <= weight < math.inf:
             raise ArgumentError("guidance", "a weight of 0 or more", weight)
         if weight and self.nothing is None:
             expected = "0 of a model that was trained without condition_dropout"

@@ -116,8 +116,7 @@ class Autoregressive(Transform):
             Weights (B, heads, T, T), one a layer; rows sum to 1, and hold NaN for later tokens.
         """
         later = self.places[:, None] < self.places
-        reader = self.reader(context)
-        weights = self.net.weights(self._tokens(x), reader.condition)
+        weights = self.net.weights(self._tokens(x), self._condition(context))
         placed = [each[..., self.places, :][..., self.places] for each in weights]
         return [each.masked_fill(later, torch.nan) for each in placed]
 
@@ -130,15 +129,18 @@ class Autoregressive(Transform):
 
     def reader(self, context: Context | None) -> Reader:
         """What reads the map's parameters, under a condition, and with guidance beyond it."""
-        if not self.context_channels:
-            return NetReader(self, None)
-        context = required(context)
-        condition = self._tokens(context.as_map(*self.image_size))
-        reader, guidance = NetReader(self, condition), context.guidance
-        if guidance is None:
+        condition = self._condition(context)
+        reader = NetReader(self, condition)
+        if condition is None or context is None or context.guidance is None:
             return reader
-        weights = guidance.over_tokens(len(self.order), condition)
-        return GuidedReader(reader, self.reader(guidance.without), weights)
+        weights = context.guidance.over_tokens(len(self.order), condition)
+        return GuidedReader(reader, self.reader(context.guidance.without), weights)
+
+    def _condition(self, context: Context | None) -> Tensor | None:
+        """The condition of every token, (B, T, F), in the block's order; None where none is."""
+        if not self.context_channels:
+            return None
+        return self._tokens(required(context).as_map(*self.image_size))
 
     def extra_repr(self) -> str:
         return f"{self.map}, order={self.order_name}"
