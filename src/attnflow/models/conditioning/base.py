@@ -120,7 +120,7 @@ class Conditioning(nn.Module):
     def check_guidance(self, weight: Any) -> None:
         """Raise :class:`ArgumentError` for a weight that samples can not be guided by."""
         number = isinstance(weight, Real) and not isinstance(weight, bool)
-        if not number or not 0 <= weight < math.inf:
+        if not number or weight < 0 or not weight < math.inf:
             raise ArgumentError("guidance", "a weight of 0 or more", weight)
         if weight and self.nothing is None:
             expected = "0 of a model that was trained without condition_dropout"
