@@ -87,6 +87,9 @@ class Guidance:
     Of every conditional elementwise map (couplings, autoregressive blocks, priors, actnorm) the
     parameters that its network gives, before the map bounds them, are extrapolated away from
     those without a condition: any weight leaves the map valid and the flow exactly invertible.
+    An affine map's are the mean and log standard deviation of x, those of a mixture CDF its means,
+    log-scales and logits, and the affine map's of its logit
+    (:meth:`~attnflow.transforms.maps.ElementwiseMap.beyond`).
     1x1 convolutions and attentions, which mix values, read the condition as it is. The guided
     flow's density is no longer the model's, so only sampling uses it. Ho and Salimans,
     Classifier-Free Diffusion Guidance (2022); Zhai et al., TarFlow (2024).

@@ -23,7 +23,13 @@ from attnflow.transforms import (
 )
 from attnflow.transforms import InvertibleConv1x1 as Conv
 from attnflow.transforms.autoregressive import CachedSolver, JacobiSolver, SerialSolver
-from attnflow.transforms.maps import AdditiveMap, MixtureCDFMap
+from attnflow.transforms.maps import (
+    AdditiveMap,
+    AffineMap,
+    ElementwiseMap,
+    GaussianMap,
+    MixtureCDFMap,
+)
 from attnflow.transforms.priors import (
     GaussianPrior,
     MultiScaleAutoregressivePrior,
@@ -111,6 +117,30 @@ def test_a_ramp_goes_from_nothing_to_the_whole_weight() -> None:
     added, difference = additive(ramped=True)
     ramp = 2 * torch.arange(16).double() / 15
     torch.testing.assert_close(added, ramp * difference)
+
+
+def moments(map: ElementwiseMap, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log standard deviation of x where z is standard normal, of a map that scales."""
+    x = [map.inverse(torch.full(parameters.shape[1:], z), parameters) for z in (-1.0, 1.0)]
+    return (x[0] + x[1]) / 2, ((x[1] - x[0]) / 2).log()
+
+
+@pytest.mark.parametrize("map", [AffineMap(1e3), GaussianMap(1e3)])
+def test_where_x_lies_and_how_wide_is_extrapolated(map) -> None:
+    """Whichever way the map goes, and with scales far from being bounded."""
+    conditional, unconditional = torch.randn(2, 2, 5)
+    guided = moments(map, map.beyond(conditional, unconditional, 1.5))
+    given, without = moments(map, conditional), moments(map, unconditional)
+    for found, cond, uncond in zip(guided, given, without, strict=True):
+        torch.testing.assert_close(found, cond + 1.5 * (cond - uncond), rtol=1e-3, atol=1e-3)
+
+
+def test_a_mixture_and_the_affine_map_of_its_logit_are_extrapolated_apart() -> None:
+    conditional, unconditional = torch.randn(2, 8, 5)
+    found = MixtureCDFMap(2).beyond(conditional, unconditional, 2.0)
+    torch.testing.assert_close(found[2:], (3 * conditional - 2 * unconditional)[2:])
+    affine = AffineMap().beyond(conditional[:2], unconditional[:2], 2.0)
+    assert torch.equal(found[:2], affine)
 
 
 @pytest.mark.parametrize("ramped", [False, True])

@@ -84,7 +84,7 @@ class Coupling(Transform):
 
     def _map_parameters(self, passive: Tensor, context: Context | None) -> Tensor:
         """The map's parameters for every value of the other half: (k, B, C / 2, H, W)."""
-        return guided(partial(self._read, passive), context)
+        return guided(partial(self._read, passive), context, self.map.beyond)
 
     def _read(self, passive: Tensor, context: Context | None) -> Tensor:
         """What the net gives for :meth:`_map_parameters` under one context."""

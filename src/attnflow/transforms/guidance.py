@@ -8,17 +8,30 @@ from torch import Tensor
 
 from attnflow.context import Context
 
-__all__ = ["extrapolated", "guided", "readings"]
+__all__ = ["extrapolated", "guided", "linear", "readings"]
+
+# (with a condition, without, weight) -> parameters beyond those with it
+Extrapolation = Callable[[Tensor, Tensor, Tensor | float], Tensor]
 
 
-def guided(read: Callable[[Context | None], Tensor], context: Context | None) -> Tensor:
+def linear(conditional: Tensor, unconditional: Tensor, weight: Tensor | float) -> Tensor:
+    """``conditional + weight (conditional - unconditional)``."""
+    return conditional + weight * (conditional - unconditional)
+
+
+def guided(
+    read: Callable[[Context | None], Tensor],
+    context: Context | None,
+    beyond: Extrapolation = linear,
+) -> Tensor:
     """Parameters under a context: ``cond + weight (cond - uncond)`` with guidance.
 
     Args:
         read: gives the parameters of an elementwise map, before they are bounded.
         context: the condition, with its :class:`~attnflow.context.Guidance` or without, or None.
+        beyond: how the map's parameters are extrapolated.
     """
-    return extrapolated([read(reading) for reading in readings(context)], context)
+    return extrapolated([read(reading) for reading in readings(context)], context, beyond)
 
 
 def readings(context: Context | None) -> list[Context | None]:
@@ -28,9 +41,11 @@ def readings(context: Context | None) -> list[Context | None]:
     return [context, context.guidance.without]
 
 
-def extrapolated(parameters: Sequence[Tensor], context: Context | None) -> Tensor:
+def extrapolated(
+    parameters: Sequence[Tensor], context: Context | None, beyond: Extrapolation = linear
+) -> Tensor:
     """The parameters that the ones of all :func:`readings` of a context give."""
     if context is None or context.guidance is None:
         return parameters[0]
     conditional, unconditional = parameters
-    return conditional + context.guidance.weight * (conditional - unconditional)
+    return beyond(conditional, unconditional, context.guidance.weight)

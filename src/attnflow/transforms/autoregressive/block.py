@@ -134,7 +134,8 @@ class Autoregressive(Transform):
         if condition is None or context is None or context.guidance is None:
             return reader
         weights = context.guidance.over_tokens(len(self.order), condition)
-        return GuidedReader(reader, self.reader(context.guidance.without), weights)
+        without = self.reader(context.guidance.without)
+        return GuidedReader(reader, without, weights, self.map)
 
     def _condition(self, context: Context | None) -> Tensor | None:
         """The condition of every token, (B, T, F), in the block's order; None where none is."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attnflow.nets.transformer import Cache
+from attnflow.transforms.maps import ElementwiseMap
 
 __all__ = ["GuidedReader", "Reader"]
 
@@ -37,20 +38,22 @@ class Reader(ABC):
 
 @dataclass(frozen=True)
 class GuidedReader(Reader):
-    """``cond + w_i (cond - uncond)`` of token i: classifier-free guidance, as TarFlow's.
+    """Goes beyond the parameters of token i by a weight w_i: the guidance of TarFlow.
 
     Attributes:
         conditional, unconditional: read with the condition, and without.
         weights: w, (T,).
+        map: whose parameters are read.
     """
 
     conditional: Reader
     unconditional: Reader
     weights: Tensor
+    map: ElementwiseMap
 
     def all(self, tokens: Tensor) -> Tensor:
         cond, uncond = self.conditional.all(tokens), self.unconditional.all(tokens)
-        return cond + self.weights[: tokens.shape[1], None] * (cond - uncond)
+        return self.map.beyond(cond, uncond, self.weights[: tokens.shape[1], None])
 
     def cache(self, rows: int) -> Cache:
         return torch.stack([self.conditional.cache(rows), self.unconditional.cache(rows)])
@@ -58,4 +61,4 @@ class GuidedReader(Reader):
     def one(self, tokens: Tensor, number: int, cache: Cache) -> Tensor:
         cond = self.conditional.one(tokens, number, cache[0])
         uncond = self.unconditional.one(tokens, number, cache[1])
-        return cond + self.weights[number] * (cond - uncond)
+        return self.map.beyond(cond, uncond, self.weights[number])
