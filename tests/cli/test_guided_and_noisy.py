@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from conftest import TINY, results
 from torchvision.io import decode_image
 
 import attnflow
 from attnflow.report.write import write_report
+
+pytestmark = pytest.mark.slow
 
 GUIDED = ["conditioning=class", "conditioning.condition_dropout=0.1", "conditioning.guidance=1"]
 
@@ -45,3 +48,17 @@ def test_samples_of_a_run_are_guided_as_its_config_says(command) -> None:
     assert model.model.conditioning.guidance == 1
     assert math.isfinite(results(run_dir)["test/bpd"])
     assert model.sample(2, label=3, guidance=2.0, seed=0).shape == (2, 1, 8, 8)
+
+
+def test_ranks_drop_the_conditions_that_one_drops(command) -> None:
+    """Every rank trains on what stands for no condition, and ends with the weights of one."""
+    options = [*TINY, *GUIDED, "conditioning.condition_dropout=0.5", "attention=none", "test=false"]
+    options += ["coupling_net.dropout=0"]
+    weights = {}
+    for trainer in ("cpu", "ddp_cpu"):
+        run_dir = command("train", *options, f"trainer={trainer}")
+        checkpoint = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)
+        weights[trainer] = checkpoint["state_dict"]
+    assert weights["cpu"]["model.conditioning.nothing"].abs().min() > 0
+    for name, weight in weights["cpu"].items():
+        torch.testing.assert_close(weights["ddp_cpu"][name], weight, rtol=1e-3, atol=1e-4)

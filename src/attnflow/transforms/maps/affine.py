@@ -44,7 +44,9 @@ class AffineMap(ElementwiseMap):
 
         TarFlow's: the shift t itself says where x lies only together with its scale.
         """
-        mean, other = (self.inverse(torch.zeros_like(p[0]), p) for p in (conditional, unconditional))
+        mean, other = (
+            self.inverse(torch.zeros_like(p[0]), p) for p in (conditional, unconditional)
+        )
         raw = linear(conditional[1], unconditional[1], weight)
         log_scale = bounded(raw, self.largest_log_scale)
         return torch.stack([-linear(mean, other, weight) * log_scale.exp(), raw])
