@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attnflow.version import __version__
 
 if TYPE_CHECKING:
-    from attnflow.context import Context
+    from attnflow.context import Context, Guidance
     from attnflow.errors import AttnFlowError
     from attnflow.flows.base import Flow
     from attnflow.flows.glow import Glow
@@ -20,6 +20,7 @@ __all__ = [
     "Context",
     "Flow",
     "Glow",
+    "Guidance",
     "LoadedModel",
     "Placement",
     "__version__",
@@ -31,6 +32,7 @@ _HOMES = {
     "Context": "attnflow.context",
     "Flow": "attnflow.flows.base",
     "Glow": "attnflow.flows.glow",
+    "Guidance": "attnflow.context",
     "LoadedModel": "attnflow.models.loaded",
     "Placement": "attnflow.flows.placement",
     "load": "attnflow.models.loaded",

@@ -143,6 +143,23 @@ from refusals import refused
             ["dequantization=variational", "dequantization.steps=0"],
             "dequantization.steps: expected 1 or more",
         ),
+        (
+            ["dequantization=gaussian", "dequantization.std=0"],
+            "dequantization.std: expected a number above 0, got 0.",
+        ),
+        (
+            ["conditioning=class", "conditioning.condition_dropout=1.5"],
+            "condition_dropout: expected a share from 0 to below 1, got 1.5.",
+        ),
+        (
+            ["conditioning=class", "conditioning.guidance=1"],
+            "conditioning.guidance: expected 0 of a model that was trained without "
+            "condition_dropout, got 1.",
+        ),
+        (
+            ["conditioning=class", "conditioning.guidance=-1"],
+            "conditioning.guidance: expected a weight of 0 or more, got -1.",
+        ),
         (["data.num_workers=-1"], "data.num_workers: expected 0 or more, got -1."),
         (["scheduler.warmup_steps=-1"], "scheduler.warmup_steps: expected 0 or more, got -1."),
         (

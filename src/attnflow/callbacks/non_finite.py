@@ -122,9 +122,10 @@ class NonFiniteGuard(Callback):
         batch, batch_idx = self._batch
         module = flow_module(pl_module)
         module.on_train_batch_start(batch, batch_idx)  # the same dropout again
-        noise = module.noise(batch, trainer.current_epoch)
+        epoch = trainer.current_epoch
+        drawn = module.noise(batch, epoch), module.dropped(batch, epoch)
         with trainer.precision_plugin.train_step_context():
-            return where_non_finite(module.model, batch, noise)
+            return where_non_finite(module.model, batch, *drawn)
 
 
 def last_checkpoint(trainer: Trainer) -> str:

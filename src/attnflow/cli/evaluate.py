@@ -57,7 +57,7 @@ def evaluate(config: DictConfig) -> float:
     """Test a checkpoint on its own data; writes results.json and PNGs.
 
     Returns:
-        ``test/bpd``.
+        ``test/bpd``, or ``test/noisy_bpd`` of a model of noisy images.
 
     Raises:
         AttnFlowError: no checkpoint, one that cannot be read, an unknown picture, or bits/dim
@@ -77,6 +77,8 @@ def evaluate(config: DictConfig) -> float:
     own = [key for key, value in config.data.items() if value is not None]
     held["data"] = {key: value for key, value in held["data"].items() if key not in own}
     model = load_model(checkpoint, ckpt_path, trusted(config.trust))
+    if config.eval.guidance is not None:
+        model.guide(config.eval.guidance)
     if not is_averaged(checkpoint):
         log.warning(
             "checkpoint %s holds no averaged (EMA) weights; its plain weights are evaluated.",
@@ -129,7 +131,7 @@ def evaluate(config: DictConfig) -> float:
         log_evaluation(loggers, results, pictures, trainer)
         print_notes({"results": path} | {p.stem: p for p in pictures})
     check_finite(results)
-    return results["test/bpd"]
+    return results[f"test/{model.metric}"]
 
 
 def trusted(names: Sequence[str] | str) -> list[str]:
@@ -168,7 +170,8 @@ def conditional_figures(
     if model.conditioning is None:
         return {}
     tested = list(datamodule.test_dataloader())
-    figures = {"test/bpd_shuffled_condition": shuffled_bits_per_dim(module, tested)}
+    shuffled = f"test/{model.metric}_shuffled_condition"
+    figures = {shuffled: shuffled_bits_per_dim(module, tested)}
     if isinstance(model.conditioning, ClassConditioning):
         images = training_images(datamodule, "test/bayes_accuracy")
         if images is not None:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from attnflow.runs.folder_lock import wait_for_folder
 from attnflow.runs.names import SKIPPED_FILE
+from attnflow.runs.results import measured
 
 __all__ = ["original_of", "skip"]
 
@@ -69,5 +70,5 @@ def skip(folder: Path, original: Path) -> float:
         figures = json.loads((original / "results.json").read_text())
     except (OSError, ValueError):
         return float("inf")
-    value = figures.get("val/bpd", figures.get("test/bpd"))
+    value = figures.get(measured(figures, "val") or measured(figures, "test") or "")
     return float("inf") if value is None else value

@@ -62,7 +62,7 @@ def train(config: DictConfig) -> float:
     """Train, test and write the run directory.
 
     Returns:
-        The best ``val/bpd``, which sweeps optimise.
+        The best ``val/bpd`` (``val/noisy_bpd`` with Gaussian noise), which sweeps optimise.
 
     Raises:
         AttnFlowError: bad input, or a loss or bits/dim that are not finite.
@@ -81,7 +81,7 @@ def train(config: DictConfig) -> float:
     resumed = begin(model, plain, datamodule.spec, run_dir)
     finished = read_finished(run_dir, plain) if resumed else None
     if resumed and finished and resumed.progress.step == finished.step:
-        check_finite({"val/bpd": finished.score})
+        check_finite({f"val/{model.metric}": finished.score})
         rank_zero_only(print)(finished.sentence)
         return finished.score
     run_id = resumed.wandb_id if resumed else None
@@ -99,7 +99,7 @@ def train(config: DictConfig) -> float:
     with quiet_warnings():
         first = [Resumption(resumed.path)] if resumed else []
         trainer = make_trainer(config, loggers, [*first, legs, opening])
-    keepers(trainer)  # raises before training, not after it
+    keepers(trainer, module)  # raises before training, not after it
     opening.hold_loggers(trainer)
     with quiet_warnings():
         path = resumed.path if resumed else None
@@ -124,7 +124,7 @@ def train(config: DictConfig) -> float:
     check_finite(results)
     if unwritten:
         raise AttnFlowError(f"{unwritten}; the figures are those of step {results['val/step']}.")
-    return results["val/bpd"]
+    return results[f"val/{model.metric}"]
 
 
 def begin(model: ImageModel, plain: Mapping, spec: DataSpec, run_dir: Path) -> Resumed | None:
@@ -198,23 +198,26 @@ def make_trainer(
     return make(config.trainer, "trainer", **given)
 
 
-def keepers(trainer: Trainer) -> list[ModelCheckpoint]:
+def keepers(trainer: Trainer, module: FlowModule) -> list[ModelCheckpoint]:
     """The callbacks that keep the checkpoint of the best ``val/bpd``; at least one.
+
+    Of a model of noisy images it is the best ``val/noisy_bpd``.
 
     Raises:
         AttnFlowError: there is none, so training would end with nothing to test or to report; one
             keeps the weights alone, without the val/bpd that they are reported with; or one would
             write several under one name.
     """
+    score = f"val/{module.model.metric}"
     found = [
         callback
         for callback in trainer.checkpoint_callbacks
         if isinstance(callback, ModelCheckpoint)
-        and (callback.monitor, callback.mode) == ("val/bpd", "min")
+        and (callback.monitor, callback.mode) == (score, "min")
     ]
     if not found:
         raise AttnFlowError(
-            "callbacks.checkpoint: expected a ModelCheckpoint that monitors val/bpd, mode min, "
+            f"callbacks.checkpoint: expected a ModelCheckpoint that monitors {score}, mode min, "
             "got none, so there would be nothing to test or to report."
         )
     for callback in found:
@@ -253,9 +256,9 @@ def check_names(keeper: ModelCheckpoint) -> None:
         )
 
 
-def best_checkpoint(trainer: Trainer) -> str:
+def best_checkpoint(trainer: Trainer, module: FlowModule) -> str:
     """The path of the checkpoint of the best ``val/bpd``; empty where none was kept."""
-    paths = (callback.best_model_path for callback in keepers(trainer))
+    paths = (callback.best_model_path for callback in keepers(trainer, module))
     return next((path for path in paths if path), "")
 
 
@@ -272,18 +275,18 @@ def load_best(module: FlowModule, trainer: Trainer) -> dict[str, float | int]:
     Raises:
         AttnFlowError: no checkpoint was kept, and nothing was validated.
     """
-    reason = "no checkpoint was kept"
+    reason, name = "no checkpoint was kept", f"val/{module.model.metric}"
     if declared(trainer).fast_dev_run:
         reason += ", as trainer.fast_dev_run keeps none"
-    if path := best_checkpoint(trainer):
+    if path := best_checkpoint(trainer, module):
         try:
             checkpoint = read_checkpoint(path)
         except AttnFlowError as error:  # deleted or damaged while training
             reason = str(error).rstrip(".")
         else:
             module.model.load_state_dict(model_state(checkpoint))
-            return {"val/bpd": validation_score(checkpoint), "val/step": checkpoint["global_step"]}
-    if "val/bpd" not in trainer.callback_metrics:
+            return {name: validation_score(checkpoint, name), "val/step": checkpoint["global_step"]}
+    if name not in trainer.callback_metrics:
         raise AttnFlowError(
             "training: expected one step or more, got no validation, so there is nothing to test "
             "or to report."
@@ -294,15 +297,15 @@ def load_best(module: FlowModule, trainer: Trainer) -> dict[str, float | int]:
         trainer.global_step,
     )
     return {
-        "val/bpd": float(trainer.callback_metrics["val/bpd"]),
+        name: float(trainer.callback_metrics[name]),
         "val/step": trainer.global_step,
     }
 
 
-def validation_score(checkpoint: Mapping) -> float:
-    """The ``val/bpd`` of a checkpoint's own weights, which its keeper wrote into it."""
+def validation_score(checkpoint: Mapping, name: str) -> float:
+    """The ``val/bpd`` of a checkpoint's own weights, which its keeper wrote into it by its name."""
     states = checkpoint["callbacks"].values()
-    return float(next(s["current_score"] for s in states if s.get("monitor") == "val/bpd"))
+    return float(next(s["current_score"] for s in states if s.get("monitor") == name))
 
 
 def finish(
@@ -314,7 +317,7 @@ def finish(
 ) -> None:
     """Write results.json, draw the final samples and print where they lie."""
     path = write_results(run_dir, {**results, "seed": plain["seed"], **plain["choices"]})
-    best = best_checkpoint(trainer)
+    best = best_checkpoint(trainer, module)
     notes = {"results": path, "best checkpoint": best if Path(best).is_file() else "none"}
     picture = run_dir / "samples" / "final.png"
     with decoration(f"picture {picture.name}"):

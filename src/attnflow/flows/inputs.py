@@ -140,6 +140,8 @@ def check_context(
         raise AttnFlowError(
             f"context: expected {context_channels} channels, got {', '.join(map(str, widths))}."
         )
+    if context.guidance is not None:
+        check_context(context.guidance.without, context_channels, rows, num_maps, like)
 
 
 def check_integers(name: str, values: Any, shape: tuple[int, ...], num_bins: int) -> None:

@@ -107,6 +107,7 @@ class LoadedModel(nn.Module):
         temperature: float = 1.0,
         seed: int | None = None,
         batch_size: int = 256,
+        guidance: float | None = None,
     ) -> Tensor:
         """Draw n images: uint8, (n, C, H, W).
 
@@ -118,6 +119,9 @@ class LoadedModel(nn.Module):
             seed: the i-th image is a function of it and of i, whatever n and the batch size; None
                 for one from torch's own state.
             batch_size: images drawn at a time, which bounds the memory.
+            guidance: weight of classifier-free guidance, 0 for none: the higher, the more the
+                images look like their condition, and like each other; None for that of the
+                model's config. Twice the time.
 
         Raises:
             AttnFlowError: an argument of another type, shape or range.
@@ -134,7 +138,8 @@ class LoadedModel(nn.Module):
             batch = None if conditions is None else self._part(conditions, rows)
             numbers = range(rows.start, rows.stop)
             generator = torch.Generator(self.device).manual_seed(seed)
-            drawn.append(self.model.sample(len(numbers), batch, temperature, generator, numbers))
+            options = temperature, generator, numbers, guidance
+            drawn.append(self.model.sample(len(numbers), batch, *options))
         return torch.cat(drawn).to(torch.uint8)
 
     @torch.no_grad()
@@ -160,8 +165,13 @@ class LoadedModel(nn.Module):
             batch_size: images looked at at a time.
 
         Raises:
-            AttnFlowError: an argument of another type, shape or range.
+            AttnFlowError: an argument of another type, shape or range, or a model of noisy images.
         """
+        if self.model.metric != "bpd":
+            raise AttnFlowError(
+                "bits_per_dim: expected a model of dequantized images, got one of images with "
+                "Gaussian noise, whose density is that of noisy images (flow.log_prob)."
+            )
         check_count("importance_samples", importance_samples)
         check_count("first", first, least=0)
         found = []

@@ -30,10 +30,10 @@ def zero_linear(in_features: int, out_features: int) -> nn.Linear:
     return _zeroed(nn.Linear(in_features, out_features))
 
 
-def check_dropout(dropout: float) -> None:
+def check_dropout(dropout: float, name: str = "dropout") -> None:
     """Raise :class:`AttnFlowError` unless ``dropout`` is a share from 0 to below 1."""
     if not 0 <= dropout < 1:
-        raise AttnFlowError(f"dropout: expected a share from 0 to below 1, got {dropout}.")
+        raise AttnFlowError(f"{name}: expected a share from 0 to below 1, got {dropout}.")
 
 
 def _zeroed(layer: Layer) -> Layer:

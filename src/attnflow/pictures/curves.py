@@ -14,23 +14,26 @@ from attnflow.runs.results import read_curve
 __all__ = ["curves_picture"]
 
 
-def curves_picture(run_dir: Path, entropy: float | None = None) -> Tensor | None:
+def curves_picture(
+    run_dir: Path, entropy: float | None = None, metric: str = "bpd"
+) -> Tensor | None:
     """Bits/dim of training and validation by step; None where the run logged none.
 
     Args:
         run_dir: of the training.
         entropy: of the data in bits/dim, a line that no model can cross on average.
+        metric: that is drawn, in bits/dim.
 
     Returns:
         (3, H, W) in [0, 1].
     """
-    train, val = read_curve(run_dir, "train/bpd"), read_curve(run_dir, "val/bpd")
+    train, val = (read_curve(run_dir, f"{split}/{metric}") for split in ("train", "val"))
     if not train[0] and not val[0]:
         return None
     figure = Figure((5.6, 3.4), DPI)
     axes = figure.add_axes((0.1, 0.13, 0.87, 0.83))
-    axes.plot(*train, color="#9db7d5", linewidth=0.9, label="train/bpd, a batch")
-    axes.plot(*val, color="#1f4e8c", linewidth=1.6, marker="o", markersize=3, label="val/bpd")
+    axes.plot(*train, color="#9db7d5", linewidth=0.9, label=f"train/{metric}, a batch")
+    axes.plot(*val, color="#1f4e8c", linewidth=1.6, marker="o", markersize=3, label=f"val/{metric}")
     if entropy is not None:
         axes.axhline(entropy, color="#b3541e", linewidth=1, linestyle="--", label="entropy")
     axes.set_ylim(*_limits(train[1], val[1], entropy))

@@ -146,8 +146,10 @@ def draw_attention(subject: Evaluated) -> Tensor | None:
 
 
 def draw_curves(subject: Evaluated) -> Tensor | None:
-    """Bits/dim by step."""
-    return curves_picture(subject.run_dir, subject.datamodule.entropy)
+    """Bits/dim by step, beside the entropy of integer images where these are what is measured."""
+    metric = subject.model.metric
+    entropy = subject.datamodule.entropy if metric == "bpd" else None
+    return curves_picture(subject.run_dir, entropy, metric)
 
 
 def draw_conditions(subject: Evaluated) -> Tensor | None:
@@ -193,6 +195,8 @@ def check_options(options: DictConfig) -> None:
     for name, least in LEAST.items():
         check_value(f"eval.{name}", options[name], int)
         check_least(f"eval.{name}", options[name], least)
+    if options.guidance is not None:
+        check_value("eval.guidance", options.guidance, float)
     for temperature in options.temperatures:
         check_value("a temperature of eval.temperatures", temperature, float)
         check_least("a temperature of eval.temperatures", temperature, 0)

@@ -219,7 +219,7 @@ def progress(folder: Path, status: str, curve: Curve) -> str:
     if steps:
         told += f"; at step {steps[-1]:,} the best val/bpd was {min(values):.3f}"
     else:
-        told += "; no validation was logged"
+        told += "; no val/bpd was logged"
     return f"no {FILE_NAME}: {told}; last written {_ago(last_written(folder))}"
 
 

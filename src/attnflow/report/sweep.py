@@ -14,9 +14,12 @@ __all__ = ["Figure", "Setting", "Sweep", "more_is_better"]
 # Runs that differ in nothing else are repetitions of one another.
 REPETITIONS = ("seed", "ckpt_path")
 FIRST = ("attention", "placement")  # the axes of the heat map, where they vary
-DEFAULT_METRICS = ("val/bpd", "test/bpd")
+DEFAULT_METRICS = ("val/bpd", "test/bpd", "val/noisy_bpd", "test/noisy_bpd")
 # The standard error of a figure over the images that it is of.
-ERRORS = {"test/bpd": "test/bpd_std_err"}
+ERRORS = {
+    "test/bpd": "test/bpd_std_err",
+    "test/noisy_bpd": "test/noisy_bpd_std_err",
+}
 # Groups and options that bear on where and how a run is made, not on what it finds.
 ASIDE = (
     "hydra",
@@ -96,7 +99,7 @@ class Sweep:
     Attributes:
         runs: at least one.
         asked_metric: what they are sorted by, if one of them has it; else, or for None, val/bpd,
-            or test/bpd without it.
+            or test/bpd without it, or else those of noisy images.
         by: the settings that rows are made of; none for all that vary.
     """
 

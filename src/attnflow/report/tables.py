@@ -22,7 +22,14 @@ __all__ = [
 ]
 
 # The figures that a table shows, beside the one that it is sorted by; a CSV file holds all.
-SHOWN = ("val/bpd", "test/bpd", "params", "images_per_second")
+SHOWN = (
+    "val/bpd",
+    "test/bpd",
+    "val/noisy_bpd",
+    "test/noisy_bpd",
+    "params",
+    "images_per_second",
+)
 MOST_SETTINGS = 5  # columns of settings; what else varies is told in one more
 OTHER = "other settings"
 NOTHING = "-"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnflow.runs.results import read_results
+from attnflow.runs.results import measured, read_results
 
 __all__ = ["Finished", "read_finished"]
 
@@ -18,7 +18,7 @@ class Finished:
     Attributes:
         step: that it ended at.
         sentence: that says so.
-        score: its ``val/bpd``.
+        score: its ``val/bpd``, or ``val/noisy_bpd`` of a model of noisy images.
     """
 
     step: int
@@ -38,7 +38,8 @@ def read_finished(run_dir: Path, config: Mapping) -> Finished | None:
     """
     try:
         results = read_results(run_dir)
-        epochs, steps, score = (results[name] for name in ("epochs", "steps", "val/bpd"))
+        names = ("epochs", "steps", measured(results, "val") or "val/bpd")
+        epochs, steps, score = (results[name] for name in names)
     except (OSError, ValueError, KeyError):
         return None
     trainer = config["trainer"]
@@ -46,7 +47,7 @@ def read_finished(run_dir: Path, config: Mapping) -> Finished | None:
     ended = any(trainer.get(n) is not None and 0 <= trainer[n] <= done for n, done in bounds)
     if not ended or "unwritten_checkpoints" in results:
         return None
-    if config["test"] and "test/bpd" not in results:
+    if config["test"] and measured(results, "test") is None:
         return None
     sentence = (
         f"{run_dir} is finished after {epochs} epochs, {steps} steps, and nothing was changed; a "

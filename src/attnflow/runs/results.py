@@ -20,6 +20,7 @@ from attnflow.utils.files import write_whole
 
 __all__ = [
     "check_finite",
+    "measured",
     "print_notes",
     "print_table",
     "read_curve",
@@ -30,6 +31,8 @@ __all__ = [
 FILE_NAME = "results.json"
 # The entries of results.json that are numbers or null; others are choices, and may be text.
 SPLITS = ("train/", "val/", "test/")
+# Of a split, one of them: of dequantized images, and of noisy ones, which is another figure.
+MEASURES = ("bpd", "noisy_bpd")
 NUMBERS = ("params", "images_per_second", "wall_seconds", "epochs", "steps", "seed")
 
 Curve = tuple[list[int], list[float]]  # steps and values
@@ -51,11 +54,22 @@ def write_results(directory: Path, results: Mapping[str, float | int | str]) -> 
 def check_finite(results: Mapping[str, float | int | None]) -> None:
     """Raise :class:`AttnFlowError` where the bits/dim of a split are no number, or not finite."""
     for name, value in results.items():
-        if name in ("val/bpd", "test/bpd") and (value is None or not math.isfinite(value)):
+        checked = name in (measured(results, "val"), measured(results, "test"))
+        if checked and (value is None or not math.isfinite(value)):
             raise AttnFlowError(
                 f"{name}: expected a finite number, got {'null' if value is None else value}; the "
                 "weights that it is of model nothing."
             )
+
+
+def measured(results: Mapping[str, object], split: str) -> str | None:
+    """The name under which results hold what a model is measured by, on ``val`` or ``test``.
+
+    Returns:
+        ``val/bpd``, or ``val/noisy_bpd`` of a model of noisy images; None where there is neither.
+    """
+    names = [f"{split}/{measure}" for measure in MEASURES]
+    return next((name for name in names if name in results), None)
 
 
 def read_results(directory: Path) -> dict[str, Any]:

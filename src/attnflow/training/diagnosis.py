@@ -12,7 +12,9 @@ from attnflow.transforms.step import unfolded
 __all__ = ["where_non_finite"]
 
 
-def where_non_finite(model: ImageModel, batch: Batch, noise: Tensor) -> str:
+def where_non_finite(
+    model: ImageModel, batch: Batch, noise: Tensor, dropped: Tensor | None = None
+) -> str:
     """Run a step once more, eagerly, and say what went non-finite first, forward or backward.
 
     Returns:
@@ -29,7 +31,7 @@ def where_non_finite(model: ImageModel, batch: Batch, noise: Tensor) -> str:
     try:
         # Runs eagerly, as compiled code would not call the hooks.
         with unfolded(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
-            loss = model(batch, noise).mean()
+            loss = model(batch, noise, dropped).mean()
             gradients = torch.autograd.grad(loss, tuple(parameters.values()), allow_unused=True)
     finally:
         for handle in handles:

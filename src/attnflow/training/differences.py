@@ -26,6 +26,9 @@ NO_PART_OF_A_RUN = (
 # images they are trained on. Of another folder the number of images is compared.
 HONOURED = (
     "model.memory",
+    "conditioning.guidance",
+    "conditioning.guidance_ramp",
+    "dequantization.denoise",
     "data.augment",
     "data.cache_dir",
     "data.data_dir",

@@ -21,7 +21,7 @@ from attnflow.training.declared import datamodule_of
 from attnflow.training.progress import Progress, planned_steps
 from attnflow.utils.arguments import call, check_kind
 from attnflow.utils.distributed import all_reduce_sum, world_size
-from attnflow.utils.noise import NO_EPOCH, sample_keys, uniform_noise
+from attnflow.utils.noise import NO_EPOCH, other_keys, sample_keys, uniform_noise
 from attnflow.utils.quiet import quiet_warnings
 
 __all__ = ["FlowModule"]
@@ -30,8 +30,11 @@ __all__ = ["FlowModule"]
 class FlowModule(LightningModule):
     """Maximum likelihood training of an :class:`~attnflow.models.image_model.ImageModel`.
 
-    Dequantization noise is a function of (seed, epoch, sample) and dropout of (seed, epoch,
-    batch, row), so nothing depends on the number of ranks or an interruption.
+    Dequantization noise and dropped conditions are a function of (seed, epoch, sample) and dropout
+    of (seed, epoch, batch, row), so nothing depends on the number of ranks or an interruption.
+
+    Logs ``train/``, ``val/`` and ``test/`` with the model's metric: ``bpd``, or ``noisy_bpd`` where
+    Gaussian noise takes the place of dequantization.
 
     Args:
         model: what is trained.
@@ -67,12 +70,20 @@ class FlowModule(LightningModule):
 
     def bits_per_dim(self, batch: Batch, epoch: int = NO_EPOCH) -> Tensor:
         """Bits per dimension of every image, with this epoch's noise: (B,)."""
-        return self.model(batch, self.noise(batch, epoch))
+        return self.model(batch, self.noise(batch, epoch), self.dropped(batch, epoch))
 
     def noise(self, batch: Batch, epoch: int) -> Tensor:
         """Uniform noise of the images' shape, each sample's own."""
         keys = sample_keys(self.seed, epoch, batch["index"])
         return uniform_noise(keys, self.model.image_shape)
+
+    def dropped(self, batch: Batch, epoch: int) -> Tensor | None:
+        """Which samples have no condition in an epoch, bool (B,); None where none is dropped."""
+        conditioning = self.model.conditioning
+        if epoch == NO_EPOCH or conditioning is None or not conditioning.condition_dropout:
+            return None
+        keys = other_keys(sample_keys(self.seed, epoch, batch["index"]))
+        return uniform_noise(keys, ()) < conditioning.condition_dropout
 
     def on_fit_start(self) -> None:
         """Data-dependent initialisation, unless a checkpoint has already brought its result.
@@ -100,7 +111,8 @@ class FlowModule(LightningModule):
         size = len(batch["image"])
         whole = all_reduce_sum(loss.detach()) / world_size()  # of the global batch
         self.log("train/loss", whole, batch_size=size)
-        self.log("train/bpd", whole, on_step=True, on_epoch=False, prog_bar=True, batch_size=size)
+        name = f"train/{self.model.metric}"
+        self.log(name, whole, on_step=True, on_epoch=False, prog_bar=True, batch_size=size)
         return loss
 
     def backward(self, loss: Tensor) -> None:
@@ -114,19 +126,21 @@ class FlowModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.val_bpd.update(self.bits_per_dim(batch))
-        self.log("val/bpd", self.val_bpd, prog_bar=True, batch_size=len(batch["image"]))
+        size = len(batch["image"])
+        self.log(f"val/{self.model.metric}", self.val_bpd, prog_bar=True, batch_size=size)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         bits, size = self.bits_per_dim(batch), len(batch["image"])
+        name = f"test/{self.model.metric}"
         self.test_bpd.update(bits)
-        self.log("test/bpd", self.test_bpd, batch_size=size)
+        self.log(name, self.test_bpd, batch_size=size)
         self.test_bpd_std_err.update(bits)
-        self.log("test/bpd_std_err", self.test_bpd_std_err, batch_size=size)
+        self.log(f"{name}_std_err", self.test_bpd_std_err, batch_size=size)
         if self.importance_samples > 1:
             # The first noise sample is the one-sample bound's own.
             noises = [self.noise(batch, NO_EPOCH - k) for k in range(self.importance_samples)]
             self.test_importance.update(self.model.importance_bits_per_dim(batch, noises))
-            self.log("test/bpd_importance", self.test_importance, batch_size=size)
+            self.log(f"{name}_importance", self.test_importance, batch_size=size)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         try:

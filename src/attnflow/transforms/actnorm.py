@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from attnflow.context import Context, required
 from attnflow.nets.layers import zero_conv
 from attnflow.transforms.base import Transform, full_precision, log_det_dtype
+from attnflow.transforms.guidance import guided
 from attnflow.utils.distributed import all_reduce_sum
 
 __all__ = ["ActNorm"]
@@ -73,11 +74,12 @@ class ActNorm(Transform):
     def _shift_and_log_scale(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor]:
         """Both in this context: (1 or B, C, 1, 1), or (B, C, H, W) where they read maps."""
         shift, log_scale = (p[None, :, None, None] for p in (self.shift, self.log_scale))
-        if self.conditioner is not None:
-            height, width = x.shape[2:] if self.varies(context) else (1, 1)
+        conditioner = self.conditioner
+        if conditioner is not None:
+            size = x.shape[2:] if self.varies(context) else (1, 1)
             with full_precision(x):
-                condition = required(context).as_map(height, width)
-                moved, scaled = self.conditioner(condition).chunk(2, 1)
+                read = guided(lambda c: conditioner(required(c).as_map(*size)), context)
+                moved, scaled = read.chunk(2, 1)
             shift, log_scale = shift + moved, log_scale + scaled.tanh()
         return shift, log_scale
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from attnflow.context import Context
 from attnflow.errors import AttnFlowError
 from attnflow.nets.convnet import ConvNet
 from attnflow.transforms.base import Transform, sum_per_sample
+from attnflow.transforms.guidance import guided
 from attnflow.transforms.maps import (
     AdditiveMap,
     AffineMap,
@@ -82,6 +84,10 @@ class Coupling(Transform):
 
     def _map_parameters(self, passive: Tensor, context: Context | None) -> Tensor:
         """The map's parameters for every value of the other half: (k, B, C / 2, H, W)."""
+        return guided(partial(self._read, passive), context, self.map.beyond)
+
+    def _read(self, passive: Tensor, context: Context | None) -> Tensor:
+        """What the net gives for :meth:`_map_parameters` under one context."""
         features = self.net(passive, context).to(passive.dtype)
         parameters = parameters_first(features, self.map.num_parameters, dim=1)
         return parameters if self.start is None else parameters + self.start[:, None]

@@ -12,19 +12,25 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["NO_EPOCH", "normal_noise", "sample_keys", "uniform_noise"]
+__all__ = ["NO_EPOCH", "normal_noise", "other_keys", "sample_keys", "uniform_noise"]
 
 # Evaluation noise belongs to no epoch, so that bits/dim of two epochs can be compared.
 NO_EPOCH = -1
 
 _WORD = 0xFFFFFFFF  # all arithmetic is modulo 2^32, held in int64
 _GOLDEN = 0x9E3779B9
+_OTHER = 0x85EBCA6B
 
 
 def sample_keys(seed: int, epoch: int, index: Tensor) -> Tensor:
     """One 32-bit key for each sample's ``index`` (B,) in its split: int64, (B,)."""
     salt = _mix(_mix(torch.tensor(seed & _WORD)) + _GOLDEN * (epoch + 1) & _WORD)
     return _mix((_mix(index.long() & _WORD) + salt.to(index.device)) & _WORD)
+
+
+def other_keys(keys: Tensor) -> Tensor:
+    """Further keys of the same samples, for noise of another purpose: int64, (B,)."""
+    return _mix(keys ^ _OTHER)
 
 
 def uniform_noise(keys: Tensor, shape: tuple[int, ...]) -> Tensor:

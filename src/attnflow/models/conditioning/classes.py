@@ -21,6 +21,7 @@ class ClassConditioning(Conditioning):
         spec: of data with ``num_classes``.
         context_channels: width of the embedding.
         conditions: the transforms that read it.
+        condition_dropout, guidance, guidance_ramp: as for every :class:`Conditioning`.
     """
 
     def __init__(
@@ -28,8 +29,12 @@ class ClassConditioning(Conditioning):
         spec: DataSpec,
         context_channels: int = 16,
         conditions: Sequence[str] = ("coupling", "attention", "prior"),
+        condition_dropout: float = 0.0,
+        guidance: float = 0.0,
+        guidance_ramp: bool = False,
     ) -> None:
-        super().__init__("label", context_channels, conditions)
+        guided = condition_dropout, guidance, guidance_ramp
+        super().__init__("label", context_channels, conditions, *guided)
         if spec.num_classes is None:
             raise AttnFlowError(
                 "conditioning=class: expected a data set with labels (digits, cifar10, ...), got "

@@ -29,6 +29,7 @@ class ImageConditioning(Conditioning):
         num_blocks: residual blocks of each network.
         dropout: of the blocks.
         conditions: the transforms that read the features.
+        condition_dropout, guidance, guidance_ramp: as for every :class:`Conditioning`.
     """
 
     encoders: nn.ModuleList
@@ -41,8 +42,12 @@ class ImageConditioning(Conditioning):
         num_blocks: int = 1,
         dropout: float = 0.0,
         conditions: Sequence[str] = ("actnorm", "conv1x1", "coupling", "attention", "prior"),
+        condition_dropout: float = 0.0,
+        guidance: float = 0.0,
+        guidance_ramp: bool = False,
     ) -> None:
-        super().__init__("condition", context_channels, conditions)
+        guided = condition_dropout, guidance, guidance_ramp
+        super().__init__("condition", context_channels, conditions, *guided)
         if spec.condition_shape is None or spec.condition_shape[1:] != spec.image_shape[1:]:
             raise AttnFlowError(
                 "conditioning=image: expected condition images with the sides of the images, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from attnflow.errors import check_least
@@ -19,7 +21,12 @@ class Dequantizer(nn.Module):
     Args:
         num_bins: the number of grey values of a pixel, 2 or more.
         image_shape: (C, H, W).
+
+    Attributes:
+        metric: what the figure is called that the density gives: bits/dim of integer images.
     """
+
+    metric = "bpd"
 
     def __init__(self, num_bins: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -41,6 +48,16 @@ class Dequantizer(nn.Module):
     def quantize(self, y: Tensor) -> Tensor:
         """Continuous values to integers: the bin that each lies in, the nearest outside [0, 1)."""
         return (y * self.num_bins).floor().nan_to_num(0).clamp(0, self.num_bins - 1).long()
+
+    def restore(self, y: Tensor, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
+        """Samples of the flow to integers.
+
+        Args:
+            y: (B, C, H, W).
+            log_prob: the flow's own, of continuous values under the condition of y; not read
+                unless noise is taken away.
+        """
+        return self.quantize(y)
 
     def extra_repr(self) -> str:
         return f"num_bins={self.num_bins}"

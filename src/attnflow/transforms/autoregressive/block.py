@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from attnflow.context import Context, required
 from attnflow.nets.transformer import Cache, CausalTransformer
 from attnflow.transforms.autoregressive.orders import token_order
+from attnflow.transforms.autoregressive.readers import GuidedReader, Reader
 from attnflow.transforms.autoregressive.solvers import CachedSolver, Solution, Solver
 from attnflow.transforms.base import Transform, sum_per_sample
 from attnflow.transforms.maps import AffineMap, ElementwiseMap, parameters_first
@@ -115,8 +116,7 @@ class Autoregressive(Transform):
             Weights (B, heads, T, T), one a layer; rows sum to 1, and hold NaN for later tokens.
         """
         later = self.places[:, None] < self.places
-        reader = self.reader(context)
-        weights = self.net.weights(self._tokens(x), reader.condition)
+        weights = self.net.weights(self._tokens(x), self._condition(context))
         placed = [each[..., self.places, :][..., self.places] for each in weights]
         return [each.masked_fill(later, torch.nan) for each in placed]
 
@@ -128,10 +128,20 @@ class Autoregressive(Transform):
         return self.map.at_bound(self.reader(context).all(self._tokens(x)))
 
     def reader(self, context: Context | None) -> Reader:
-        """What reads the map's parameters, under a condition."""
+        """What reads the map's parameters, under a condition, and with guidance beyond it."""
+        condition = self._condition(context)
+        reader = NetReader(self, condition)
+        if condition is None or context is None or context.guidance is None:
+            return reader
+        weights = context.guidance.over_tokens(len(self.order), condition)
+        without = self.reader(context.guidance.without)
+        return GuidedReader(reader, without, weights, self.map)
+
+    def _condition(self, context: Context | None) -> Tensor | None:
+        """The condition of every token, (B, T, F), in the block's order; None where none is."""
         if not self.context_channels:
-            return Reader(self, None)
-        return Reader(self, self._tokens(required(context).as_map(*self.image_size)))
+            return None
+        return self._tokens(required(context).as_map(*self.image_size))
 
     def extra_repr(self) -> str:
         return f"{self.map}, order={self.order_name}"
@@ -146,8 +156,8 @@ class Autoregressive(Transform):
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Reads the parameters of a block's map from tokens, all at once or one after the other.
+class NetReader(Reader):
+    """Reads what a block's own net gives under one condition.
 
     Attributes:
         block: whose net reads.
@@ -158,21 +168,12 @@ class Reader:
     condition: Tensor | None
 
     def all(self, tokens: Tensor) -> Tensor:
-        """Of the first n tokens (B, n, D): parameters (k, B, n, D), each from those before it."""
         return self._parameters(self.block.net(tokens, self.condition), tokens)
 
     def cache(self, rows: int) -> Cache:
-        """Room for what the net keeps of tokens, of ``rows`` samples."""
         return self.block.net.cache(rows)
 
     def one(self, tokens: Tensor, number: int, cache: Cache) -> Tensor:
-        """Of token ``number``: (k, B, D).
-
-        Args:
-            tokens: (B, T, D), of which those before it are read.
-            number: from 0.
-            cache: of :meth:`cache`, from which the ones before it have been read in order.
-        """
         features = self.block.net.step(tokens, number, cache, self.condition)
         return self._parameters(features[:, None], tokens).squeeze(2)
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from attnflow.errors import ArgumentError, check_count
+from attnflow.transforms.autoregressive.readers import Reader
 from attnflow.transforms.maps import ElementwiseMap
-
-if TYPE_CHECKING:
-    from attnflow.transforms.autoregressive.block import Reader
 
 __all__ = ["CachedSolver", "JacobiSolver", "SerialSolver", "Solution", "Solver"]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from attnflow.transforms.guidance import linear
 from attnflow.transforms.maps.base import ElementwiseMap, bounded, near_bound
 
 __all__ = ["AffineMap", "GaussianMap"]
@@ -36,6 +38,18 @@ class AffineMap(ElementwiseMap):
 
     def at_bound(self, parameters: Tensor) -> Tensor:
         return near_bound(parameters[1], self.largest_log_scale)
+
+    def beyond(self, conditional: Tensor, unconditional: Tensor, weight: Tensor | float) -> Tensor:
+        """The parameters of guidance, of ``x = (z - t) exp(-s)``: of -t exp(-s) and raw.
+
+        TarFlow's: the shift t itself says where x lies only together with its scale.
+        """
+        mean, other = (
+            self.inverse(torch.zeros_like(p[0]), p) for p in (conditional, unconditional)
+        )
+        raw = linear(conditional[1], unconditional[1], weight)
+        log_scale = bounded(raw, self.largest_log_scale)
+        return torch.stack([-linear(mean, other, weight) * log_scale.exp(), raw])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from attnflow.transforms.guidance import linear
+
 __all__ = ["ElementwiseMap", "bounded", "near_bound", "parameters_first"]
 
 
@@ -41,6 +43,15 @@ class ElementwiseMap(ABC):
         There its parameter gets next to no gradient, and the map cannot widen what it should.
         """
         return None
+
+    def beyond(self, conditional: Tensor, unconditional: Tensor, weight: Tensor | float) -> Tensor:
+        """The parameters of guidance: ``conditional + weight (conditional - unconditional)``.
+
+        Args:
+            conditional, unconditional: with a condition and without, (k, ...).
+            weight: a number, or one that broadcasts to each parameter.
+        """
+        return linear(conditional, unconditional, weight)
 
     def start(self) -> Tensor | None:
         """Initial parameters, (k,), to be added to a network's; None for zeros."""

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from attnflow.errors import check_least
 from attnflow.transforms.base import full_precision
+from attnflow.transforms.guidance import linear
 from attnflow.transforms.maps.affine import AffineMap
 from attnflow.transforms.maps.base import ElementwiseMap, bounded, near_bound
 
@@ -65,6 +66,12 @@ class MixtureCDFMap(ElementwiseMap):
         affine, _, raw, _ = parameters.split([AFFINE.num_parameters, k, k, k])
         components = near_bound(raw, LARGEST_COMPONENT_LOG_SCALE).any(0)
         return AFFINE.at_bound(affine) | components
+
+    def beyond(self, conditional: Tensor, unconditional: Tensor, weight: Tensor | float) -> Tensor:
+        """The parameters of guidance: the affine map's, and the mixture's as they are."""
+        k = AFFINE.num_parameters
+        affine = AFFINE.beyond(conditional[:k], unconditional[:k], weight)
+        return torch.cat([affine, linear(conditional[k:], unconditional[k:], weight)])
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """The affine map's parameters; means, log-scales and log-weights, (K, ...) each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from attnflow.context import Context, required, with_condition
 from attnflow.errors import check_least
 from attnflow.nets.layers import zero_conv, zero_linear
 from attnflow.transforms.base import Transform, sum_per_sample
+from attnflow.transforms.guidance import guided
 from attnflow.transforms.maps import GaussianMap, parameters_first
 
 __all__ = ["GaussianPrior", "SplitGaussianPrior"]
@@ -36,7 +38,7 @@ class MappedPrior(Transform):
         """The map's parameters, (1 or B, 2 C, ...); x is read for its shape alone."""
 
     def _map_parameters(self, x: Tensor, context: Context | None) -> Tensor:
-        features = self.features(x, context).to(x.dtype)
+        features = guided(partial(self.features, x), context).to(x.dtype)
         return parameters_first(features, self.map.num_parameters, dim=1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,6 +12,7 @@ from attnflow.context import Context, with_condition
 from attnflow.errors import check_least
 from attnflow.nets.layers import zero_conv
 from attnflow.transforms.base import Transform, sum_per_sample
+from attnflow.transforms.guidance import extrapolated, guided, readings
 from attnflow.transforms.maps import GaussianMap
 
 __all__ = ["MultiScaleAutoregressivePrior"]
@@ -55,22 +58,32 @@ class MultiScaleAutoregressivePrior(Transform):
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
         encoded = F.silu(self.encoder(x)).unflatten(1, (self.num_channels, -1))
-        first = self._first_state(x, context).unsqueeze(1)
-        states = torch.cat([first, encoded[:, :-1]], 1).cumsum(1)
-        features = F.silu(self.hidden(F.silu(states.flatten(1, 2))))
-        z, log_derivative = self.map.forward(x, _parameters(self.head(features).to(x.dtype)))
+        features = guided(partial(self._features, x, encoded), context)
+        z, log_derivative = self.map.forward(x, _parameters(features.to(x.dtype)))
         return z, sum_per_sample(log_derivative)
 
     def inverse(self, z: Tensor, context: Context | None = None) -> Tensor:
-        state = self._first_state(z, context)
+        states = [self._first_state(z, reading) for reading in readings(context)]
         channels = []
         for c in range(self.num_channels):
-            features = F.silu(self._of_channel(self.hidden, c, F.silu(state)))
-            parameters = _parameters(self._of_channel(self.head, c, features).to(z.dtype))
+            read = [self._features_of_channel(c, state) for state in states]
+            parameters = _parameters(extrapolated(read, context).to(z.dtype))
             x = self.map.inverse(z[:, c : c + 1], parameters)
-            state = state + F.silu(self._of_channel(self.encoder, c, x))
+            encoded = F.silu(self._of_channel(self.encoder, c, x))
+            states = [state + encoded for state in states]
             channels.append(x)
         return torch.cat(channels, 1)
+
+    def _features(self, x: Tensor, encoded: Tensor, context: Context | None) -> Tensor:
+        """The parameters of all channels, (B, 2 C, H, W), of what each adds to the sum."""
+        first = self._first_state(x, context).unsqueeze(1)
+        states = torch.cat([first, encoded[:, :-1]], 1).cumsum(1)
+        return self.head(F.silu(self.hidden(F.silu(states.flatten(1, 2)))))
+
+    def _features_of_channel(self, c: int, state: Tensor) -> Tensor:
+        """The parameters of channel c, (B, 2, H, W), of the sum before it."""
+        features = F.silu(self._of_channel(self.hidden, c, F.silu(state)))
+        return self._of_channel(self.head, c, features)
 
     def _first_state(self, x: Tensor, context: Context | None) -> Tensor:
         """The running sum before the first channel: (B, hidden, H, W)."""
