@@ -147,7 +147,7 @@ def test_longrange_images_are_those_that_results_were_measured_on() -> None:
             (
                 LongRangeDataModule,
                 {"offset": offset},
-                r"offset: expected \(rows, columns\) from \(0, 1\) to \(15, 8\) at a size of 16, got",
+                r"offset: expected \(rows, columns\) from \(0, 1\) to \(15, 8\) at a size of 16",
             )
             for offset in ([16, 8], [-1, 8], [4, 0], [4, 9], [4], [4, 8, 1])
         ),
