@@ -91,7 +91,7 @@ def summary(outcomes: Outcomes, module: LongRangeDataModule) -> tuple[list[str],
     rows = []
     for model in dict.fromkeys((flow, attention) for _, flow, attention in outcomes):
         closed = [
-            gap_closed(statistics.mean(o.test_bpd for o in outcomes[offset, *model]), module)
+            gap_closed(statistics.mean(o.test_bpd for o in outcomes[(offset, *model)]), module)
             for offset in offsets
         ]
         rows.append([*model, *(f"{share:.0%}" for share in closed), f"{min(closed):.0%}"])
@@ -127,7 +127,8 @@ def draw(file: str, outcomes: Outcomes, module: LongRangeDataModule, title: str)
     figure, axes = plt.subplots(figsize=(8, 0.7 * len(models) + 1.5), layout="constrained")
     height = 0.8 / len(offsets)
     for number, offset in enumerate(offsets):
-        means = [statistics.mean(o.test_bpd for o in outcomes[offset, *model]) for model in models]
+        runs = [outcomes[(offset, *model)] for model in models]
+        means = [statistics.mean(o.test_bpd for o in each_run) for each_run in runs]
         closed = [100 * gap_closed(mean, module) for mean in means]
         places = np.arange(len(models)) + (number + 0.5) * height - 0.4
         axes.barh(places, closed, height, label=f"offset {offset}")
