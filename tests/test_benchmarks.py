@@ -98,7 +98,7 @@ def test_a_copied_peer_has_weights_of_its_own() -> None:
 
 
 def test_the_published_tarflow_has_a_density_of_images() -> None:
-    """In [0, 1), where it takes those in [-1, 1): the same, of twice the length of every side."""
+    """Images in [0, 1) have it, of a flow that takes them in [-1, 1)."""
     from peers import PEERS
 
     torch.manual_seed(0)
@@ -112,7 +112,8 @@ def test_the_published_tarflow_has_a_density_of_images() -> None:
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
     (z,) = model.network.encode(2 * images - 1)
-    torch.testing.assert_close((model.network.decode([z]) + 1) / 2, images)
+    back = (model.network.decode([z]) + 1) / 2
+    torch.testing.assert_close(back, images, rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -161,17 +162,17 @@ def test_a_peer_keeps_the_rate_that_validation_prefers(monkeypatch) -> None:
 def test_longrange_measures_the_gap_at_every_offset(small, monkeypatch) -> None:
     import longrange
 
-    arguments = ["--steps", "1", "--flows", "affine", "jet", "tarflow, patch 1", "--attentions"]
+    arguments = ["--steps", "1", "--flows", "affine", "tarflow, patch 1", "--attentions"]
     arguments += ["none", "itrans_reading", "--offsets", "4,8", "7,5"]
     monkeypatch.setattr(sys, "argv", ["longrange.py", *arguments])
     longrange.main()
     columns, *rows = cells((small / "longrange.md").read_text())
     assert columns[2:] == ["(4, 8)", "(7, 5)", "least"]
-    for row in rows[:6]:
+    for row in rows[:4]:
         shares = [int(cell.removesuffix("%")) for cell in row[2:]]
         assert shares[2] == min(shares) < 50
-    detail, *rows = rows[6:]
-    assert len(rows) == 12
+    detail, *rows = rows[4:]
+    assert len(rows) == 8
     for row in rows:
         of = dict(zip(detail, row, strict=True))
         closed = (4 - float(of["test bpd"])) / (4 - 2.4083)
@@ -188,17 +189,14 @@ def test_longrange_closes_nothing_by_single_pixels_and_all_at_the_entropy() -> N
 
 
 @pytest.mark.slow
-def test_longrange_at_equal_seconds_in_processes(benchmarks, monkeypatch) -> None:
+def test_longrange_at_equal_seconds_in_a_process(benchmarks, monkeypatch) -> None:
     import longrange
 
-    arguments = ["--seconds", "0.2", "--flows", "affine", "--offsets", "3,8", "--attentions"]
-    monkeypatch.setattr(sys, "argv", ["longrange.py", *arguments, "itrans_causal", "imap"])
+    arguments = ["--seconds", "0.1", "--flows", "affine", "--offsets", "3,8", "--attentions"]
+    monkeypatch.setattr(sys, "argv", ["longrange.py", *arguments, "imap"])
     longrange.main()
     rows = cells((benchmarks / "longrange_seconds.md").read_text())
-    assert [row[:3] for row in rows[-2:]] == [
-        ["(3, 8)", "affine", "itrans_causal"],
-        ["(3, 8)", "affine", "imap"],
-    ]
+    assert rows[-1][:3] == ["(3, 8)", "affine", "imap"]
 
 
 @pytest.mark.slow
