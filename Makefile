@@ -9,8 +9,8 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help train test test-fast test-lowest test-newest lowest newest setup data-natural lint \
 	format types \
-	bench-density bench-longrange bench-attention bench-data bench-memory bench-speed bench-kills \
-	clean
+	bench-density bench-longrange bench-attention bench-sampling bench-data bench-memory bench-speed \
+	bench-kills clean
 
 help: ## list the targets; ARGS="..." adds arguments to a target's command
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -82,15 +82,18 @@ format: setup ## mend what ruff can, and format
 types: setup ## check types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench-density: setup ## bits/dim of the digits at equal seconds, beside other libraries
+bench-density: setup ## bits/dim at equal CPU seconds, beside other libraries
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/density.py $(ARGS)
 
-bench-longrange: setup ## how much of a far dependence each attention finds
+bench-longrange: setup ## how much of a far dependence each flow and attention finds
 	$(BIN)/python benchmarks/longrange.py $(ARGS)
 
-bench-attention: setup ## what attention adds at equal steps
+bench-attention: setup ## what attention adds at equal steps or CPU seconds
 	$(BIN)/python benchmarks/attention.py $(ARGS)
+
+bench-sampling: setup ## what each way to sample from a TarFlow costs
+	$(BIN)/python benchmarks/sampling.py $(ARGS)
 
 bench-data: setup ## images a second that each data set delivers
 	$(BIN)/python benchmarks/data.py $(ARGS)

@@ -1,10 +1,15 @@
-"""Bits/dim on the digits at equal wall clock: attnflow against what installs from PyPI.
+"""Bits/dim at equal CPU seconds: the flows of this framework against what installs from PyPI.
 
-    python benchmarks/density.py --budget 60 --seeds 3
+    python benchmarks/density.py --data digits --budget 60 --seeds 3
+    python benchmarks/density.py --data natural16 --budget 240 \
+        --recipe "tarflow, 8 blocks" model=tarflow model.blocks=8 attention=none
 
-Every model gets the same split, the same uniform dequantization noise, the same seconds of
-training on one thread, AdamW with a warm-up and a cosine over these seconds, averaged
-weights, and early stopping by validation. Writes a table and a plot to benchmarks/results/.
+Every model gets the same images, augmentation and uniform dequantization noise, the same CPU
+seconds of training on one thread (a process's own, so that other work does not count; nor do
+set-up, reading and evaluation), AdamW with a warm-up and a cosine over these seconds, averaged
+weights, and early stopping by validation. Beside the bits/dim stands what log_prob and sampling
+cost. With --rates each peer is first trained once with each of these learning rates, and keeps
+the one with the lowest validation bits/dim. Writes a table and a plot to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -13,36 +18,75 @@ import argparse
 import statistics
 import time
 import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import matplotlib.pyplot as plt
 import torch
-from hydra import compose, initialize_config_dir
-from loop import Data, Outcome, Recipe, dequantized, train_for
-from omegaconf import DictConfig, OmegaConf
+from loop import BitsPerDim, Data, Outcome, Recipe, dequantized, train_for
 from peers import PEERS
+from pool import each
+from recipes import DATA, FLOWS, load_data, make_ours, our_bits
 from tables import RESULTS, save_table, standard_error
 from torch import Tensor, nn
 
-from attnflow.data import DigitsDataModule
 from attnflow.models.bits import bits_per_dim
-from attnflow.models.build import build_model
-from attnflow.utils.noise import sample_keys, uniform_noise
 
-ROOT = Path(__file__).parents[1]
-# The recipe of the digits with each attention, by the names of the table's rows.
-OURS = {f"digits, {attention}": ("digits", attention) for attention in ("none", "imap", "itrans")}
-COLUMNS = ("model", "test bpd", "std err", "val bpd", "params", "images/s", "sample 64 (ms)")
+# The attentions that stand in a flow's row of the table by default.
+ATTENTIONS = ("none", "itrans")
+IMAGES = 64  # that log_prob and sampling are timed on
+COLUMNS = (
+    "model",
+    "test bpd",
+    "std err",
+    "val bpd",
+    "params",
+    "steps",
+    "images/s",
+    f"log_prob of {IMAGES} (ms)",
+    f"sample of {IMAGES} (ms)",
+)
 
 
-def our_bits(model: nn.Module, images: Tensor, rows: Tensor, epoch: int) -> Tensor:
-    """Bits/dim of an attnflow model."""
-    noise = uniform_noise(sample_keys(0, epoch, rows), tuple(images.shape[1:]))
-    return model({"image": images}, noise)
+@dataclass(frozen=True)
+class Job:
+    """One training: a peer, or a model of ours.
+
+    Attributes:
+        name: of the table's row.
+        data: of :data:`~recipes.DATA`.
+        options: of train.py; None for a peer.
+        budget: CPU seconds.
+        learning_rate: of a peer, in place of its own.
+    """
+
+    name: str
+    data: str
+    options: tuple[str, ...] | None
+    seed: int
+    budget: float
+    learning_rate: float | None = None
 
 
-def peer_bits(num_bins: int) -> Callable[[nn.Module, Tensor, Tensor, int], Tensor]:
+@dataclass(frozen=True)
+class Result:
+    """Of a training, with the CPU milliseconds of a call on :data:`IMAGES` images."""
+
+    outcome: Outcome
+    log_prob_ms: float
+    sample_ms: float
+
+
+def our_rows(data: str) -> dict[str, tuple[str, ...]]:
+    """Each kind of flow with each attention, and its options."""
+    return {
+        f"{flow}, {attention}": (*options[data], f"attention={attention}")
+        for flow, options in FLOWS.items()
+        for attention in ATTENTIONS
+    }
+
+
+def peer_bits(num_bins: int) -> BitsPerDim:
     """Bits/dim of a peer, from its log-density of images in [0, 1)."""
 
     def bits(model: nn.Module, images: Tensor, rows: Tensor, epoch: int) -> Tensor:
@@ -52,127 +96,166 @@ def peer_bits(num_bins: int) -> Callable[[nn.Module, Tensor, Tensor, int], Tenso
     return bits
 
 
-def recipe_config(experiment: str, attention: str) -> DictConfig:
-    """The composed config of a recipe of conf/experiment with an attention."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", [f"experiment={experiment}", f"attention={attention}"])
-
-
-def make_ours(names: tuple[str, str], data: Data, spec: object) -> tuple[nn.Module, Recipe]:
-    """A recipe of conf/experiment with an attention: its model, initialised, and its training."""
-    config = recipe_config(*names)
-    parts = {
-        key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-        for key in config
-        if key not in ("paths", "hydra", "callbacks", "logger", "trainer", "data")
-        for value in [config[key]]
-    }
-    model = build_model(parts, spec)
-    images = data.train[:512]
-    noise = uniform_noise(sample_keys(0, -1, torch.arange(len(images))), tuple(images.shape[1:]))
-    model.initialize({"image": images}, noise)
-    recipe = Recipe(
-        learning_rate=config.optimizer.lr,
-        weight_decay=config.optimizer.get("weight_decay", 0.0),
-        batch_size=config.data.global_batch_size,
-        ema_decay=config.callbacks.ema.decay,
-        warmup_steps=config.scheduler.warmup_steps or Recipe.warmup_steps,
-    )
-    return model, recipe
-
-
-def make_peer(name: str, data: Data) -> tuple[nn.Module, Recipe]:
-    """A peer at the learning rate that its own validation prefers."""
-    make, learning_rate = PEERS[name]
+def make_peer(name: str, data: Data, learning_rate: float | None) -> tuple[nn.Module, Recipe]:
+    """A peer, with its learning rate or another."""
     rows = torch.arange(len(data.train))
-    model = make(dequantized(data.train, rows, 0, data.num_bins))
-    return model, Recipe(learning_rate=learning_rate)
+    model = PEERS[name].make(dequantized(data.train, rows, 0, data.spec.num_bins))
+    return model, Recipe(learning_rate=learning_rate or PEERS[name].learning_rate)
 
 
 @torch.no_grad()
-def milliseconds_to_sample(model: nn.Module, n: int = 64, repeats: int = 3) -> float:
-    """The median time of drawing n images."""
-    model.eval()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        model.sample(n)
-        times.append(1000 * (time.perf_counter() - started))
+def milliseconds(call: Callable[[], object]) -> float:
+    """The median CPU time of three calls; of fewer, where they take longer than 10 s."""
+    times: list[float] = []
+    while len(times) < 3 and sum(times) < 1e4:
+        started = time.process_time()
+        call()
+        times.append(1000 * (time.process_time() - started))
     return statistics.median(times)
 
 
-def run(names: list[str], budget: float, seeds: int) -> dict[str, list[tuple[Outcome, float]]]:
-    """Train every model with every seed, one after another, seeds outermost."""
-    module = DigitsDataModule()
-    images = {split: module.dataset(split).fields["image"] for split in ("train", "val", "test")}
-    spec = module.spec
-    data = Data(**images, num_bins=spec.num_bins)
-    outcomes: dict[str, list[tuple[Outcome, float]]] = {name: [] for name in names}
-    for seed in range(seeds):
-        for name in names:
-            torch.manual_seed(seed)
-            peer = name in PEERS
-            model, recipe = make_peer(name, data) if peer else make_ours(OURS[name], data, spec)
-            bits = peer_bits(data.num_bins) if peer else our_bits
-            outcome = train_for(budget, model, bits, data, recipe, seed)
-            outcomes[name].append((outcome, milliseconds_to_sample(model)))
-            print(f"{name}, seed {seed}: test {outcome.test_bpd:.4f} bits/dim", flush=True)
-    return outcomes
+def run(job: Job) -> Result:
+    """Train one model on one thread."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")  # the peers' own deprecations
+    data = load_data(job.data)
+    torch.manual_seed(job.seed)
+    if job.options is None:
+        bits = peer_bits(data.spec.num_bins)
+        model, recipe = make_peer(job.name, data, job.learning_rate)
+    else:
+        bits = our_bits
+        model, recipe = make_ours(job.options, data)
+    outcome = train_for(job.budget, model, bits, data, recipe, job.seed)
+    model.eval()
+    images, rows = data.test[:IMAGES], torch.arange(len(data.test))[:IMAGES]
+    return Result(
+        outcome,
+        log_prob_ms=milliseconds(lambda: bits(model, images, rows, -1)),
+        sample_ms=milliseconds(lambda: model.sample(IMAGES)),
+    )
 
 
-def rows_of(outcomes: dict[str, list[tuple[Outcome, float]]]) -> list[list[str]]:
+def preferred_rates(jobs: Sequence[Job], rates: Sequence[float], processes: int) -> list[Job]:
+    """The jobs, of which peers have the rate that validation prefers at the first seed."""
+    tried = [
+        replace(job, learning_rate=rate)
+        for job in jobs
+        if job.options is None and job.seed == 0
+        for rate in rates
+    ]
+    best: dict[str, tuple[float, float | None]] = {}
+    for job, result in each(run, tried, processes):
+        found = result.outcome.val_bpd, job.learning_rate
+        print(f"{job.name} at {job.learning_rate:g}: val {found[0]:.4f}", flush=True)
+        best[job.name] = min(best.get(job.name, found), found)
+    return [
+        replace(job, learning_rate=best[job.name][1]) if job.name in best else job for job in jobs
+    ]
+
+
+def rows_of(results: dict[str, list[Result]]) -> list[list[str]]:
     """One row a model, the best first."""
+    means = {
+        name: statistics.mean(r.outcome.test_bpd for r in runs) for name, runs in results.items()
+    }
     rows = []
-    for name, runs in outcomes.items():
-        tests = [outcome.test_bpd for outcome, _ in runs]
+    for name in sorted(means, key=means.__getitem__):
+        runs = results[name]
+        outcomes = [result.outcome for result in runs]
         rows.append(
             [
                 name,
-                f"{statistics.mean(tests):.3f}",
-                f"{standard_error(tests):.3f}",
-                f"{statistics.mean(o.val_bpd for o, _ in runs):.3f}",
-                f"{runs[0][0].params:,}",
-                f"{statistics.median(o.images_per_second for o, _ in runs):.0f}",
-                f"{statistics.median(ms for _, ms in runs):.0f}",
+                f"{means[name]:.3f}",
+                f"{standard_error([o.test_bpd for o in outcomes]):.3f}",
+                f"{statistics.mean(o.val_bpd for o in outcomes):.3f}",
+                f"{outcomes[0].params:,}",
+                f"{statistics.mean(o.steps for o in outcomes):,.0f}",
+                f"{statistics.median(o.images_per_second for o in outcomes):,.0f}",
+                f"{statistics.median(result.log_prob_ms for result in runs):,.0f}",
+                f"{statistics.median(result.sample_ms for result in runs):,.0f}",
             ]
         )
-    return sorted(rows, key=lambda row: float(row[1]))
+    return rows
 
 
-def save(outcomes: dict[str, list[tuple[Outcome, float]]], title: str) -> None:
-    """Print the table; write it as Markdown, and the curves as PNG."""
-    rows = rows_of(outcomes)
-    save_table("density", title, COLUMNS, rows)
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for name, *_ in rows:
-        curve = outcomes[name][0][0].curve
-        axes.plot(*zip(*curve, strict=True), label=name, linewidth=1.5)
-    lowest = min(value for name, *_ in rows for _, value in outcomes[name][0][0].curve)
-    axes.set(xlabel="seconds of training (seed 0)", ylabel="validation bits/dim", title=title)
-    axes.set_ylim(lowest - 0.05, lowest + 1.0)
+def draw(file: str, curves: dict[str, list[tuple[float, float]]], title: str) -> None:
+    """Validation bits/dim against CPU seconds, as PNG."""
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    for number, (name, curve) in enumerate(curves.items()):
+        style = ("-", "--", ":")[number // 10 % 3]
+        axes.plot(*zip(*curve, strict=True), style, label=name, linewidth=1.5)
+    lowest = min(value for curve in curves.values() for _, value in curve)
+    axes.set(xlabel="CPU seconds of training (seed 0)", ylabel="validation bits/dim", title=title)
+    axes.set_ylim(lowest - 0.05, lowest + 1.5)
     axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(RESULTS / "density.png", dpi=110)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    figure.savefig(RESULTS / f"{file}.png", dpi=110)
+    plt.close(figure)
+
+
+def compare(
+    data: str, models: dict[str, tuple[str, ...] | None], arguments: argparse.Namespace
+) -> None:
+    """Train all models of one data set, seeds outermost; print and write what comes of it."""
+    jobs = [
+        Job(name, data, options, seed, arguments.budget)
+        for seed in range(arguments.seeds)
+        for name, options in models.items()
+    ]
+    if arguments.rates:
+        jobs = preferred_rates(jobs, arguments.rates, arguments.processes)
+    results: dict[str, list[Result]] = {}
+    for job, result in each(run, jobs, arguments.processes):
+        results.setdefault(job.name, []).append(result)
+        bpd = result.outcome.test_bpd
+        print(f"{data}, {job.name}, seed {job.seed}: test {bpd:.4f} bits/dim", flush=True)
+    title = (
+        f"{data}: {arguments.budget:g} CPU seconds of training each, one thread, mean of "
+        f"{arguments.seeds} seeds"
+    )
+    file = f"density_{data}_{arguments.budget:g}"
+    rows = rows_of(results)
+    save_table(file, title, COLUMNS, rows)
+    draw(file, {name: results[name][0].outcome.curve for name, *_ in rows}, title)
+
+
+def chosen(data: str, arguments: argparse.Namespace) -> dict[str, tuple[str, ...] | None]:
+    """The models of one data set by name, with the options of ours; those that are installed."""
+    known: dict[str, tuple[str, ...] | None] = {**our_rows(data), **dict.fromkeys(PEERS)}
+    models = {name: known[name] for name in arguments.models}
+    models |= {name: tuple(options) for name, *options in arguments.recipe}
+    missing = [n for n, options in models.items() if options is None and not PEERS[n].is_installed]
+    for name in missing:
+        print(f"{name} is left out: {PEERS[name].package} is not installed", flush=True)
+    return {name: options for name, options in models.items() if name not in missing}
 
 
 def main() -> None:
+    names = [*our_rows("digits"), *PEERS]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--budget", type=float, default=60, help="seconds of training each")
+    parser.add_argument("--data", nargs="+", default=["digits"], choices=DATA)
+    parser.add_argument("--budget", type=float, default=60, help="CPU seconds of training each")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--models", nargs="+", default=[*OURS, *PEERS])
-    arguments = parser.parse_args()
-    if arguments.budget <= 0 or arguments.seeds < 1:
-        parser.error(
-            "expected a budget above 0 and 1 seed or more, got "
-            f"{arguments.budget} and {arguments.seeds}"
-        )
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore")  # the peers' own deprecations
-    title = (
-        f"Digits, {arguments.budget:g} s of training each, one thread, mean of "
-        f"{arguments.seeds} seeds"
+    parser.add_argument("--models", nargs="*", default=names, choices=names)
+    parser.add_argument(
+        "--recipe",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "OPTION"),
+        help="one more model of ours: its name, and options of train.py",
     )
-    save(run(arguments.models, arguments.budget, arguments.seeds), title)
+    parser.add_argument("--rates", type=float, nargs="+", help="to choose a peer's own from")
+    parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
+    arguments = parser.parse_args()
+    if arguments.budget <= 0 or min(arguments.seeds, arguments.processes) < 1:
+        parser.error(
+            "expected a budget above 0, 1 seed and 1 process or more, got "
+            f"{arguments.budget}, {arguments.seeds} and {arguments.processes}"
+        )
+    for data in arguments.data:
+        compare(data, chosen(data, arguments), arguments)
 
 
 if __name__ == "__main__":

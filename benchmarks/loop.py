@@ -1,4 +1,4 @@
-"""One training loop for all density models: a wall-clock budget and early stopping."""
+"""One training loop for all density models: a budget of CPU seconds, and early stopping."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from attnflow.callbacks.averaging import exponential_average
 from attnflow.data.augmentation import Augmented
+from attnflow.spec import DataSpec
 from attnflow.utils.noise import sample_keys, uniform_noise
 
-__all__ = ["Data", "Outcome", "Recipe", "train_for"]
+__all__ = ["BitsPerDim", "Data", "Outcome", "Recipe", "train_for"]
 
 # bits(model, rows of images, indices, epoch) -> bits/dim of every image
 BitsPerDim = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
@@ -24,16 +25,18 @@ BitsPerDim = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class Data:
-    """Integer images (N, C, H, W) of three splits, with the number of grey values.
+    """Integer images (N, C, H, W) of three splits, with their specification.
 
-    ``augmented`` are the training images as training sees them, if they are changed for it.
+    ``augmented`` are the training images as training sees them, if they are changed for it;
+    ``entropy`` is theirs in bits/dim, where it is known.
     """
 
     train: Tensor
     val: Tensor
     test: Tensor
-    num_bins: int
+    spec: DataSpec
     augmented: Augmented | None = None
+    entropy: float | None = None
 
     def batch(self, rows: Tensor, epoch: int) -> Tensor:
         """These training images, as this epoch sees them."""
@@ -60,7 +63,7 @@ class Recipe:
 
 @dataclass
 class Outcome:
-    """Figures of one training; curve holds (seconds, val bits/dim)."""
+    """Figures of one training; curve holds (CPU seconds, val bits/dim)."""
 
     test_bpd: float
     val_bpd: float
@@ -80,9 +83,10 @@ def train_for(
     max_steps: int | None = None,
     validations: int = 30,
 ) -> Outcome:
-    """Train for ``budget`` seconds of wall clock (or ``max_steps``); test the best weights.
+    """Train for ``budget`` seconds of the processor (or ``max_steps``); test the best weights.
 
-    Validation runs outside the budget, so that no model pays for being looked at.
+    They are this process's own, whatever else the machine does. Reading batches and validation
+    stay outside the budget, so that no model pays for being looked at.
     """
     torch.manual_seed(seed)
     optimizer = torch.optim.AdamW(
@@ -102,7 +106,7 @@ def train_for(
             if len(rows) < recipe.batch_size:
                 continue
             images = data.batch(rows, epoch)
-            started = time.perf_counter()
+            started = time.process_time()
             progress = max(fraction, 0.0)
             rate = recipe.learning_rate * min(1, (step + 1) / recipe.warmup_steps)
             for group in optimizer.param_groups:
@@ -114,7 +118,7 @@ def train_for(
             optimizer.step()
             average.update_parameters(model)
             step += 1
-            spent += time.perf_counter() - started
+            spent += time.process_time() - started
             fraction = step / max_steps if max_steps else spent / budget
             if fraction >= next_look or fraction >= 1:
                 next_look = fraction + 1 / validations

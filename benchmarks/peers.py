@@ -1,33 +1,63 @@
-"""Density models of other libraries, as modules with ``log_prob(y)`` of y in [0, 1)^D.
+"""Density models to compare with, as modules with ``log_prob(y)`` of y in [0, 1)^D.
 
-Each is set up as its own documentation or examples do, at a size that suits small images.
+Those of other libraries are set up as their own documentation or examples do, at a size that
+suits small images. TarFlow, which no package holds, is built in its published form by our class.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["PEERS", "nflows_glow", "normflows_glow"]
+from attnflow.flows import TarFlow
+from attnflow.nets import CausalTransformer
+from attnflow.transforms import Autoregressive
+from attnflow.transforms.maps import GaussianMap
+
+__all__ = ["PEERS", "Peer", "nflows_glow", "normflows_glow"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How a peer is made, from training images in [0, 1), and trained.
+
+    Attributes:
+        make: its maker.
+        package: what it is imported from.
+        learning_rate: that its own validation preferred, where it was looked for.
+    """
+
+    make: Callable[[Tensor], nn.Module]
+    package: str
+    learning_rate: float
+
+    @property
+    def is_installed(self) -> bool:
+        return find_spec(self.package) is not None
 
 
 class Standardised(nn.Module):
     """A flat density model of standardised pixels.
 
     Args:
-        log_prob: of (B, D) values with mean 0 and deviation 1, in nats.
-        sample: draws (n, D) such values.
-        network: holds the parameters.
+        network: holds the parameters. A copy of this module has its own, so it is an argument
+            of the next two.
+        log_prob: of a network and (B, D) values with mean 0 and deviation 1, in nats.
+        sample: draws (n, D) such values, from a network and n.
         images: training images in [0, 1), (N, C, H, W), for mean and deviation.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        log_prob: Callable[[Tensor], Tensor],
-        sample: Callable[[int], Tensor],
+        log_prob: Callable[[nn.Module, Tensor], Tensor],
+        sample: Callable[[nn.Module, int], Tensor],
         images: Tensor,
     ) -> None:
         super().__init__()
@@ -39,10 +69,36 @@ class Standardised(nn.Module):
 
     def log_prob(self, y: Tensor) -> Tensor:
         flat = (y.flatten(1) - self.mean) / self.std
-        return self._log_prob(flat) - self.std.log().sum()
+        return self._log_prob(self.network, flat) - self.std.log().sum()
 
     def sample(self, n: int) -> Tensor:
-        return self._sample(n) * self.std + self.mean
+        return self._sample(self.network, n) * self.std + self.mean
+
+
+class Centred(nn.Module):
+    """A density model of images in [-1, 1).
+
+    Args:
+        network: holds the parameters.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def log_prob(self, y: Tensor) -> Tensor:
+        return self.centred_log_prob(2 * y - 1) + y[0].numel() * math.log(2)
+
+    def sample(self, n: int) -> Tensor:
+        return (self.centred_sample(n) + 1) / 2
+
+    def centred_log_prob(self, x: Tensor) -> Tensor:
+        """Of images (B, C, H, W), in nats: (B,)."""
+        raise NotImplementedError
+
+    def centred_sample(self, n: int) -> Tensor:
+        """Images (n, C, H, W)."""
+        raise NotImplementedError
 
 
 def zuko_nsf(images: Tensor) -> nn.Module:
@@ -64,7 +120,12 @@ def zuko_maf(images: Tensor) -> nn.Module:
 
 
 def _zuko(flow: nn.Module, images: Tensor) -> nn.Module:
-    return Standardised(flow, lambda x: flow().log_prob(x), lambda n: flow().sample((n,)), images)
+    return Standardised(
+        flow,
+        lambda network, x: network().log_prob(x),
+        lambda network, n: network().sample((n,)),
+        images,
+    )
 
 
 def nflows_rq_coupling(images: Tensor) -> nn.Module:
@@ -95,7 +156,12 @@ def nflows_rq_coupling(images: Tensor) -> nn.Module:
             )
         )
     flow = Flow(CompositeTransform(layers), StandardNormal([dims]))
-    return Standardised(flow, flow.log_prob, flow.sample, images)
+    return Standardised(
+        flow,
+        lambda network, x: network.log_prob(x),
+        lambda network, n: network.sample(n),
+        images,
+    )
 
 
 def normflows_glow(
@@ -177,11 +243,90 @@ class _PlainNet(nn.Sequential):
         return super().forward(features)
 
 
-# The learning rate of each is the one with the lowest validation bits/dim of seed 0 (60 s, or
-# 20 s for MAF), among 5e-4, 1e-3 and 2e-3, and up to 8e-3 where 2e-3 was best.
-PEERS: dict[str, tuple[Callable[[Tensor], nn.Module], float]] = {
-    "zuko NSF": (zuko_nsf, 5e-4),
-    "zuko MAF": (zuko_maf, 2e-3),
-    "nflows RQ coupling": (nflows_rq_coupling, 2e-3),
-    "normflows Glow": (normflows_glow, 8e-3),
+def jet_pytorch(
+    images: Tensor, colour_patch: int, layers: int, depth: int, width: int
+) -> nn.Module:
+    """jet-pytorch's Jet of images in [-1, 1), as its own training has them.
+
+    Args:
+        images: to be trained on.
+        colour_patch: side of a token of colour images; of grey ones it is 2.
+        layers: couplings, of which it splits the positions in one of five.
+        depth, width: of each net, with heads of 64.
+    """
+    from jet_pytorch import Jet
+
+    channels, *size = images.shape[1:]
+    patch = colour_patch if channels == 3 else 2
+    network = Jet(
+        patch_size=patch,
+        patch_dim=channels * patch**2,
+        n_patches=math.prod(size) // patch**2,
+        img_dims=tuple(size),
+        coupling_layers=layers,
+        block_depth=depth,
+        block_width=width,
+        num_heads=width // 64,
+    )
+    return _Jet(network, (math.prod(size) // patch**2, channels * patch**2))
+
+
+class _Jet(Centred):
+    def __init__(self, network: nn.Module, latent_shape: tuple[int, int]) -> None:
+        super().__init__(network)
+        self.latent_shape = latent_shape
+
+    def centred_log_prob(self, x: Tensor) -> Tensor:
+        z, log_det = self.network(x.permute(0, 2, 3, 1))
+        normal = torch.distributions.Normal(0, 1)
+        return normal.log_prob(z).flatten(1).sum(1) + log_det.squeeze(1)
+
+    def centred_sample(self, n: int) -> Tensor:
+        return self.network.inverse(torch.randn(n, *self.latent_shape))[0].permute(0, 3, 1, 2)
+
+
+def tarflow(images: Tensor, width: int) -> nn.Module:
+    """TarFlow in its published form by our class: 4 blocks of 2 layers over patches of 2 x 2.
+
+    ``z = (x - b) exp(-a)``, a as good as unbounded, heads of 64, each token reading the one before
+    it alone; no normalisation, no 1x1 convolution, images in [-1, 1). Our first token is moved by
+    its place, where theirs passes unchanged.
+    """
+    net = partial(CausalTransformer, width=width, depth=2, num_heads=width // 64, reach=0)
+    transformer = partial(Autoregressive, map=GaussianMap(largest_log_std=10.0), net=net)
+    shape = tuple(images.shape[1:])
+    return _TarFlow(
+        TarFlow(shape, 2, blocks=4, transformer=transformer, actnorm=None, conv1x1=None)
+    )
+
+
+class _TarFlow(Centred):
+    def centred_log_prob(self, x: Tensor) -> Tensor:
+        return self.network.log_prob(x)
+
+    def centred_sample(self, n: int) -> Tensor:
+        return self.network.sample(n)
+
+
+# The learning rate of each of zuko and of nflows RQ and normflows Glow is the one with the lowest
+# validation bits/dim of seed 0 on the digits (60 s of wall clock, or 20 s for MAF), among 5e-4,
+# 1e-3 and 2e-3, and up to 8e-3 where 2e-3 was best. density.py --rates looks for others.
+PEERS: dict[str, Peer] = {
+    "zuko NSF": Peer(zuko_nsf, "zuko", 5e-4),
+    "zuko MAF": Peer(zuko_maf, "zuko", 2e-3),
+    "nflows RQ coupling": Peer(nflows_rq_coupling, "nflows", 2e-3),
+    "nflows Glow": Peer(
+        partial(nflows_glow, levels=2, steps=4, hidden_channels=128), "nflows", 2e-3
+    ),
+    "normflows Glow": Peer(normflows_glow, "normflows", 8e-3),
+    "jet-pytorch, 16 x 2, 192 wide": Peer(
+        partial(jet_pytorch, colour_patch=4, layers=16, depth=2, width=192), "jet_pytorch", 1e-3
+    ),
+    "jet-pytorch, 12 x 1, 128 wide": Peer(
+        partial(jet_pytorch, colour_patch=2, layers=12, depth=1, width=128), "jet_pytorch", 1e-3
+    ),
+    "TarFlow as published, 64 wide (our class)": Peer(partial(tarflow, width=64), "attnflow", 2e-3),
+    "TarFlow as published, 128 wide (our class)": Peer(
+        partial(tarflow, width=128), "attnflow", 2e-3
+    ),
 }

@@ -1,4 +1,4 @@
-"""Trainings of a fixed number of steps, several at a time: seconds do not count in them."""
+"""Trainings in processes of their own, several at a time: each counts its own CPU seconds."""
 
 from __future__ import annotations
 

@@ -45,18 +45,45 @@ def test_reduced_bit_depth() -> None:
     assert torch.equal(reduced, full // 8)
 
 
-def test_longrange_entropy_is_the_one_of_its_samples() -> None:
-    data = LongRangeDataModule(num_train=4096)
+OFFSETS = [(0, 8), (4, 8), (3, 8), (7, 5)]
+
+
+@pytest.mark.parametrize("offset", [4, *OFFSETS])
+def test_longrange_entropy_is_the_one_of_its_samples(offset) -> None:
+    data = LongRangeDataModule(num_train=4096, offset=offset)
     assert data.entropy == pytest.approx(2.408, abs=1e-3)
     images = data.dataset("train").fields["image"].long()
-    left, right = images.split(8, 3)
+    rows, columns = (offset, 8) if offset == 4 else offset
+    source = images.roll((rows, columns), (2, 3))[..., 8:]
+    assert (source == images[..., 8:]).float().mean().item() == pytest.approx(0.90625, abs=2e-3)
     joint = torch.zeros(16, 16)
-    source = left.roll(4, 2)
+    right = images[..., 8:]
     joint.index_put_((source.flatten(), right.flatten()), torch.tensor(1.0), accumulate=True)
     joint /= joint.sum()
     conditional = -(joint * (joint / joint.sum(1, keepdim=True)).log2()).sum()
     marginal = -(joint.sum(1) * joint.sum(1).log2()).sum()
     assert ((conditional + marginal) / 2).item() == pytest.approx(data.entropy, abs=5e-3)
+
+
+@pytest.mark.parametrize("offset", [4, *OFFSETS])
+def test_longrange_copies_without_replacement_from_the_left_half_alone(offset) -> None:
+    data = LongRangeDataModule(num_train=64, offset=offset, replaced=0)
+    images = data.dataset("train").fields["image"]
+    rows, columns = (4, 8) if offset == 4 else offset
+    for row, column in ((0, 8), (3, 12), (15, 15)):
+        above, left = row, column
+        while left >= 8:
+            above, left = (above - rows) % 16, left - columns
+        assert torch.equal(images[..., row, column], images[..., above, left])
+
+
+def test_longrange_offset_of_rows_alone_is_of_half_the_side() -> None:
+    for size in (8, 16):
+        alone, both = (
+            LongRangeDataModule(size, offset=offset, num_train=64).dataset("train")
+            for offset in (3, (3, size // 2))
+        )
+        assert torch.equal(alone.fields["image"], both.fields["image"])
 
 
 def test_longrange_limits() -> None:
@@ -115,6 +142,14 @@ def test_longrange_images_are_those_that_results_were_measured_on() -> None:
             LongRangeDataModule,
             {"replaced": 1.5},
             "replaced: expected a share from 0 to 1, got 1.5.",
+        ),
+        *(
+            (
+                LongRangeDataModule,
+                {"offset": offset},
+                r"offset: expected \(rows, columns\) from \(0, 1\) to \(15, 8\) at a size of 16",
+            )
+            for offset in ([16, 8], [-1, 8], [4, 0], [4, 9], [4], [4, 8, 1])
         ),
     ],
 )

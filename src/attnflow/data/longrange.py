@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from typing_extensions import Unpack
@@ -16,18 +17,20 @@ __all__ = ["LongRangeDataModule"]
 
 
 class LongRangeDataModule(ImageDataModule):
-    """Images whose right half repeats the left half, moved down by a fixed offset.
+    """Images whose right half repeats what stands at a fixed offset from it, further left.
 
     The left half is independent and uniform over the grey levels. A pixel of the right half
-    is the left pixel ``size / 2`` columns to its left and ``offset`` rows above (cyclically),
-    but for a share of them that is drawn anew, uniformly over all levels. So the entropy
-    is known exactly (:attr:`entropy`), and a model reaches it only by looking far.
+    is the pixel so many rows above it (cyclically) and columns to its left, but for a share of
+    them that is drawn anew, uniformly over all levels. So the entropy is known exactly
+    (:attr:`entropy`), and a model reaches it only by looking far. Offsets of fewer columns than
+    half the side repeat a part of the right half in itself, which leaves the entropy the same.
 
     Args:
         size: side of the (square, grey) images, even.
         num_levels: grey levels, 2 to 256.
         replaced: share of the right half's pixels that are drawn anew, 0 to 1.
-        offset: rows by which the copy is moved.
+        offset: (rows, columns) by which the copy is moved, down and to the right: 0 to
+            ``size - 1`` and 1 to ``size / 2``; rows alone mean ``size / 2`` columns.
         num_train: training images; validation and test have a quarter each.
         loader: as for every data module, :class:`~attnflow.data.base.ImageDataModule`.
     """
@@ -37,7 +40,7 @@ class LongRangeDataModule(ImageDataModule):
         size: int = 16,
         num_levels: int = 16,
         replaced: float = 0.1,
-        offset: int = 4,
+        offset: int | Sequence[int] = 4,
         num_train: int = 8192,
         **loader: Unpack[LoaderOptions],
     ) -> None:
@@ -49,7 +52,7 @@ class LongRangeDataModule(ImageDataModule):
         if not 0 <= replaced <= 1:
             raise ArgumentError("replaced", "a share from 0 to 1", replaced)
         self.size, self.num_levels, self.replaced = size, num_levels, replaced
-        self.offset, self.num_train = offset, num_train
+        self.offset, self.num_train = checked_offset(offset, size), num_train
 
     @property
     def spec(self) -> DataSpec:
@@ -60,7 +63,8 @@ class LongRangeDataModule(ImageDataModule):
         """The images' exact entropy in bits/dim, which no model's bits/dim can go below.
 
         Half of the pixels have log2 L bits. A pixel of the other half equals its source with
-        probability q = 1 - r + r / L and each other level with probability r / L.
+        probability q = 1 - r + r / L and each other level with probability r / L, whatever the
+        columns to its left hold; its source is one of theirs.
         """
         levels, r = self.num_levels, self.replaced
         same, other = 1 - r + r / levels, r / levels
@@ -71,9 +75,29 @@ class LongRangeDataModule(ImageDataModule):
     def read(self, split: str) -> TensorImages:
         number = {"train": self.num_train}.get(split, self.num_train // 4)
         generator = torch.Generator().manual_seed(SPLITS.index(split))  # always the same images
-        shape = (number, 1, self.size, self.size // 2)
+        half = self.size // 2
+        shape = (number, 1, self.size, half)
         left = torch.randint(self.num_levels, shape, generator=generator)
         fresh = torch.randint(self.num_levels, shape, generator=generator)
         anew = torch.rand(shape, generator=generator) < self.replaced
-        right = torch.where(anew, fresh, left.roll(self.offset, 2))
-        return TensorImages(torch.cat([left, right], 3).to(torch.uint8))
+        images = torch.cat([left, fresh], 3)
+        rows, columns = self.offset
+        # Column by column, as a source may be a copy itself.
+        for column in range(half):
+            source = images[..., half + column - columns].roll(rows, 2)
+            right = torch.where(anew[..., column], fresh[..., column], source)
+            images[..., half + column] = right
+        return TensorImages(images.to(torch.uint8))
+
+
+def checked_offset(offset: int | Sequence[int], size: int) -> tuple[int, int]:
+    """(rows, columns) of an offset, of which columns are half the side where rows stand alone.
+
+    Raises:
+        ArgumentError: an offset that leads out of the image, or to a pixel further right.
+    """
+    given = [offset % size, size // 2] if isinstance(offset, int) else list(offset)
+    if len(given) != 2 or not (0 <= given[0] < size and 1 <= given[1] <= size // 2):
+        expected = f"(rows, columns) from (0, 1) to ({size - 1}, {size // 2})"
+        raise ArgumentError("offset", f"{expected} at a size of {size}", offset)
+    return given[0], given[1]
