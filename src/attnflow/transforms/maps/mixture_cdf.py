@@ -116,24 +116,27 @@ def invert_mixture_logit(
 
     A single component has the inverse ``mean + scale y``, and where all components' CDFs lie
     above (below) a value so does their mixture: the least and the greatest of these inverses
-    bracket the solution. A Newton step that leaves the bracket, or that is not half as long as
-    the step before, is replaced by bisection, which bounds the number of iterations.
+    bracket the solution, and their weighted mean is a start. A Newton step that leaves the
+    bracket, or that is not half as long as the step before, is replaced by bisection, which
+    bounds the number of iterations. A value that is met up to rounding stays: what would follow
+    is noise, and bisection would undo it.
     """
     candidates = mean + log_scale.exp() * y
     low, high = candidates.amin(0), candidates.amax(0)
-    x = (low + high) / 2
+    x = (log_weight.exp() * candidates).sum(0).clamp(low, high)
     change = high - low
     tolerance = 4 * torch.finfo(y.dtype).eps
     for _ in range(max_iterations):
         value, log_derivative = mixture_logit(x, mean, log_scale, log_weight)
-        too_low = value < y
-        low, high = torch.where(too_low, x, low), torch.where(too_low, high, x)
-        step = (y - value) * (-log_derivative).exp()
+        error = y - value
+        met = error.abs() <= tolerance * (1 + y.abs())
+        low, high = torch.where(error > 0, x, low), torch.where(error > 0, high, x)
+        step = error * (-log_derivative).exp()
         new = x + step
         newton = (new >= low) & (new <= high) & (step.abs() <= change / 2)
         new = torch.where(newton, new, (low + high) / 2)
-        change = (new - x).abs()
-        x = new
+        change = torch.where(met, 0, (new - x).abs())
+        x = torch.where(met, x, new)
         if (change <= tolerance * (1 + x.abs())).all():
             break
     return x
