@@ -54,7 +54,13 @@ FLOWS = {
         ],
     },
     "jet": dict.fromkeys(DATA, JET),
-    "tarflow": dict.fromkeys(DATA, TARFLOW),
+    "tarflow": {
+        "digits": TARFLOW,
+        "mnist5k": TARFLOW,
+        "photos": ["experiment=natural16"],
+        "natural16": ["experiment=natural16"],
+        "longrange": TARFLOW,
+    },
 }
 
 
