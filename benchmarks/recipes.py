@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from attnflow.data.augmentation import Augmented
 from attnflow.data.base import SPLITS, ImageDataModule
-from attnflow.models.build import MODEL_GROUPS, build_model
+from attnflow.models.build import build_model
+from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.image_model import ImageModel
 from attnflow.utils.noise import sample_keys, uniform_noise
 

@@ -10,7 +10,8 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from attnflow.models.build import MODEL_GROUPS, build_model
+from attnflow.models.build import build_model
+from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.spec import DataSpec
 

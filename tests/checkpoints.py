@@ -13,8 +13,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from attnflow.models.build import MODEL_GROUPS, build_data, build_model
+from attnflow.models.build import build_data, build_model
 from attnflow.models.checkpoint import KEY, describe
+from attnflow.models.groups import MODEL_GROUPS
 
 # The smallest model.
 TINY = ["model.levels=1", "model.steps=1", "coupling=affine", "coupling_net.hidden_channels=4"]

@@ -13,7 +13,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from attnflow.cli.train import make_trainer
-from attnflow.models.build import MODEL_GROUPS, build_model
+from attnflow.models.build import build_model
+from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.image_model import ImageModel
 from attnflow.runs.results import measured
 from attnflow.spec import DataSpec

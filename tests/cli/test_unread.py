@@ -7,7 +7,7 @@ from conftest import run_script
 from refusals import refused
 
 from attnflow.cli.unread import groups_read
-from attnflow.models.build import MODEL_GROUPS
+from attnflow.models.groups import MODEL_GROUPS
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ import attnflow
 from attnflow import AttnFlowError
 from attnflow.metrics.files import read
 from attnflow.metrics.inception import read_network
-from attnflow.models.build import MODEL_GROUPS
 from attnflow.models.checkpoint import KEY
+from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.trust import check_trusted, targets_of_configs
 from attnflow.report.runs import read_runs
 

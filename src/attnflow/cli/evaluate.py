@@ -33,9 +33,10 @@ from attnflow.metrics.conditional import (
     shuffled_bits_per_dim,
 )
 from attnflow.metrics.images import batches, fetch, spread
-from attnflow.models.build import MODEL_GROUPS, with_references
+from attnflow.models.build import with_references
 from attnflow.models.checkpoint import KEY, find_best, is_averaged, load_model, read_checkpoint
 from attnflow.models.conditioning import ClassConditioning
+from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.image_model import Batch
 from attnflow.models.trust import check_trust, targets_of_configs
 from attnflow.pictures.gallery import Evaluated, check_options, draw

@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback as HydraCallback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from attnflow.cli.containers import as_dict
+from attnflow.cli.containers import as_dict, as_list
 from attnflow.cli.launch import is_first
 from attnflow.cli.places import check_places
 from attnflow.cli.ranks import count_ranks, run_ranks
@@ -91,8 +91,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
             check_seed(config.seed)
             check_config(given(config))
             if "model" in config:
-                choices, overrides = hydra.runtime.choices, hydra.overrides.task
-                check_all_read(as_dict(config), overrides, str(choices.get("model")))
+                chosen, overrides = hydra.runtime.choices.get("model"), hydra.overrides.task
+                check_all_read(as_dict(config), as_list(overrides), str(chosen))
             check_places(config, folder)
             original = original_of(config, folder, Path(hydra.sweep.dir)) if sweeping else None
             if original:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from attnflow.errors import AttnFlowError
-from attnflow.models.build import MODEL_GROUPS
+from attnflow.models.groups import MODEL_GROUPS
 
 __all__ = ["check_all_read"]
 

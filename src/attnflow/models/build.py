@@ -9,29 +9,15 @@ from attnflow.data.base import ImageDataModule
 from attnflow.flows.base import Flow
 from attnflow.models.conditioning import Conditioning
 from attnflow.models.dequantization import Dequantizer
+from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.image_model import ImageModel
 from attnflow.spec import DataSpec
 from attnflow.utils.arguments import call, check_kind
 from attnflow.utils.making import make
 
-__all__ = ["MODEL_GROUPS", "build_data", "build_model", "with_references"]
+__all__ = ["build_data", "build_model", "with_references"]
 
 T = TypeVar("T")
-# The config groups that decide a model's parameters and their shapes; ``model`` holds most of the
-# others as its parts, those that its kind of flow has, and ``coupling`` its net.
-MODEL_GROUPS = (
-    "model",
-    "attention",
-    "placement",
-    "coupling",
-    "coupling_net",
-    "prior",
-    "map",
-    "causal_net",
-    "solver",
-    "dequantization",
-    "conditioning",
-)
 
 
 def build_model(config: Mapping, spec: DataSpec) -> ImageModel:

@@ -17,9 +17,9 @@ from attnflow.data.base import ImageDataModule
 from attnflow.errors import AttnFlowError
 from attnflow.flows.base import Flow
 from attnflow.flows.placement import Placement, several
-from attnflow.models.build import MODEL_GROUPS
 from attnflow.models.conditioning import Conditioning
 from attnflow.models.dequantization import Dequantizer
+from attnflow.models.groups import MODEL_GROUPS
 from attnflow.transforms import Transform
 from attnflow.transforms.autoregressive import Solver
 from attnflow.transforms.maps import ElementwiseMap

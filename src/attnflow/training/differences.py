@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnflow.errors import AttnFlowError
-from attnflow.models.build import MODEL_GROUPS, with_references
+from attnflow.models.build import with_references
+from attnflow.models.groups import MODEL_GROUPS
 from attnflow.training.progress import Progress
 
 __all__ = ["Difference", "check_honoured", "differences", "table"]

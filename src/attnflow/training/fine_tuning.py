@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import torch
 
 from attnflow.errors import AttnFlowError
-from attnflow.models.build import MODEL_GROUPS
 from attnflow.models.checkpoint import KEY, misfits, model_state, read_checkpoint
 from attnflow.models.contents import check_weights
+from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.image_model import ImageModel
 from attnflow.training.differences import differences, table
 from attnflow.utils.sentences import named
