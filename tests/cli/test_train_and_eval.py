@@ -55,6 +55,8 @@ def test_the_known_entropy_stands_beside_every_figure(train, command) -> None:
 def test_a_placement_of_nothing_is_told(train) -> None:
     told = (train("debug=fast", "placement=level_end", "attention=none") / "train.log").read_text()
     assert "placement=level_end has no effect with attention=none" in told
+    run_dir = train("debug=fast", "model=tarflow", "attention=none")
+    assert "has no effect" not in (run_dir / "train.log").read_text()
     run_dir = train("debug=fast", "placement=level_end")
     assert "has no effect" not in (run_dir / "train.log").read_text()
 

@@ -54,7 +54,7 @@ from attnflow.utils.validation import as_path, check_entry, check_value
 __all__ = ["train"]
 
 log = logging.getLogger(__name__)
-DEFAULT_PLACEMENT = "after_coupling"  # as in conf/train.yaml
+DEFAULT_PLACEMENTS = ("after_coupling", "after_transformer")  # of conf/train.yaml, of TarFlow
 
 
 @finished_wandb()
@@ -167,7 +167,7 @@ def totals(module: FlowModule, trainer: Trainer, legs: Legs) -> dict[str, float 
 def warn_of_placed_nothing(plain: Mapping) -> None:
     """Say so where a placement was chosen, but no attention to place."""
     placement = plain["choices"].get("placement")
-    if plain["attention"] is None and placement not in (DEFAULT_PLACEMENT, "none"):
+    if plain["attention"] is None and placement not in (*DEFAULT_PLACEMENTS, "none"):
         log.warning(
             "placement=%s has no effect with attention=none; attention=imap, say, gives it one to "
             "place.",
