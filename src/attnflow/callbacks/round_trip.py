@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 
-from attnflow.errors import ArgumentError, check_least
+from attnflow.callbacks.first_batch import FirstBatchMonitor
+from attnflow.errors import ArgumentError
 from attnflow.metrics.soundness import round_trip_errors
 from attnflow.models.image_model import Batch
 from attnflow.training.declared import flow_module
@@ -18,7 +18,7 @@ __all__ = ["RoundTripMonitor"]
 log = logging.getLogger(__name__)
 
 
-class RoundTripMonitor(Callback):
+class RoundTripMonitor(FirstBatchMonitor):
     """Logs how exactly the flow inverts itself: ``val/round_trip_error``, each validation.
 
     The largest ``|decode(encode(y)) - y|`` of the first validation batch over all ranks, y the
@@ -34,21 +34,10 @@ class RoundTripMonitor(Callback):
     def __init__(self, limit: float = 1e-3, num_images: int = 32) -> None:
         if not limit > 0:
             raise ArgumentError("limit", "an error above 0", limit)
-        check_least("num_images", num_images, 1)
-        self.limit, self.num_images = limit, num_images
+        super().__init__(num_images)
+        self.limit = limit
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if batch_idx:
-            return
-        batch = {name: rows[: self.num_images] for name, rows in batch.items()}
+    def look(self, trainer: Trainer, pl_module: LightningModule, batch: Batch) -> None:
         module = flow_module(pl_module)
         noise = module.noise(batch, NO_EPOCH)
         error = round_trip_errors(module.model, batch, noise).max()

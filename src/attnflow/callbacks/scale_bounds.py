@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
 
-from attnflow.errors import check_least
+from attnflow.callbacks.first_batch import FirstBatchMonitor
 from attnflow.metrics.scale_bounds import share_at_bound
 from attnflow.models.image_model import Batch
 from attnflow.training.declared import flow_module
@@ -14,7 +13,7 @@ from attnflow.utils.noise import NO_EPOCH
 __all__ = ["ScaleBounds"]
 
 
-class ScaleBounds(Callback):
+class ScaleBounds(FirstBatchMonitor):
     """Logs ``val/scale_at_bound``, the share of values whose scale is at its bound.
 
     Of the transform where most are, on the first validation batch over all ranks. Bounded scales
@@ -25,22 +24,7 @@ class ScaleBounds(Callback):
         num_images: of the batch that are looked at.
     """
 
-    def __init__(self, num_images: int = 32) -> None:
-        check_least("num_images", num_images, 1)
-        self.num_images = num_images
-
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if batch_idx:
-            return
-        batch = {name: rows[: self.num_images] for name, rows in batch.items()}
+    def look(self, trainer: Trainer, pl_module: LightningModule, batch: Batch) -> None:
         module = flow_module(pl_module)
         share = share_at_bound(module.model, batch, module.noise(batch, NO_EPOCH))
         if share is not None:

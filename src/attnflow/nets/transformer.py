@@ -139,11 +139,8 @@ class CausalTransformer(nn.Module):
         context_channels: int = 0,
     ) -> None:
         super().__init__()
-        check_count("width", width)
-        check_count("depth", depth)
+        check_transformer(width, depth, num_heads, dropout)
         check_count("reach", reach, least=0)
-        check_heads(num_heads, width)
-        check_dropout(dropout)
         near = tokens_near(*grid, reach).to(torch.get_default_device())
         self.register_buffer("near", near.clamp(min=0), persistent=False)
         self.register_buffer("is_near", near[..., None] >= 0, persistent=False)
@@ -238,8 +235,11 @@ def number_at(numbers: Tensor, down: int, right: int, columns: int) -> Tensor:
     return torch.where(inside, row * columns + column, -1)
 
 
-def check_heads(num_heads: int, width: int) -> None:
-    """Raise :class:`ArgumentError` unless every head has the same whole share of the width."""
+def check_transformer(width: int, depth: int, num_heads: int, dropout: float) -> None:
+    """Raise :class:`AttnFlowError` for no size of a transformer, or heads of unequal widths."""
+    check_count("width", width)
+    check_count("depth", depth)
     check_count("num_heads", num_heads)
     if width % num_heads:
         raise ArgumentError("num_heads", f"a divisor of the width, {width}", num_heads)
+    check_dropout(dropout)

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context, with_condition
-from attnflow.errors import check_count
-from attnflow.nets.layers import check_dropout, zero_linear
-from attnflow.nets.transformer import TransformerBlock, check_heads
+from attnflow.nets.layers import zero_linear
+from attnflow.nets.transformer import TransformerBlock, check_transformer
 
 __all__ = ["ViT"]
 
@@ -45,10 +44,7 @@ class ViT(nn.Module):
         context_channels: int = 0,
     ) -> None:
         super().__init__()
-        check_count("width", width)
-        check_count("depth", depth)
-        check_heads(num_heads, width)
-        check_dropout(dropout)
+        check_transformer(width, depth, num_heads, dropout)
         self.context_channels = context_channels
         self.embedding = nn.Linear(in_channels + context_channels, width)
         self.positions = nn.Linear(4 * len(WAVELENGTHS), width, bias=False)

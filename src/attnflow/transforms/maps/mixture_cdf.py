@@ -62,8 +62,7 @@ class MixtureCDFMap(ElementwiseMap):
 
     def at_bound(self, parameters: Tensor) -> Tensor:
         """Where the affine map's scale has reached its bound, or that of any component."""
-        k = self.num_components
-        affine, _, raw, _ = parameters.split([AFFINE.num_parameters, k, k, k])
+        affine, _, raw, _ = self._pieces(parameters)
         components = near_bound(raw, LARGEST_COMPONENT_LOG_SCALE).any(0)
         return AFFINE.at_bound(affine) | components
 
@@ -75,12 +74,15 @@ class MixtureCDFMap(ElementwiseMap):
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """The affine map's parameters; means, log-scales and log-weights, (K, ...) each."""
-        k = self.num_components
-        # Made contiguous, as sums over components are then several times as fast.
-        sizes = [AFFINE.num_parameters, k, k, k]
-        affine, mean, raw, logits = parameters.contiguous().split(sizes)
+        affine, mean, raw, logits = self._pieces(parameters)
         log_scale = bounded(raw, LARGEST_COMPONENT_LOG_SCALE)
         return affine, (mean, log_scale, F.log_softmax(logits, 0))
+
+    def _pieces(self, parameters: Tensor) -> tuple[Tensor, ...]:
+        """The affine map's parameters; means, raw log-scales and logits, (K, ...) each."""
+        k = self.num_components
+        # Made contiguous, as sums over components are then several times as fast.
+        return parameters.contiguous().split([AFFINE.num_parameters, k, k, k])
 
 
 def mixture_logit(
