@@ -1,10 +1,11 @@
-"""What the transforms of a flow are applied to, as the flow runs."""
+"""What the transforms of a flow are applied to and give, as the flow runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,22 +15,22 @@ __all__ = ["watched"]
 
 @contextmanager
 def watched(
-    flow: nn.Module,
+    model: nn.Module,
     which: Callable[[nn.Module], bool],
-    record: Callable[[str, nn.Module, tuple], None],
+    record: Callable[[str, nn.Module, tuple, Any], None],
 ) -> Iterator[None]:
-    """Call ``record(name, module, inputs)`` before each chosen module of a flow runs.
+    """Call ``record(name, module, inputs, outputs)`` after each chosen module has run.
 
     Compiled code runs eagerly within, as it calls no hooks.
 
     Args:
-        flow: whose modules are watched.
+        model: a flow, or what holds one, whose modules are watched.
         which: chooses them.
-        record: what is called with a module's name in the flow, itself and its inputs.
+        record: what is called with a module's name in the model, itself, its inputs and outputs.
     """
     handles = [
-        module.register_forward_pre_hook(partial(record, name))
-        for name, module in flow.named_modules()
+        module.register_forward_hook(partial(record, name))
+        for name, module in model.named_modules()
         if which(module)
     ]
     try:

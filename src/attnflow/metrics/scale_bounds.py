@@ -37,7 +37,7 @@ def share_at_bound(model: ImageModel, batch: Batch, noise: Tensor) -> Tensor | N
     """
     shares: list[Tensor] = []
 
-    def record(name: str, module: nn.Module, inputs: tuple) -> None:
+    def record(name: str, module: nn.Module, inputs: tuple, outputs: object) -> None:
         x, *rest = inputs
         found = module.at_bound(x, *rest[:1]) if isinstance(module, BoundsScales) else None
         if found is not None:

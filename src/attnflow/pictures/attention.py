@@ -98,7 +98,7 @@ def attention_maps(
     """
     maps: list[AttentionMap] = []
 
-    def record(name: str, module: nn.Module, inputs: tuple) -> None:
+    def record(name: str, module: nn.Module, inputs: tuple, outputs: object) -> None:
         x, context = inputs
         title = _title(name)
         if isinstance(module, MapsPositions):

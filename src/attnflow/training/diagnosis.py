@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from attnflow.flows.watching import watched
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.transforms import Composition, Transform
 from attnflow.transforms.step import unfolded
@@ -22,20 +23,16 @@ def where_non_finite(
         non-finite log_det``.
     """
     found: list[str] = []
-    handles = [
-        module.register_forward_hook(_watcher(name, found))
-        for name, module in model.named_modules()
-        if isinstance(module, Transform) and not isinstance(module, Composition)
-    ]
+
+    def record(name: str, module: nn.Module, inputs: tuple, outputs: tuple[Tensor, Tensor]) -> None:
+        for what, value in zip(("output", "log_det"), outputs, strict=True):
+            if not found and not torch.isfinite(value).all():
+                found.append(f"{name} ({type(module).__name__}) gave the first non-finite {what}")
+
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    try:
-        # Runs eagerly, as compiled code would not call the hooks.
-        with unfolded(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
-            loss = model(batch, noise, dropped).mean()
-            gradients = torch.autograd.grad(loss, tuple(parameters.values()), allow_unused=True)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with unfolded(model), torch.enable_grad(), watched(model, _is_single, record):
+        loss = model(batch, noise, dropped).mean()
+        gradients = torch.autograd.grad(loss, tuple(parameters.values()), allow_unused=True)
     # Backward goes from the last parameter to the first, so the last is where it went wrong; and
     # data go through the flow last.
     bad = [name for name, g in zip(parameters, gradients, strict=True) if not _finite(g)]
@@ -48,10 +45,5 @@ def _finite(gradient: Tensor | None) -> bool:
     return gradient is None or bool(torch.isfinite(gradient).all())
 
 
-def _watcher(name: str, found: list[str]):
-    def watch(module: nn.Module, inputs: tuple, outputs: tuple[Tensor, Tensor]) -> None:
-        for what, value in zip(("output", "log_det"), outputs, strict=True):
-            if not found and not torch.isfinite(value).all():
-                found.append(f"{name} ({type(module).__name__}) gave the first non-finite {what}")
-
-    return watch
+def _is_single(module: nn.Module) -> bool:
+    return isinstance(module, Transform) and not isinstance(module, Composition)
