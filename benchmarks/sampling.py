@@ -44,9 +44,9 @@ SOLVERS: dict[str, Solver] = {
     "cached": CachedSolver(),
     "Jacobi": JacobiSolver(),
     "Jacobi, tolerance 1e-3": JacobiSolver(tolerance=1e-3),
-    "Gauss-Seidel-Jacobi, 2 segments": JacobiSolver(segments=2),
-    "Gauss-Seidel-Jacobi, 4 segments": JacobiSolver(segments=4),
-    "Gauss-Seidel-Jacobi, 4 segments, tolerance 1e-3": JacobiSolver(1e-3, segments=4),
+    "Gauss-Seidel-Jacobi, window of 8": JacobiSolver(window=8),
+    "Gauss-Seidel-Jacobi, window of 16": JacobiSolver(window=16),
+    "Gauss-Seidel-Jacobi, window of 16, tolerance 1e-3": JacobiSolver(1e-3, window=16),
 }
 COLUMNS = (
     "images",

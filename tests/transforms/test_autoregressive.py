@@ -34,8 +34,8 @@ SHAPES = [(3, 2, 2), (2, 2, 3), (2, 3, 2), (4, 1, 2), (1, 2, 2)]
 SOLVERS = {
     "cached": CachedSolver(),
     "jacobi": JacobiSolver(),
-    "segments": JacobiSolver(segments=2),
-    "more segments than tokens": JacobiSolver(segments=100),
+    "window": JacobiSolver(window=5),
+    "wider than all tokens": JacobiSolver(window=100),
 }
 
 
@@ -115,7 +115,7 @@ def test_jacobi_that_does_not_settle_falls_back_and_says_so(caplog) -> None:
     with caplog.at_level(logging.WARNING):
         found = block.solve(z, None, JacobiSolver(max_sweeps=1))
     (line,) = caplog.messages
-    assert "1 Jacobi sweeps left a change of" in line
+    assert "1 Jacobi sweeps left 15 of 16 tokens above the tolerance" in line
     assert "one after the other instead" in line
     torch.testing.assert_close(found.tokens, block.solve(z, None, SerialSolver()).tokens)
 
@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_refused(options, sentence) -> None:
     [
         ({"tolerance": -1.0}, "tolerance: expected 0 or more, or null, got -1.0."),
         ({"max_sweeps": 0}, "max_sweeps: expected a whole number of 1 or more, got 0."),
-        ({"segments": 0}, "segments: expected a whole number of 1 or more, got 0."),
+        ({"window": 0}, "window: expected a whole number of 1 or more, got 0."),
     ],
 )
 def test_a_solver_refuses_what_is_no_number_of_sweeps(options, sentence) -> None:

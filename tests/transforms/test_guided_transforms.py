@@ -144,7 +144,7 @@ def test_a_mixture_and_the_affine_map_of_its_logit_are_extrapolated_apart() -> N
 
 
 @pytest.mark.parametrize("ramped", [False, True])
-@pytest.mark.parametrize("solver", [CachedSolver(), JacobiSolver(), JacobiSolver(segments=3)])
+@pytest.mark.parametrize("solver", [CachedSolver(), JacobiSolver(), JacobiSolver(window=3)])
 @pytest.mark.parametrize("map", [None, MixtureCDFMap(2)])
 def test_solvers_agree_under_guidance(map, solver, ramped) -> None:
     block = Autoregressive(2, SHAPE[1:], map, net=NET, **WIDTH)

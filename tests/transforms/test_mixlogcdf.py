@@ -7,11 +7,12 @@ from functools import partial
 import pytest
 import torch
 from exactness import randomise
+from torch.nn import functional as F
 
 from attnflow import AttnFlowError
 from attnflow.nets import ConvNet
 from attnflow.transforms import MixLogCDFCoupling
-from attnflow.transforms.maps.mixture_cdf import invert_mixture_logit, mixture_logit
+from attnflow.transforms.maps.mixture import invert_mixture_logit, mixture_logit
 
 
 def mixture(dtype: torch.dtype = torch.float64, components: int = 5) -> list[torch.Tensor]:
@@ -40,6 +41,26 @@ def test_derivative_against_autograd() -> None:
     torch.testing.assert_close(gradient.log(), log_derivative, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+def test_written_out_gradients_are_autograds(spread) -> None:
+    parameters = mixture(components=3)
+    x = spread * torch.randn(4, 2, 3, 3, dtype=torch.float64)
+    inputs = [each.requires_grad_() for each in (x, *parameters)]
+    upstream = torch.randn(2, 4, 2, 3, 3, dtype=torch.float64)
+
+    def naive(x, mean, log_scale, log_weight):
+        t = (x - mean) / log_scale.exp()
+        below, above = F.logsigmoid(t), F.logsigmoid(-t)
+        cdf, survival = (log_weight + below).logsumexp(0), (log_weight + above).logsumexp(0)
+        density = (log_weight + below + above - log_scale).logsumexp(0)
+        return cdf - survival, density - cdf - survival
+
+    ours, expected = (
+        torch.autograd.grad(f(*inputs), inputs, tuple(upstream)) for f in (mixture_logit, naive)
+    )
+    torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("spread", [1.0, 30.0, 1e3, 1e5])
 def test_inverse_in_float32_at_saturated_inputs(spread) -> None:
     parameters = mixture(torch.float32)
@@ -65,6 +86,17 @@ def test_inverse_takes_few_iterations() -> None:
     x = torch.randn(4, 2, 3, 3, dtype=torch.float64)
     value, _ = mixture_logit(x, *parameters)
     torch.testing.assert_close(invert_mixture_logit(value, *parameters, max_iterations=30), x)
+
+
+def test_a_start_saves_iterations_and_changes_nothing() -> None:
+    parameters = mixture()
+    x = torch.randn(4, 2, 3, 3, dtype=torch.float64)
+    value, _ = mixture_logit(x, *parameters)
+    for off in (0.0, 1e-6, 1.0, 1e6):
+        found = invert_mixture_logit(value, *parameters, start=x + off)
+        torch.testing.assert_close(found, x, rtol=1e-12, atol=1e-12)
+    near = invert_mixture_logit(value, *parameters, start=x + 1e-6, max_iterations=2)
+    torch.testing.assert_close(near, x, rtol=1e-12, atol=1e-12)
 
 
 def test_coupling_stays_finite_at_extreme_parameters() -> None:

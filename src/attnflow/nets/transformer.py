@@ -39,18 +39,22 @@ class SelfAttention(nn.Module):
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         return self._out(mixed)
 
-    def step(self, h: Tensor, number: int, cache: Tensor) -> Tensor:
-        """What :meth:`forward` gives token ``number``, the ones before it being in ``cache``.
+    def step(self, h: Tensor, places: slice, cache: Tensor) -> Tensor:
+        """What :meth:`forward` gives the tokens at some places, those before being in ``cache``.
 
         Args:
-            h: the token, (B, 1, width).
-            number: its place in the order, from 0.
-            cache: keys and values, (2, B, heads, T, d); the token's own are written to it.
+            h: the tokens, (B, n, width).
+            places: n in a row, of the order.
+            cache: keys and values, (2, B, heads, T, d); the tokens' own are written to it.
         """
         query, key, value = self._heads(h)
-        cache[0, :, :, number], cache[1, :, :, number] = key.squeeze(2), value.squeeze(2)
-        keys, values = cache[:, :, :, : number + 1]
-        return self._out(F.scaled_dot_product_attention(query, keys, values))
+        cache[0, :, :, places], cache[1, :, :, places] = key, value
+        keys, values = cache[:, :, :, : places.stop]
+        mask = None  # a token alone reads all that are there
+        if self.causal and h.shape[1] > 1:
+            size = (h.shape[1], places.stop)
+            mask = torch.ones(size, dtype=torch.bool, device=h.device).tril(places.start)
+        return self._out(F.scaled_dot_product_attention(query, keys, values, mask))
 
     def weights(self, h: Tensor) -> Tensor:
         """How much each token reads of each: (B, heads, T, T), rows that sum to 1."""
@@ -93,9 +97,9 @@ class TransformerBlock(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         return self._rest(h, self.attention(self.attention_norm(h)))
 
-    def step(self, h: Tensor, number: int, cache: Tensor) -> Tensor:
-        """Token ``number``, (B, 1, width); as :meth:`SelfAttention.step`."""
-        return self._rest(h, self.attention.step(self.attention_norm(h), number, cache))
+    def step(self, h: Tensor, places: slice, cache: Tensor) -> Tensor:
+        """The tokens at some places, (B, n, width); as :meth:`SelfAttention.step`."""
+        return self._rest(h, self.attention.step(self.attention_norm(h), places, cache))
 
     def _rest(self, h: Tensor, read: Tensor) -> Tensor:
         h = h + self.dropout(read)
@@ -173,20 +177,20 @@ class CausalTransformer(nn.Module):
         return self.out.weight.new_empty(len(blocks), 2, rows, heads, num_tokens, width // heads)
 
     def step(
-        self, tokens: Tensor, number: int, cache: Cache, condition: Tensor | None = None
+        self, tokens: Tensor, places: slice, cache: Cache, condition: Tensor | None = None
     ) -> Tensor:
-        """What :meth:`forward` gives token ``number``, (B, out_features).
+        """What :meth:`forward` gives the tokens at n places, (B, n, out_features).
 
         Args:
-            tokens: (B, T, in_features), of which those before it are read.
-            number: of the token, from 0; those before it have been asked for in order.
+            tokens: (B, T, in_features), of which those before each are read.
+            places: n in a row, from 0; all before them have been asked for.
             cache: of :meth:`cache`, which is written to.
             condition: of every token, (B, T, context_channels), or None.
         """
-        h = self._inputs(tokens, slice(number, number + 1), condition)
+        h = self._inputs(tokens, places, condition)
         for block, kept in zip(self._blocks(), cache, strict=True):
-            h = block.step(h, number, kept)
-        return self.out(self.norm(h))[:, 0]
+            h = block.step(h, places, kept)
+        return self.out(self.norm(h))
 
     def weights(self, tokens: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         """How much each token reads of each, in every block: (B, heads, n, n), rows sum to 1.

@@ -127,7 +127,7 @@ class MixLogCDFCoupling(Coupling):
 
     Args:
         num_channels, net, context_channels: as for every :class:`Coupling`.
-        num_components: of the mixture; see :class:`MixtureCDFMap`.
+        num_components, largest_log_scale: of the mixture; see :class:`MixtureCDFMap`.
     """
 
     def __init__(
@@ -136,5 +136,7 @@ class MixLogCDFCoupling(Coupling):
         num_components: int = 8,
         net: NetFactory = ConvNet,
         context_channels: int = 0,
+        largest_log_scale: float = 3.0,
     ) -> None:
-        super().__init__(num_channels, MixtureCDFMap(num_components), net, context_channels)
+        map = MixtureCDFMap(num_components, largest_log_scale)
+        super().__init__(num_channels, map, net, context_channels)

@@ -173,9 +173,8 @@ class NetReader(Reader):
     def cache(self, rows: int) -> Cache:
         return self.block.net.cache(rows)
 
-    def one(self, tokens: Tensor, number: int, cache: Cache) -> Tensor:
-        features = self.block.net.step(tokens, number, cache, self.condition)
-        return self._parameters(features[:, None], tokens).squeeze(2)
+    def some(self, tokens: Tensor, places: slice, cache: Cache) -> Tensor:
+        return self._parameters(self.block.net.step(tokens, places, cache, self.condition), tokens)
 
     def _parameters(self, features: Tensor, like: Tensor) -> Tensor:
         features = features.to(like.dtype)

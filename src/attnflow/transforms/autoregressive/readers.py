@@ -15,7 +15,7 @@ __all__ = ["GuidedReader", "Reader"]
 
 
 class Reader(ABC):
-    """Reads the parameters of a block's map from tokens, all at once or one after the other."""
+    """Reads the parameters of a block's map from tokens, all at once or a few after the others."""
 
     @abstractmethod
     def all(self, tokens: Tensor) -> Tensor:
@@ -26,13 +26,13 @@ class Reader(ABC):
         """Room for what the net keeps of tokens, of ``rows`` samples."""
 
     @abstractmethod
-    def one(self, tokens: Tensor, number: int, cache: Cache) -> Tensor:
-        """Of token ``number``: (k, B, D).
+    def some(self, tokens: Tensor, places: slice, cache: Cache) -> Tensor:
+        """Of the tokens at n places: (k, B, n, D), each from those before it.
 
         Args:
-            tokens: (B, T, D), of which those before it are read.
-            number: from 0.
-            cache: of :meth:`cache`, from which the ones before it have been read in order.
+            tokens: (B, T, D).
+            places: n in a row, from 0.
+            cache: of :meth:`cache`, with which all before those places have been read.
         """
 
 
@@ -58,7 +58,7 @@ class GuidedReader(Reader):
     def cache(self, rows: int) -> Cache:
         return torch.stack([self.conditional.cache(rows), self.unconditional.cache(rows)])
 
-    def one(self, tokens: Tensor, number: int, cache: Cache) -> Tensor:
-        cond = self.conditional.one(tokens, number, cache[0])
-        uncond = self.unconditional.one(tokens, number, cache[1])
-        return self.map.beyond(cond, uncond, self.weights[number])
+    def some(self, tokens: Tensor, places: slice, cache: Cache) -> Tensor:
+        cond = self.conditional.some(tokens, places, cache[0])
+        uncond = self.unconditional.some(tokens, places, cache[1])
+        return self.map.beyond(cond, uncond, self.weights[places, None])

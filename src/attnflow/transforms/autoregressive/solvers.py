@@ -25,8 +25,8 @@ class Solution:
     Attributes:
         tokens: x, (B, T, D).
         sweeps: how often the net was run, over however many tokens.
-        residual: the largest change of a value in the last sweep, where that ended the search; 0
-            where the tokens are exact, each found once all before it were.
+        residual: the largest change of a value in the sweep that was taken to be its last; 0 where
+            the tokens are exact, each found once all before it were.
     """
 
     tokens: Tensor
@@ -67,75 +67,71 @@ class CachedSolver(Solver):
     def solve(self, z: Tensor, map: ElementwiseMap, reader: Reader) -> Solution:
         x, cache = torch.zeros_like(z), reader.cache(len(z))
         for number in range(z.shape[1]):
-            x[:, number] = map.inverse(z[:, number], reader.one(x, number, cache))
+            place = slice(number, number + 1)
+            x[:, place] = map.inverse(z[:, place], reader.some(x, place, cache))
         return Solution(x, z.shape[1])
 
 
 @dataclass(frozen=True)
 class JacobiSolver(Solver):
-    """All tokens at once, again and again: each sweep reads what the sweep before has found.
+    """Many tokens at once, again and again: each sweep reads what the sweep before has found.
 
-    After k sweeps the first k tokens are exact, so T sweeps are enough, and far fewer usually
-    are. With several segments, one after the other is swept until it has settled
-    (Gauss-Seidel-Jacobi). Song et al., Accelerating Feedforward Computation via Parallel
-    Nonlinear Equation Solving (2021).
+    The tokens of a sweep that lead it and have not changed are final, and so is the one behind
+    them, which has read nothing but these; the next sweep begins behind it. So T sweeps are enough,
+    and far fewer usually are. Song et al., Accelerating Feedforward Computation via Parallel
+    Nonlinear Equation Solving (2021): Jacobi over all tokens, and Gauss-Seidel-Jacobi over a window
+    of them.
 
     Args:
         tolerance: the largest change of a value x in the last sweep, over ``1 + |x|``; null: 8
             roundings of the type.
-        max_sweeps: of a segment, before the tokens are found one after the other instead, which
-            is logged; null: as many as it has tokens, which always are enough.
-        segments: how many parts of equal length (the last ones may be one token shorter).
+        window: how many tokens a sweep has at most; null: all that are left.
+        max_sweeps: of them all, before the tokens that are left are found one after the other,
+            which is logged; null: as many as there are tokens, which always are enough.
     """
 
     tolerance: float | None = None
+    window: int | None = None
     max_sweeps: int | None = None
-    segments: int = 1
 
     def __post_init__(self) -> None:
         if self.tolerance is not None and not self.tolerance >= 0:
             raise ArgumentError("tolerance", "0 or more, or null", self.tolerance)
-        if self.max_sweeps is not None:
-            check_count("max_sweeps", self.max_sweeps)
-        check_count("segments", self.segments)
+        for name in ("window", "max_sweeps"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
 
     def solve(self, z: Tensor, map: ElementwiseMap, reader: Reader) -> Solution:
         tolerance = 8 * torch.finfo(z.dtype).eps if self.tolerance is None else self.tolerance
-        x, sweeps, residual = z.clone(), 0, 0.0
-        for numbers in torch.arange(z.shape[1]).tensor_split(min(self.segments, z.shape[1])):
-            segment = slice(int(numbers[0]), int(numbers[-1]) + 1)
-            enough = len(numbers) if self.max_sweeps is None else self.max_sweeps
-            sweep, change, settled = 0, 0.0, False
-            # As many sweeps as there are tokens make them exact, whatever has changed.
-            while not settled and sweep < min(enough, len(numbers)):
-                change, settled = self._sweep(x, z, segment, map, reader, tolerance)
-                sweep += 1
-            sweeps += sweep
-            if settled:
-                residual = max(residual, change)
-            elif sweep < len(numbers):
+        x, cache, tokens = z.clone(), reader.cache(len(z)), z.shape[1]
+        window, found, sweeps, residual = self.window or tokens, 0, 0, 0.0
+        while found < tokens:
+            if sweeps == self.max_sweeps:
                 log.warning(
-                    "%d Jacobi sweeps left a change of %.1e, above the tolerance of %.1e; the "
-                    "tokens are found one after the other instead.",
-                    sweep,
-                    change,
+                    "%d Jacobi sweeps left %d of %d tokens above the tolerance of %.1e; those are "
+                    "found one after the other instead.",
+                    sweeps,
+                    tokens - found,
+                    tokens,
                     tolerance,
                 )
-                return CachedSolver().solve(z, map, reader)
+                window = 1
+            places = slice(found, min(found + window, tokens))
+            parameters = reader.some(x, places, cache)
+            new = map.inverse_from(z[:, places], parameters, x[:, places])
+            change = (new - x[:, places]).abs()
+            x[:, places] = new
+            settled = leading(change <= tolerance * (1 + new.abs()))
+            if settled:
+                residual = max(residual, float(change[:, :settled].max()))
+            found, sweeps = min(found + settled + 1, places.stop), sweeps + 1
         return Solution(x, sweeps, residual)
 
-    def _sweep(
-        self,
-        x: Tensor,
-        z: Tensor,
-        segment: slice,
-        map: ElementwiseMap,
-        reader: Reader,
-        tolerance: float,
-    ) -> tuple[float, bool]:
-        """Find a segment of x again, in place: the largest change, and whether it has settled."""
-        parameters = reader.all(x[:, : segment.stop])[:, :, segment]
-        new = map.inverse(z[:, segment], parameters)
-        change = (new - x[:, segment]).abs()
-        x[:, segment] = new
-        return float(change.max()), bool((change <= tolerance * (1 + new.abs())).all())
+
+def leading(settled: Tensor) -> int:
+    """How many of the first tokens have settled before one that has not.
+
+    Args:
+        settled: which values, bool (B, n, D).
+    """
+    return int(settled.all(2).all(0).long().cumprod(0).sum())

@@ -37,6 +37,10 @@ class ElementwiseMap(ABC):
     def inverse(self, z: Tensor, parameters: Tensor) -> Tensor:
         """x such that ``forward(x, parameters)[0] == z``."""
 
+    def inverse_from(self, z: Tensor, parameters: Tensor, start: Tensor) -> Tensor:
+        """The same x; one that is searched for is found sooner from a start near it."""
+        return self.inverse(z, parameters)
+
     def at_bound(self, parameters: Tensor) -> Tensor | None:
         """Where a bounded scale has all but reached its bound, bool of x's shape; None: no bound.
 
