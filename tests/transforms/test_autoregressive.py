@@ -28,7 +28,7 @@ MAPS = {
     "gaussian": GaussianMap(),
     "mixture_cdf": MixtureCDFMap(3),
 }
-NET = partial(CausalTransformer, width=8, depth=2, num_heads=2)
+NET = partial(CausalTransformer, width=8, depth=2, num_heads=2, rotary=True)
 # A square, a wide and a tall image, two tokens, a single channel.
 SHAPES = [(3, 2, 2), (2, 2, 3), (2, 3, 2), (4, 1, 2), (1, 2, 2)]
 SOLVERS = {
@@ -158,6 +158,11 @@ def test_block_runs_on_the_meta_device(map, vector, maps) -> None:
         (
             {"net": partial(NET, num_heads=3)},
             "num_heads: expected a divisor of the width, 8, got 3.",
+        ),
+        (
+            {"net": partial(NET, width=12)},
+            "width: expected a multiple of 4 in each head, where positions are rotary, got "
+            "'6 in each'.",
         ),
         ({"net": partial(NET, depth=0)}, "depth: expected a whole number of 1 or more, got 0."),
         (

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from attnflow.errors import ArgumentError, check_count
 from attnflow.nets.dropout import SharedDropout
 from attnflow.nets.layers import check_dropout, zero_linear
+from attnflow.nets.rotary import RotaryPositions
 
 __all__ = ["Cache", "CausalTransformer", "TransformerBlock"]
 
@@ -26,16 +27,19 @@ class SelfAttention(nn.Module):
         width: of a token, a multiple of ``num_heads``.
         num_heads: each head has a share of the width.
         causal: a token reads itself and the ones before it alone.
+        positions: turn queries and keys; None for none.
     """
 
-    def __init__(self, width: int, num_heads: int, causal: bool) -> None:
+    def __init__(
+        self, width: int, num_heads: int, causal: bool, positions: RotaryPositions | None = None
+    ) -> None:
         super().__init__()
-        self.num_heads, self.causal = num_heads, causal
+        self.num_heads, self.causal, self.positions = num_heads, causal, positions
         self.query_key_value = nn.Linear(width, 3 * width)
         self.projection = nn.Linear(width, width)
 
     def forward(self, h: Tensor) -> Tensor:
-        query, key, value = self._heads(h)
+        query, key, value = self._heads(h, slice(0, h.shape[1]))
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         return self._out(mixed)
 
@@ -47,7 +51,7 @@ class SelfAttention(nn.Module):
             places: n in a row, of the order.
             cache: keys and values, (2, B, heads, T, d); the tokens' own are written to it.
         """
-        query, key, value = self._heads(h)
+        query, key, value = self._heads(h, places)
         cache[0, :, :, places], cache[1, :, :, places] = key, value
         keys, values = cache[:, :, :, : places.stop]
         mask = None  # a token alone reads all that are there
@@ -58,17 +62,19 @@ class SelfAttention(nn.Module):
 
     def weights(self, h: Tensor) -> Tensor:
         """How much each token reads of each: (B, heads, T, T), rows that sum to 1."""
-        query, key, _ = self._heads(h)
+        query, key, _ = self._heads(h, slice(0, h.shape[1]))
         logits = query @ key.mT * query.shape[-1] ** -0.5
         if self.causal:
             later = torch.ones(logits.shape[-2:], dtype=torch.bool, device=h.device).triu(1)
             logits = logits.masked_fill(later, -torch.inf)
         return logits.softmax(-1)
 
-    def _heads(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, (B, heads, T, d) each."""
+    def _heads(self, h: Tensor, places: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of the tokens at n places, (B, heads, n, d) each."""
         heads = self.query_key_value(h).unflatten(2, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)
+        if self.positions is not None:
+            query, key = self.positions(query, places), self.positions(key, places)
         return query, key, value
 
     def _out(self, mixed: Tensor) -> Tensor:
@@ -81,14 +87,21 @@ class TransformerBlock(nn.Module):
     Pre-norm: Xiong et al., On Layer Normalization in the Transformer Architecture (2020).
 
     Args:
-        width, num_heads, causal: of the attention.
+        width, num_heads, causal, positions: of the attention.
         dropout: share of what both parts add that training leaves out.
     """
 
-    def __init__(self, width: int, num_heads: int, causal: bool, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        causal: bool,
+        dropout: float = 0.0,
+        positions: RotaryPositions | None = None,
+    ) -> None:
         super().__init__()
         self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = SelfAttention(width, num_heads, causal)
+        self.attention = SelfAttention(width, num_heads, causal, positions)
         self.mlp = nn.Sequential(
             nn.Linear(width, WIDENING * width), nn.GELU(), nn.Linear(WIDENING * width, width)
         )
@@ -123,6 +136,8 @@ class CausalTransformer(nn.Module):
         depth: how many blocks.
         num_heads: of each, a divisor of the width.
         reach: how many rows and columns away tokens are near; 0 for the one before alone.
+        rotary: whether queries and keys are also turned by their places, so that what is learned
+            of two tokens holds for all pairs that stand alike.
         dropout: share of what blocks add that training leaves out.
         context_channels: width of the condition; 0 for none.
     """
@@ -139,6 +154,7 @@ class CausalTransformer(nn.Module):
         depth: int = 1,
         num_heads: int = 1,
         reach: int = 1,
+        rotary: bool = False,
         dropout: float = 0.0,
         context_channels: int = 0,
     ) -> None:
@@ -151,8 +167,9 @@ class CausalTransformer(nn.Module):
         self.embedding = nn.Linear(near.shape[1] * in_features, width, bias=False)
         self.positions = nn.Parameter(torch.randn(len(near), width) * 0.02)
         self.condition = nn.Linear(context_channels, width) if context_channels else None
+        turned = RotaryPositions(grid, width // num_heads) if rotary else None
         self.blocks = nn.ModuleList(
-            TransformerBlock(width, num_heads, True, dropout) for _ in range(depth)
+            TransformerBlock(width, num_heads, True, dropout, turned) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(width)
         self.out = zero_linear(width, out_features)
