@@ -37,6 +37,7 @@ ITRANS = {
     "digits_inpaint": "itrans",
     "imagenet32": "itrans_patches",
     "imagenet64": "itrans_patches",
+    "imagenet64_jet": "itrans_linear",
     "imagenet64_tarflow": "itrans_linear",
     "maps": "itrans_linear",
     "mnist": "itrans_patches",
