@@ -105,11 +105,12 @@ def half_positions(height: int, width: int, split: str, parity: int) -> tuple[Te
     Raises:
         ArgumentError: the halves differ in length.
     """
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    sides = (torch.arange(side, device="cpu") for side in (height, width))  # not the meta device
+    rows, columns = torch.meshgrid(*sides, indexing="ij")
     colour = {"checkerboard": rows + columns, "rows": rows, "columns": columns}[split] % 2
     first = (colour.flatten() == parity).nonzero().flatten()
     second = (colour.flatten() != parity).nonzero().flatten()
     if len(first) != len(second):
         expected = f"a feature map whose positions {split} deals into equal halves"
         raise ArgumentError("image_size", expected, f"{height} x {width}")
-    return first, second
+    return first.to(torch.get_default_device()), second.to(torch.get_default_device())
