@@ -64,7 +64,7 @@ TRAINED = {
     "jet": ("coupling",),
     "tarflow": ("map", "causal_net", "solver"),
 }
-OF_TARFLOW = "placement=after_transformer"
+OF_TARFLOW = ["placement=after_transformer", "placement=before_transformer"]
 
 
 def options(*groups: str) -> list[str]:
@@ -78,12 +78,12 @@ def together() -> list[list[str]]:
     """Every trainable option at least once, one of each group at a time."""
     rows = []
     for flow, names in TRAINED.items():
-        groups = [[o for o in options(name) if o not in {*ELSEWHERE, OF_TARFLOW}] for name in names]
+        groups = [[o for o in options(name) if o not in {*ELSEWHERE, *OF_TARFLOW}] for name in names]
         attentions = cycle([] if "attention" in names else options("attention"))
         for row in range(max(map(len, groups))):
             chosen = [group[row % len(group)] for group in groups]
             rows.append([*chosen, f"model={flow}", *islice(attentions, 1)])
-    return rows
+    return rows + [[placement, "model=tarflow", "attention=imap"] for placement in OF_TARFLOW]
 
 
 @pytest.mark.parametrize("chosen", together(), ids=lambda chosen: chosen[0])

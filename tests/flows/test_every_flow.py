@@ -34,6 +34,12 @@ FLOWS = {
     ),
     "tarflow": partial(TarFlow, blocks=2, transformer=partial(Autoregressive, net=CAUSAL)),
     "tarflow, mixture": partial(TarFlow, blocks=2, transformer=MIXTURE),
+    "tarflow, few levels": partial(
+        TarFlow,
+        blocks=2,
+        grey_levels=4,
+        transformer=partial(Autoregressive, net=partial(CAUSAL, width=8, rotary=True)),
+    ),
     "tarflow, published": partial(
         TarFlow,
         blocks=2,
@@ -165,6 +171,22 @@ def test_a_tiny_flows_density_integrates_to_one(name) -> None:
     assert math.isclose(float(total) * float(side[1] - side[0]) ** 2, 1, abs_tol=1e-3)
 
 
+def test_the_first_block_reads_where_in_its_grey_level_a_value_lies() -> None:
+    """Whatever the level: what it reads beside the value itself repeats from level to level."""
+    flow = TarFlow(SHAPE, blocks=2, grey_levels=4, patch_size=1)
+    first, second = (part for part in flow.modules() if isinstance(part, CausalTransformer))
+    assert len(first.waves) == 3
+    assert not second.waves
+    own = 4  # the near tokens, of one value each; their waves come behind
+    with torch.no_grad():
+        first.embedding.weight[:, :own] = 0
+    levels, noise = torch.randint(4, (2, 16, 1)), torch.rand(16, 1)
+    tokens = (((levels + noise) / 4).double() - 0.5) * math.sqrt(12)
+    ours, others = first.double()._inputs(tokens, slice(0, 16), None)
+    torch.testing.assert_close(ours, others, rtol=1e-6, atol=1e-6)
+    assert (ours[1:] - first._inputs(tokens + 0.1, slice(0, 16), None)[0][1:]).abs().max() > 1e-2
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -178,10 +200,11 @@ def test_a_tiny_flows_density_integrates_to_one(name) -> None:
         (partial(TarFlow, SHAPE, orders="raster"), "orders: expected a list of one order"),
         (partial(TarFlow, SHAPE, orders=["snake"]), "order: expected one of raster"),
         (partial(TarFlow, SHAPE, blocks=0), "blocks: expected a whole number of 1 or more, got 0"),
+        (partial(TarFlow, SHAPE, grey_levels=1), "grey_levels: expected a whole number of 2 or"),
         (partial(Jet, SHAPE, steps=0), "steps: expected a whole number of 1 or more, got 0"),
         (
             partial(TarFlow, SHAPE, context_channels=2, conditions=["prior"]),
-            "conditions: expected one or more of actnorm, conv1x1, transformer, attention, got",
+            "conditions: expected one or more of transformer, actnorm, conv1x1, attention, got",
         ),
         (
             partial(Jet, SHAPE, context_channels=2, conditions=["map"]),

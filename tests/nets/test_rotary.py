@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 from attnflow.nets.rotary import RotaryPositions
@@ -25,7 +27,7 @@ def test_products_tell_the_offset_of_two_tokens_and_nothing_else() -> None:
     for found in by_offset.values():
         assert max(found) - min(found) < 1e-6
     means = sorted(found[0] for found in by_offset.values())
-    assert min(b - a for a, b in zip(means, means[1:], strict=False)) > 1e-5
+    assert min(b - a for a, b in pairwise(means)) > 1e-5
 
 
 def test_tokens_at_some_places_are_turned_as_among_all() -> None:

@@ -18,6 +18,7 @@ from attnflow.transforms import (
     AffineCoupling,
     AttentionCoupling,
     AttentionSequence,
+    Centre,
     IMap,
     InvertibleConv1x1,
     ITrans,
@@ -199,6 +200,13 @@ def test_a_deep_copy_is_a_transform_of_its_own(name) -> None:
 @pytest.mark.parametrize("shape", EVEN_SHAPES)
 def test_squeeze_is_exact(shape) -> None:
     assert_exact(Squeeze(), torch.randn(2, *shape))
+
+
+def test_centre_is_exact_and_standardises_even_values() -> None:
+    assert_exact(Centre(), torch.randn(2, 2, 3, 5))
+    values = Centre()(torch.linspace(0, 1, 10_001).view(1, 1, 1, -1))[0]
+    torch.testing.assert_close(values.mean(), torch.tensor(0.0), rtol=0, atol=1e-4)
+    torch.testing.assert_close(values.std(), torch.tensor(1.0), rtol=0, atol=1e-3)
 
 
 def test_squeeze_refuses_odd_sides() -> None:

@@ -101,7 +101,7 @@ class Jet(SingleScale):
         for step in range(steps):
             is_spatial = spatial_every > 0 and (step + 1) % spatial_every == 0
             place = {"image_size": shape[1:], "split": next(spatial) if is_spatial else None}
-            made[f"step_{step}"] = parts.step(STEP, shape, 0, step, **place)
+            made[f"step_{step}"] = parts.step(STEP, shape, 0, step, coupling=place)
         super().__init__(image_shape, Composition(made), patch_size, context_channels, memory)
 
 

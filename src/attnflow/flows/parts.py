@@ -40,7 +40,12 @@ class Parts:
     parities: Iterator[int] = field(default_factory=lambda: cycle((1, 0)))
 
     def step(
-        self, names: Sequence[str], shape: Sequence[int], level: int, step: int, **place: Any
+        self,
+        names: Sequence[str],
+        shape: Sequence[int],
+        level: int,
+        step: int,
+        **places: Mapping[str, Any],
     ) -> Step:
         """One step, with the attentions that stand in it.
 
@@ -48,7 +53,7 @@ class Parts:
             names: of its other transforms, in forward order.
             shape: (C, H, W) of the feature map.
             level, step: where the step stands.
-            place: further numbers that the last of them is called with.
+            places: by the name of a transform, further numbers that it is called with.
         """
         channels, *image_size = shape
         attentions = {
@@ -57,7 +62,7 @@ class Parts:
             if self.has_attention(position, level, step)
         }
         made = {
-            name: self.make(name, channels, **(place if name == names[-1] else {}))
+            name: self.make(name, channels, **places.get(name, {}))
             for name in names
             if self.factories[name] is not None
         }

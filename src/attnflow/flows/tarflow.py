@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
+from typing import Any
 
 from torch import nn
 
@@ -12,25 +13,36 @@ from attnflow.flows.inputs import check_image_shape
 from attnflow.flows.parts import CONDITIONABLE, Parts, TransformFactory, context_widths
 from attnflow.flows.placement import Placement, as_placements, positions_around
 from attnflow.flows.single_scale import SingleScale, token_shape
-from attnflow.transforms import ActNorm, Autoregressive, Composition, InvertibleConv1x1, Squeeze
+from attnflow.transforms import (
+    ActNorm,
+    Autoregressive,
+    Centre,
+    Composition,
+    InvertibleConv1x1,
+    Squeeze,
+)
 from attnflow.transforms.base import Transform
 
 __all__ = ["TarFlow"]
 
 # The transforms of a block, in forward order.
-BLOCK = ("actnorm", "conv1x1", "transformer")
+BLOCK = ("transformer", "actnorm", "conv1x1")
+# Cycles a grey level of what the first block reads beside each value.
+HARMONICS = (1, 2, 3)
 
 
 class TarFlow(SingleScale):
-    """``x -> patches -> [actnorm -> 1x1 conv -> autoregressive transformer] x blocks -> z``.
+    """``x -> patches -> [autoregressive transformer -> actnorm -> 1x1 conv] x blocks -> z``.
 
     Zhai et al., Normalizing Flows are Capable Generative Models (2024). Their blocks have neither
     normalisation nor 1x1 convolution (``actnorm=None, conv1x1=None``), and their map is affine.
+    Values are centred first.
 
     Every argument that makes transforms is called with the numbers of the place where the
     transform will stand:
 
-    - ``transformer(num_channels, image_size=, order=, context_channels=)``
+    - ``transformer(num_channels, image_size=, order=, context_channels=)``, and the first with
+      ``waves=``, frequencies, where grey levels are given
     - ``attention(num_channels, parity=, image_size=, context_channels=)``
     - ``actnorm(num_channels, context_channels=)``, and the same for ``conv1x1``
 
@@ -38,6 +50,10 @@ class TarFlow(SingleScale):
         image_shape: (C, H, W) of an image.
         patch_size: p, the side of a token; a divisor of both sides.
         blocks: how many.
+        grey_levels: L, of the images, or None. With them the first transformer reads beside each
+            value where in its grey level it lies, as sines and cosines: what repeats exactly, or
+            has few levels, can then be told from the noise of dequantization. Kingma et al.,
+            Variational Diffusion Models (2021), appendix C.
         orders: of the tokens in the blocks, taken in turn: of
             :data:`~attnflow.transforms.autoregressive.ORDERS`.
         transformer: makes the autoregressive transforms.
@@ -61,6 +77,7 @@ class TarFlow(SingleScale):
         image_shape: Sequence[int],
         patch_size: int = 2,
         blocks: int = 6,
+        grey_levels: int | None = None,
         orders: Sequence[str] = ("raster", "reversed"),
         transformer: TransformFactory = Autoregressive,
         attention: TransformFactory | None = None,
@@ -72,6 +89,8 @@ class TarFlow(SingleScale):
         memory: str = "none",
     ) -> None:
         check_count("blocks", blocks)
+        if grey_levels is not None:
+            check_count("grey_levels", grey_levels, least=2)
         if isinstance(orders, str) or not orders:
             raise ArgumentError("orders", "a list of one order or more", orders)
         parts = Parts(
@@ -86,10 +105,13 @@ class TarFlow(SingleScale):
             blocks,
         )
         shape = token_shape(check_image_shape(image_shape), patch_size)
-        made: dict[str, Transform] = {"patches": Squeeze(patch_size)}
+        centre = Centre()
+        made: dict[str, Transform] = {"patches": Squeeze(patch_size), "centre": centre}
         for block, order in zip(range(blocks), cycle(orders)):
-            place = {"image_size": shape[1:], "order": order}
-            made[f"block_{block}"] = parts.step(BLOCK, shape, 0, block, **place)
+            place: dict[str, Any] = {"image_size": shape[1:], "order": order}
+            if grey_levels is not None and block == 0:
+                place["waves"] = [cycles * grey_levels / centre.scale for cycles in HARMONICS]
+            made[f"block_{block}"] = parts.step(BLOCK, shape, 0, block, transformer=place)
         super().__init__(image_shape, Composition(made), patch_size, context_channels, memory)
         check_reversible(self.transforms, memory)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -139,6 +141,8 @@ class CausalTransformer(nn.Module):
         rotary: whether queries and keys are also turned by their places, so that what is learned
             of two tokens holds for all pairs that stand alike.
         dropout: share of what blocks add that training leaves out.
+        waves: frequencies, in cycles a unit, whose sine and cosine of each value are read beside
+            it.
         context_channels: width of the condition; 0 for none.
     """
 
@@ -156,15 +160,18 @@ class CausalTransformer(nn.Module):
         reach: int = 1,
         rotary: bool = False,
         dropout: float = 0.0,
+        waves: Sequence[float] = (),
         context_channels: int = 0,
     ) -> None:
         super().__init__()
         check_transformer(width, depth, num_heads, dropout)
         check_count("reach", reach, least=0)
+        self.waves = tuple(waves)
         near = tokens_near(*grid, reach).to(torch.get_default_device())
         self.register_buffer("near", near.clamp(min=0), persistent=False)
         self.register_buffer("is_near", near[..., None] >= 0, persistent=False)
-        self.embedding = nn.Linear(near.shape[1] * in_features, width, bias=False)
+        num_features = near.shape[1] * in_features * (1 + 2 * len(self.waves))
+        self.embedding = nn.Linear(num_features, width, bias=False)
         self.positions = nn.Parameter(torch.randn(len(near), width) * 0.02)
         self.condition = nn.Linear(context_channels, width) if context_channels else None
         turned = RotaryPositions(grid, width // num_heads) if rotary else None
@@ -223,8 +230,10 @@ class CausalTransformer(nn.Module):
 
     def _inputs(self, tokens: Tensor, places: slice, condition: Tensor | None) -> Tensor:
         """What the first block reads, of the tokens at ``places``: (B, len(places), width)."""
-        near = tokens[:, self.near[places]].where(self.is_near[places], 0)
-        h = self.embedding(near.flatten(2)) + self.positions[places]
+        near = tokens[:, self.near[places]].where(self.is_near[places], 0).flatten(2)
+        angles = [near * (2 * math.pi * frequency) for frequency in self.waves]
+        features = [near, *(wave for angle in angles for wave in (angle.sin(), angle.cos()))]
+        h = self.embedding(torch.cat(features, 2)) + self.positions[places]
         if self.condition is None or condition is None:
             return h
         return h + self.condition(condition[:, places])

@@ -4,6 +4,7 @@ from attnflow.transforms.actnorm import ActNorm
 from attnflow.transforms.attention import AttentionCoupling, AttentionSequence, IMap, ITrans
 from attnflow.transforms.autoregressive import Autoregressive
 from attnflow.transforms.base import Composition, Transform
+from attnflow.transforms.centre import Centre
 from attnflow.transforms.conv1x1 import InvertibleConv1x1
 from attnflow.transforms.coupling import (
     AdditiveCoupling,
@@ -22,6 +23,7 @@ __all__ = [
     "AttentionCoupling",
     "AttentionSequence",
     "Autoregressive",
+    "Centre",
     "Composition",
     "Coupling",
     "IMap",

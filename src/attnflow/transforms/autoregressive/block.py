@@ -37,10 +37,12 @@ class Autoregressive(Transform):
         image_size: (H, W) of the feature map; there are T = H W tokens.
         map: f, which acts on each value alone.
         net: makes the causal net, called as ``net(in_features, out_features, grid,
-            context_channels=...)`` with the rows and columns of the grid as it is read; a
+            context_channels=...)``, ``waves=`` too where there are any, with the rows and columns
+            of the grid as it is read; a
             :class:`~attnflow.nets.CausalTransformer`, or what has its methods.
         order: of :data:`~attnflow.transforms.autoregressive.orders.ORDERS`.
         solver: how the inverse is found.
+        waves: frequencies, which the net is called with where there are any.
         context_channels: width of the condition; 0 for none.
 
     Raises:
@@ -59,6 +61,7 @@ class Autoregressive(Transform):
         net: CausalNetFactory = CausalTransformer,
         order: str = "raster",
         solver: Solver | None = None,
+        waves: Sequence[float] = (),
         context_channels: int = 0,
     ) -> None:
         super().__init__()
@@ -79,7 +82,8 @@ class Autoregressive(Transform):
         features = self.map.num_parameters * num_channels
         grid = (width, height) if order.startswith("columns") else (height, width)
         place = (num_channels, features, grid)
-        self.net = call("net", net, *place, context_channels=context_channels)
+        options = {"waves": tuple(waves)} if waves else {}
+        self.net = call("net", net, *place, context_channels=context_channels, **options)
         check_kind("net", self.net, nn.Module)
 
     def forward(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
