@@ -78,7 +78,9 @@ def together() -> list[list[str]]:
     """Every trainable option at least once, one of each group at a time."""
     rows = []
     for flow, names in TRAINED.items():
-        groups = [[o for o in options(name) if o not in {*ELSEWHERE, *OF_TARFLOW}] for name in names]
+        groups = [
+            [o for o in options(name) if o not in {*ELSEWHERE, *OF_TARFLOW}] for name in names
+        ]
         attentions = cycle([] if "attention" in names else options("attention"))
         for row in range(max(map(len, groups))):
             chosen = [group[row % len(group)] for group in groups]

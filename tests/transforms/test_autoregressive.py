@@ -20,12 +20,19 @@ from attnflow.transforms.autoregressive import (
     JacobiSolver,
     SerialSolver,
 )
-from attnflow.transforms.maps import AdditiveMap, AffineMap, GaussianMap, MixtureCDFMap
+from attnflow.transforms.maps import (
+    AdditiveMap,
+    AffineMap,
+    GaussianMap,
+    GreyLevelsMap,
+    MixtureCDFMap,
+)
 
 MAPS = {
     "additive": AdditiveMap(),
     "affine": AffineMap(),
     "gaussian": GaussianMap(),
+    "grey_levels": GreyLevelsMap(4, -2.0, 2.0),
     "mixture_cdf": MixtureCDFMap(3),
 }
 NET = partial(CausalTransformer, width=8, depth=2, num_heads=2, rotary=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
+from attnflow import AttnFlowError
 from attnflow.transforms.maps import (
     AdditiveMap,
     AffineMap,
     ElementwiseMap,
     GaussianMap,
+    GreyLevelsMap,
     MixtureCDFMap,
     bounded,
     parameters_first,
@@ -21,6 +25,8 @@ MAPS = {
     "affine": AffineMap(),
     "affine, wide": AffineMap(largest_log_scale=5.0),
     "gaussian": GaussianMap(),
+    "grey levels": GreyLevelsMap(5, -1.0, 1.0),
+    "two grey levels": GreyLevelsMap(2, -0.1, 3.0),
     "mixture": MixtureCDFMap(num_components=3),
     "mixture of one": MixtureCDFMap(num_components=1),
 }
@@ -130,3 +136,36 @@ def test_parameters_come_first(shape, dim) -> None:
     parameters = parameters_first(features, 3, dim)
     for found, expected in zip(parameters, features.chunk(3, dim), strict=True):
         assert torch.equal(found, expected)
+
+
+def test_grey_levels_have_the_probability_of_their_logits() -> None:
+    """Evenly over their width: the density of z times the slope, under a standard normal."""
+    each, logits = GreyLevelsMap(4, -2.0, 2.0), torch.tensor([0.0, 2.0, -1.0, 1.0]).double()
+    x = torch.linspace(-2, 2, 4001).double()[:-1] + 5e-4
+    z, log_derivative = each.forward(x, logits[:, None])
+    density = (log_derivative - z**2 / 2 - math.log(2 * math.pi) / 2).exp()
+    expected = logits.softmax(0).repeat_interleave(1000)
+    torch.testing.assert_close(density, expected, rtol=1e-2, atol=1e-3)
+    assert (density.view(4, -1).std(1) < 1e-12).all()
+    assert abs(float(density.mean()) * 4 - 1) < 1e-4
+
+
+def test_grey_levels_go_on_beyond_their_ends() -> None:
+    each, logits = GreyLevelsMap(3), torch.randn(3, 1).double()
+    x = torch.tensor([-1e3, -1e-9, 0.0, 1.0, 1 + 1e-9, 1e3]).double()
+    z, _ = each.forward(x, logits)
+    assert (z.diff() >= 0).all()
+    torch.testing.assert_close(z[[0, 5]], torch.tensor([-1004.0, 1003.0]).double())
+    torch.testing.assert_close(each.inverse(z, logits), x)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"levels": 1}, "levels: expected a whole number of 2 or more, got 1."),
+        ({"levels": 2, "high": 0.0}, "high: expected more than low, 0.0, got 0.0."),
+    ],
+)
+def test_grey_levels_refuse_what_is_no_range(options, sentence) -> None:
+    with pytest.raises(AttnFlowError, match=sentence):
+        GreyLevelsMap(**options)

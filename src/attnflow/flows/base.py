@@ -42,12 +42,14 @@ class Flow(nn.Module, ABC):
     Attributes:
         POSITIONS: where attention may stand.
         initialized: whether the data-dependent initialisation has been made.
+        grey_levels: of the images that the flow is made for, where it treats them as such.
 
     Raises:
         AttnFlowError: no shape, or no width.
     """
 
     POSITIONS: tuple[str, ...] = ()
+    grey_levels: int | None = None
     initialized: Tensor
 
     def __init__(self, image_shape: Sequence[int], context_channels: int = 0) -> None:

@@ -22,13 +22,16 @@ from attnflow.transforms import (
     Squeeze,
 )
 from attnflow.transforms.base import Transform
+from attnflow.transforms.maps import GreyLevelsMap
 
 __all__ = ["TarFlow"]
 
 # The transforms of a block, in forward order.
 BLOCK = ("transformer", "actnorm", "conv1x1")
-# Cycles a grey level of what the first block reads beside each value.
-HARMONICS = (1, 2, 3)
+# What the first block reads of grey levels: which it is, by cycles over them all, up to so many; and
+# where in it, by cycles a level.
+MOST_CYCLES = 8
+CYCLES_A_LEVEL = (1, 2)
 
 
 class TarFlow(SingleScale):
@@ -42,7 +45,7 @@ class TarFlow(SingleScale):
     transform will stand:
 
     - ``transformer(num_channels, image_size=, order=, context_channels=)``, and the first with
-      ``waves=``, frequencies, where grey levels are given
+      ``map=`` and ``waves=`` where grey levels are given
     - ``attention(num_channels, parity=, image_size=, context_channels=)``
     - ``actnorm(num_channels, context_channels=)``, and the same for ``conv1x1``
 
@@ -50,10 +53,11 @@ class TarFlow(SingleScale):
         image_shape: (C, H, W) of an image.
         patch_size: p, the side of a token; a divisor of both sides.
         blocks: how many.
-        grey_levels: L, of the images, or None. With them the first transformer reads beside each
-            value where in its grey level it lies, as sines and cosines: what repeats exactly, or
-            has few levels, can then be told from the noise of dequantization. Kingma et al.,
-            Variational Diffusion Models (2021), appendix C.
+        grey_levels: L, of the images, or None. With them the first transformer's map is that of a
+            distribution over levels (:class:`~attnflow.transforms.maps.GreyLevelsMap`), and it
+            reads beside each value the sines and cosines that tell levels from the noise within
+            them, as in Kingma et al., Variational Diffusion Models (2021), appendix C. Pays where
+            levels are few.
         orders: of the tokens in the blocks, taken in turn: of
             :data:`~attnflow.transforms.autoregressive.ORDERS`.
         transformer: makes the autoregressive transforms.
@@ -110,10 +114,20 @@ class TarFlow(SingleScale):
         for block, order in zip(range(blocks), cycle(orders)):
             place: dict[str, Any] = {"image_size": shape[1:], "order": order}
             if grey_levels is not None and block == 0:
-                place["waves"] = [cycles * grey_levels / centre.scale for cycles in HARMONICS]
+                place |= levels_first(grey_levels, centre)
             made[f"block_{block}"] = parts.step(BLOCK, shape, 0, block, transformer=place)
         super().__init__(image_shape, Composition(made), patch_size, context_channels, memory)
+        self.grey_levels = grey_levels
         check_reversible(self.transforms, memory)
+
+
+def levels_first(grey_levels: int, centre: Centre) -> dict[str, Any]:
+    """What a transformer is made with that reads centred grey levels, and maps them."""
+    low, high = (centre.scale * end for end in (-0.5, 0.5))
+    over_all = range(1, min(MOST_CYCLES, grey_levels // 2) + 1)
+    cycles = [*over_all, *(each * grey_levels for each in CYCLES_A_LEVEL)]
+    waves = [each / centre.scale for each in cycles]
+    return {"map": GreyLevelsMap(grey_levels, low, high), "waves": waves}
 
 
 def check_reversible(transforms: nn.Module, memory: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from attnflow.data.base import ImageDataModule
+from attnflow.errors import ArgumentError
 from attnflow.flows.base import Flow
 from attnflow.models.conditioning import Conditioning
 from attnflow.models.dequantization import Dequantizer
@@ -36,6 +37,9 @@ def build_model(config: Mapping, spec: DataSpec) -> ImageModel:
         conditional["context_channels"] = conditioning.context_channels
         conditional["conditions"] = conditioning.conditions
     flow = make_part(config, "model", Flow, spec.image_shape, **conditional)
+    if flow.grey_levels not in (None, spec.num_bins):
+        expected = f"{spec.num_bins}, those of the images, or null"
+        raise ArgumentError("model.grey_levels", expected, flow.grey_levels)
     dequantizer = make_part(
         config, "dequantization", Dequantizer, spec.num_bins, image_shape=spec.image_shape
     )

@@ -3,6 +3,7 @@
 from attnflow.transforms.maps.additive import AdditiveMap
 from attnflow.transforms.maps.affine import AffineMap, GaussianMap
 from attnflow.transforms.maps.base import ElementwiseMap, bounded, parameters_first
+from attnflow.transforms.maps.grey_levels import GreyLevelsMap
 from attnflow.transforms.maps.mixture_cdf import MixtureCDFMap
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "AffineMap",
     "ElementwiseMap",
     "GaussianMap",
+    "GreyLevelsMap",
     "MixtureCDFMap",
     "bounded",
     "parameters_first",
