@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from attnflow.flows import TarFlow
 from attnflow.nets import CausalTransformer
-from attnflow.transforms import Autoregressive
+from attnflow.transforms import Autoregressive, Centre
 from attnflow.transforms.maps import GaussianMap
 
 __all__ = ["PEERS", "Peer", "nflows_glow", "normflows_glow"]
@@ -301,11 +301,14 @@ def tarflow(images: Tensor, width: int) -> nn.Module:
 
 
 class _TarFlow(Centred):
+    """Undoes that our class centres values in [0, 1) by itself."""
+
     def centred_log_prob(self, x: Tensor) -> Tensor:
-        return self.network.log_prob(x)
+        y = x / Centre.scale + 0.5
+        return self.network.log_prob(y) - x[0].numel() * math.log(Centre.scale)
 
     def centred_sample(self, n: int) -> Tensor:
-        return self.network.sample(n)
+        return (self.network.sample(n) - 0.5) * Centre.scale
 
 
 # The learning rate of each of zuko and of nflows RQ and normflows Glow is the one with the lowest

@@ -38,7 +38,7 @@ DATA = {
     "longrange": ["data=longrange"],
 }
 JET = ["model=jet", "optimizer.lr=2e-3"]
-TARFLOW = ["model=tarflow", "optimizer.lr=3e-3"]
+TARFLOW = ["model=tarflow", "map.largest_log_scale=5", "optimizer.lr=3e-3"]
 # The options of each kind of flow on each data set; attention comes on top.
 FLOWS = {
     "glow": {
@@ -56,11 +56,11 @@ FLOWS = {
     },
     "jet": dict.fromkeys(DATA, JET),
     "tarflow": {
-        "digits": TARFLOW,
+        "digits": ["experiment=digits_tarflow"],
         "mnist5k": TARFLOW,
         "photos": ["experiment=natural16"],
         "natural16": ["experiment=natural16"],
-        "longrange": TARFLOW,
+        "longrange": ["experiment=longrange"],
     },
 }
 

@@ -28,8 +28,8 @@ __all__ = ["TarFlow"]
 
 # The transforms of a block, in forward order.
 BLOCK = ("transformer", "actnorm", "conv1x1")
-# What the first block reads of grey levels: which it is, by cycles over them all, up to so many; and
-# where in it, by cycles a level.
+# What the first block reads of grey levels: which it is, by cycles over them all, up to so many;
+# and where in it, by cycles a level.
 MOST_CYCLES = 8
 CYCLES_A_LEVEL = (1, 2)
 
