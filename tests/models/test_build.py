@@ -52,6 +52,13 @@ def test_the_flow_holds_the_parts_that_its_config_names() -> None:
     assert "IMap" not in repr(without.flow)
 
 
+def test_grey_levels_that_are_not_the_images_are_refused() -> None:
+    build_model(composed("model=tarflow", "model.grey_levels=17"), SPEC)
+    sentence = "model.grey_levels: expected 17, those of the images, or null, got 16."
+    with pytest.raises(AttnFlowError, match=sentence):
+        build_model(composed("model=tarflow", "model.grey_levels=16"), SPEC)
+
+
 @pytest.mark.parametrize("group", ["attention", "coupling", "coupling_net", "prior", "model"])
 def test_an_option_that_a_class_lacks_is_refused(group) -> None:
     config = composed(f"+{group}.wings=2")
