@@ -53,10 +53,12 @@ def test_the_flow_holds_the_parts_that_its_config_names() -> None:
 
 
 def test_grey_levels_that_are_not_the_images_are_refused() -> None:
-    build_model(composed("model=tarflow", "model.grey_levels=17"), SPEC)
+    target = {"_target_": "attnflow.flows.TarFlow", "_partial_": True, "blocks": 1}
+    config = {"dequantization": composed()["dequantization"]}
+    build_model({**config, "model": {**target, "grey_levels": 17}}, SPEC)
     sentence = "model.grey_levels: expected 17, those of the images, or null, got 16."
     with pytest.raises(AttnFlowError, match=sentence):
-        build_model(composed("model=tarflow", "model.grey_levels=16"), SPEC)
+        build_model({**config, "model": {**target, "grey_levels": 16}}, SPEC)
 
 
 @pytest.mark.parametrize("group", ["attention", "coupling", "coupling_net", "prior", "model"])
