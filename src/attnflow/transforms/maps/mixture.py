@@ -35,73 +35,52 @@ def mixture_logit(
 
 
 @dataclass(frozen=True)
-class Sum:
-    """``log(sum_k factor_k exp(exponent_k))``, found without overflow.
-
-    Attributes:
-        log: of the sum.
-        terms: of the sum, up to a factor that all share.
-        total: sum of the terms.
-    """
-
-    log: Tensor
-    terms: Tensor
-    total: Tensor
-
-    @classmethod
-    def of(cls, exponents: Tensor, factor: Tensor) -> Sum:
-        """The sum over k of (K, ...); exponents are overwritten.
-
-        Factors must be neither close to 0 nor to the type's end.
-        """
-        largest = exponents.amax(0)
-        terms = exponents.sub_(largest).exp_().mul_(factor)
-        total = terms.sum(0)
-        return cls(total.log() + largest, terms, total)
-
-    def shares(self) -> Tensor:
-        """The share of each term, which are overwritten."""
-        return self.terms.div_(self.total)
-
-
-@dataclass(frozen=True)
 class Mixture:
-    """A mixture of logistics at x.
+    """CDF, survival function and density of a mixture of logistics at x, each a sum over k.
 
-    With ``sigmoid(t) = exp(min(t, 0)) sigmoid(|t|)``, CDF, survival and density are sums of
-    exponentials with factors that are neither small nor large.
+    With ``sigmoid(t) = exp(min(t, 0)) sigmoid(|t|)`` the terms are exponentials with factors that
+    are neither small nor large, so that the logs of the sums lose nothing.
 
     Attributes:
         t: (x - mean) / scale, (K, ...).
         inverse_scale: (K, ...).
-        cdf, survival, density: of the mixture.
+        terms: of the three sums, up to a factor that a sum's terms share, (3, K, ...).
+        totals: sums of the terms, (3, ...).
+        logs: of CDF, survival function and density, (3, ...).
     """
 
     t: Tensor
     inverse_scale: Tensor
-    cdf: Sum
-    survival: Sum
-    density: Sum
+    terms: Tensor
+    totals: Tensor
+    logs: Tensor
 
     @classmethod
     def at(cls, x: Tensor, mean: Tensor, log_scale: Tensor, log_weight: Tensor) -> Mixture:
         inverse_scale = log_scale.neg().exp_()
         t = (x - mean).mul_(inverse_scale)
         distance = t.abs()
-        near = distance.sigmoid()
-        cdf = Sum.of(t.clamp(max=0).add_(log_weight), near)
-        survival = Sum.of(log_weight - t.clamp(min=0), near)
-        density = Sum.of(log_weight - distance, near.mul_(near).mul_(inverse_scale))
-        return cls(t, inverse_scale, cdf, survival, density)
+        below, above = t.clamp(max=0), t.clamp(min=0).neg_()
+        terms = torch.stack([below, above, -distance]).add_(log_weight)
+        largest = terms.amax(1)
+        near = distance.sigmoid_()
+        terms.sub_(largest[:, None]).exp_().mul_(near)
+        terms[2].mul_(near).mul_(inverse_scale)
+        totals = terms.sum(1)
+        return cls(t, inverse_scale, terms, totals, totals.log() + largest)
 
     @property
     def logit(self) -> Tensor:
-        return self.cdf.log - self.survival.log
+        return self.logs[0] - self.logs[1]
 
     @property
     def log_slope(self) -> Tensor:
         """Log of the logit's derivative."""
-        return self.density.log - self.cdf.log - self.survival.log
+        return self.logs[2] - self.logs[0] - self.logs[1]
+
+    def shares(self) -> Tensor:
+        """The share of each term in its sum, (3, K, ...), over the terms themselves."""
+        return self.terms.div_(self.totals[:, None])
 
 
 class MixtureLogit(torch.autograd.Function):
@@ -112,8 +91,7 @@ class MixtureLogit(torch.autograd.Function):
         ctx: Any, x: Tensor, mean: Tensor, log_scale: Tensor, log_weight: Tensor
     ) -> tuple[Tensor, Tensor]:
         at = Mixture.at(x, mean, log_scale, log_weight)
-        shares = (part.shares() for part in (at.cdf, at.survival, at.density))
-        ctx.save_for_backward(at.t, at.inverse_scale, *shares)
+        ctx.save_for_backward(at.t, at.inverse_scale, at.shares())
         return at.logit, at.log_slope
 
     @staticmethod
@@ -126,12 +104,11 @@ class MixtureLogit(torch.autograd.Function):
         With s = sigmoid(t), d log sigmoid(t) / dt = 1 - s, d log sigmoid(-t) / dt = -s, and the
         log density of a component changes by 1 - 2 s.
         """
-        t, inverse_scale, cdf, survival, density = ctx.saved_tensors
+        t, inverse_scale, shares = ctx.saved_tensors
         of_logit, of_slope = gradients
-        # Of log F, log (1 - F) and log F', by component; the last is used as it is twice.
-        cdf = (of_logit - of_slope) * cdf
-        survival = (of_logit + of_slope).neg_() * survival
-        density = of_slope * density
+        # Of log F, log (1 - F) and log F', by component.
+        of_logs = torch.stack([of_logit - of_slope, -of_logit - of_slope, of_slope])
+        cdf, survival, density = of_logs[:, None] * shares
         of_weight = survival.add_(cdf).add_(density)
         of_t = t.sigmoid().mul_(of_weight + density).neg_().add_(cdf).add_(density)
         of_scale = (of_t * t).add_(density).neg_()
