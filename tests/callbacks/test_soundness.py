@@ -17,6 +17,7 @@ from attnflow.callbacks.soundness import Soundness
 from attnflow.data import DigitsDataModule
 from attnflow.metrics.soundness import out_of_range, round_trip_errors
 from attnflow.models.dequantization import UniformDequantizer
+from attnflow.models.dequantization.base import Dequantizer
 from attnflow.models.image_model import ImageModel
 from attnflow.nets import ConvNet
 from attnflow.training.module import FlowModule
@@ -92,6 +93,11 @@ def test_figures_of_a_test(tmp_path) -> None:
     assert figures["test/round_trip_max"] == pytest.approx(float(errors.max()), rel=1e-3)
     assert figures["test/round_trip_mean"] == pytest.approx(float(errors.mean()), rel=1e-3)
     assert 0 < figures["test/out_of_range"] < 1
+
+
+def test_samples_are_freed_of_noise_before_their_range_is_judged(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Dequantizer, "clean", lambda self, y, log_prob: torch.full_like(y, 0.5))
+    assert figures_of(tmp_path)["test/out_of_range"] == 0
 
 
 @pytest.mark.slow

@@ -177,9 +177,9 @@ def test_the_first_block_reads_where_in_its_grey_level_a_value_lies() -> None:
     first, second = (part for part in flow.modules() if isinstance(part, CausalTransformer))
     assert len(first.waves) == 4
     assert not second.waves
-    near = 4  # tokens, of one value each; their waves come behind, two over all levels first
-    with torch.no_grad():
-        first.embedding.weight[:, : near * (1 + 2 * 2)] = 0
+    with torch.no_grad():  # the values themselves, and the waves over all levels
+        first.embedding.weight.zero_()
+        first.wave_embedding.weight.unflatten(1, (2, 4, -1))[:, :, :2] = 0
     levels, noise = torch.randint(4, (2, 16, 1)), torch.rand(16, 1)
     tokens = (((levels + noise) / 4).double() - 0.5) * math.sqrt(12)
     ours, others = first.double()._inputs(tokens, slice(0, 16), None)

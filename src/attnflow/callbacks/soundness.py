@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from lightning import LightningModule, Trainer
@@ -25,8 +26,8 @@ class Soundness(Callback):
 
     Logs ``test/round_trip_max`` and ``test/round_trip_mean``, the error of decoding the latents
     of real test images, in units of the pixel range; and ``test/out_of_range``, the share of
-    the values of samples that lie outside the pixel range. Every rank takes its share of the
-    images.
+    the values of samples that lie outside it, freed of noise where the model adds some. Every rank
+    takes its share of the images.
 
     Args:
         num_images: of the test images, and of samples; all test images where they are fewer.
@@ -58,11 +59,11 @@ class Soundness(Callback):
         for numbers in batches(mine, self.batch_size):
             batch = fetch(dataset, numbers, device)
             errors = round_trip_errors(model, batch, module.noise(batch, NO_EPOCH))
-            samples = model.flow.sample(
-                len(numbers),
-                model.context(batch),
-                generator=torch.Generator(device).manual_seed(self.seed),
-                numbers=numbers,
+            generator = torch.Generator(device).manual_seed(self.seed)
+            context = model.context(batch)
+            samples = model.flow.sample(len(numbers), context, generator=generator, numbers=numbers)
+            samples = model.dequantizer.clean(
+                samples, partial(model.flow.log_prob, context=context)
             )
             worst = torch.maximum(worst, errors.max())
             counts = out_of_range(samples), torch.tensor(errors.numel(), device=device)

@@ -170,8 +170,12 @@ class CausalTransformer(nn.Module):
         near = tokens_near(*grid, reach).to(torch.get_default_device())
         self.register_buffer("near", near.clamp(min=0), persistent=False)
         self.register_buffer("is_near", near[..., None] >= 0, persistent=False)
-        num_features = near.shape[1] * in_features * (1 + 2 * len(self.waves))
+        num_features = near.shape[1] * in_features
         self.embedding = nn.Linear(num_features, width, bias=False)
+        # Apart, so that many waves do not make the values' first weights small.
+        self.wave_embedding = None
+        if self.waves:
+            self.wave_embedding = nn.Linear(2 * len(self.waves) * num_features, width, bias=False)
         self.positions = nn.Parameter(torch.randn(len(near), width) * 0.02)
         self.condition = nn.Linear(context_channels, width) if context_channels else None
         turned = RotaryPositions(grid, width // num_heads) if rotary else None
@@ -231,9 +235,10 @@ class CausalTransformer(nn.Module):
     def _inputs(self, tokens: Tensor, places: slice, condition: Tensor | None) -> Tensor:
         """What the first block reads, of the tokens at ``places``: (B, len(places), width)."""
         near = tokens[:, self.near[places]].where(self.is_near[places], 0).flatten(2)
-        angles = [near * (2 * math.pi * frequency) for frequency in self.waves]
-        features = [near, *(wave for angle in angles for wave in (angle.sin(), angle.cos()))]
-        h = self.embedding(torch.cat(features, 2)) + self.positions[places]
+        h = self.embedding(near) + self.positions[places]
+        if self.wave_embedding is not None:
+            angles = torch.cat([near * (2 * math.pi * wave) for wave in self.waves], 2)
+            h = h + self.wave_embedding(torch.cat([angles.sin(), angles.cos()], 2))
         if self.condition is None or condition is None:
             return h
         return h + self.condition(condition[:, places])

@@ -50,14 +50,18 @@ class Dequantizer(nn.Module):
         return (y * self.num_bins).floor().nan_to_num(0).clamp(0, self.num_bins - 1).long()
 
     def restore(self, y: Tensor, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
-        """Samples of the flow to integers.
+        """Samples of the flow to integers: those of :meth:`clean` values."""
+        return self.quantize(self.clean(y, log_prob))
+
+    def clean(self, y: Tensor, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
+        """Samples of the flow without what was added to images besides their place in a bin.
 
         Args:
             y: (B, C, H, W).
             log_prob: the flow's own, of continuous values under the condition of y; not read
                 unless noise is taken away.
         """
-        return self.quantize(y)
+        return y
 
     def extra_repr(self) -> str:
         return f"num_bins={self.num_bins}"

@@ -63,8 +63,8 @@ class GaussianDequantizer(Dequantizer):
         y = (x.to(noise.dtype) + 0.5) / self.num_bins + self.std * normal
         return y, torch.zeros(len(x), dtype=noise.dtype, device=x.device)
 
-    def restore(self, y: Tensor, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
-        return self.quantize(self.expected(y, log_prob) if self.denoise else y)
+    def clean(self, y: Tensor, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
+        return self.expected(y, log_prob) if self.denoise else y
 
     def expected(self, y: Tensor, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
         """The expected images of noisy ones, ``y + std^2 grad log p(y)``: (B, C, H, W)."""
