@@ -47,6 +47,8 @@ class Soundness(Callback):
             # All ranks hold the same value; saying sync_dist keeps Lightning from warning.
             pl_module.log(f"test/{name}", value, batch_size=1, sync_dist=True)
 
+    # Taking noise away needs gradients, which the tensors of an evaluation do not have.
+    @torch.inference_mode(False)
     @torch.no_grad()
     def measure(
         self, pl_module: LightningModule, dataset: Samples, mine: Sequence[int]
