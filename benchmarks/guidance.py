@@ -67,7 +67,7 @@ def main() -> None:
         classifier.prepare(data, Path(folder))
     assert data.spec.num_classes is not None  # prepare has refused the others
     labels = torch.arange(arguments.images) % data.spec.num_classes
-    rows, picture = [real_row(model, data, classifier)], RESULTS / "guidance.png"
+    rows = [real_row(model, data, classifier)]
     for weight in arguments.weights:
         images = model.sample(len(labels), label=labels, seed=arguments.seed, guidance=weight)
         share = accuracy(classifier, to_extract(images, data.spec), labels)
@@ -75,11 +75,8 @@ def main() -> None:
         rows.append(row("samples", f"{weight:g}", share, len(labels), bits))
         print(rows[-1], flush=True)
         first = torch.cat([images[labels == each][:PICTURED] for each in labels.unique()])
-        save_image(
-            first / (data.spec.num_bins - 1),
-            picture.with_stem(f"guidance_{weight:g}"),
-            nrow=PICTURED,
-        )
+        picture = RESULTS / f"guidance_{weight:g}.png"
+        save_image(first / (data.spec.num_bins - 1), picture, nrow=PICTURED)
     title = f"{arguments.data}: {arguments.images} samples a weight, seed {arguments.seed}"
     save_table("guidance", title, COLUMNS, rows)
 

@@ -304,11 +304,11 @@ class _TarFlow(Centred):
     """Undoes that our class centres values in [0, 1) by itself."""
 
     def centred_log_prob(self, x: Tensor) -> Tensor:
-        y = x / Centre.scale + 0.5
-        return self.network.log_prob(y) - x[0].numel() * math.log(Centre.scale)
+        y = Centre().inverse(x)
+        return self.network.log_prob(y) - Centre()(y)[1]
 
     def centred_sample(self, n: int) -> Tensor:
-        return (self.network.sample(n) - 0.5) * Centre.scale
+        return Centre()(self.network.sample(n))[0]
 
 
 # The learning rate of each of zuko and of nflows RQ and normflows Glow is the one with the lowest

@@ -18,6 +18,7 @@ from attnflow import AttnFlowError
 from attnflow.flows import Glow, TarFlow
 from attnflow.flows.memory import MEMORY
 from attnflow.flows.parts import CONDITIONABLE
+from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.transforms.attention.masks import MASKS
 from attnflow.transforms.attention.positions import POSITIONS
@@ -25,18 +26,8 @@ from attnflow.transforms.autoregressive import ORDERS
 
 SHAPES = [(1, 4, 4), (2, 4, 4), (3, 4, 4), (1, 8, 4), (2, 6, 2)]
 POSITIONS_OF_ALL = tuple(dict.fromkeys((*Glow.POSITIONS, *TarFlow.POSITIONS)))
-CHOICES = (
-    "model",
-    "attention",
-    "placement",
-    "coupling",
-    "coupling_net",
-    "prior",
-    "map",
-    "solver",
-    "dequantization",
-    "conditioning",
-)
+# Of a causal net there is one option.
+CHOICES = tuple(group for group in MODEL_GROUPS if group != "causal_net")
 # Values of the options that a class of the group may have.
 OPTIONS = {
     "model": {
