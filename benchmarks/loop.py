@@ -94,6 +94,7 @@ def train_for(
         recipe.learning_rate,
         betas=(0.9, 0.99),
         weight_decay=recipe.weight_decay,
+        fused=True,
     )
     average = AveragedModel(model, multi_avg_fn=exponential_average(recipe.ema_decay))
     best, best_state, curve = math.inf, None, []
