@@ -80,6 +80,16 @@ def test_inverse_to_the_precision_of_float64(components) -> None:
     torch.testing.assert_close(back, y, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("largest", [20.0, 75.0, 90.0, 1e3])
+def test_inverse_in_float32_of_large_values_is_float64s(largest) -> None:
+    """Sums of probabilities serve below what the type can hold, sums of their logs beyond."""
+    parameters = mixture()
+    y = torch.linspace(-largest, largest, 72, dtype=torch.float64).view(4, 2, 3, 3)
+    expected = invert_mixture_logit(y, *parameters)
+    found = invert_mixture_logit(y.float(), *(each.float() for each in parameters))
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-4)
+
+
 def test_inverse_takes_few_iterations() -> None:
     """Newton's steps do the work: bisection alone would take 50 or more."""
     parameters = mixture()
