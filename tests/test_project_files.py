@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -62,18 +65,49 @@ def test_every_file_that_is_named_exists(page) -> None:
     assert page == "README.md" or len(named) > 10
 
 
-def test_an_installation_has_every_file_that_is_no_python() -> None:
-    """Those of the package, by pyproject's package-data."""
-    text = (ROOT / "pyproject.toml").read_text()
-    data = text.partition("[tool.setuptools.package-data]\n")[2].partition("\n[")[0]
-    installed = {
-        path
-        for package, patterns in re.findall(r'^"?([\w.]+)"? = \[(.+)\]$', data, re.MULTILINE)
-        for pattern in re.findall(r'"(.+?)"', patterns)
-        for path in (ROOT / "src" / package.replace(".", "/")).glob(pattern)
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel that pip would build and install."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_a_wheel_has_every_file_of_the_package_and_the_configs(wheel) -> None:
+    places = [(ROOT / "src" / "attnflow", "attnflow"), (ROOT / "conf", "attnflow/conf")]
+    expected = {
+        f"{name}/{path.relative_to(folder).as_posix()}"
+        for folder, name in places
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
     }
-    files = [path for path in (ROOT / "src" / "attnflow").rglob("*") if path.is_file()]
-    assert installed == {path for path in files if path.suffix not in (".py", ".pyc")}
+    with ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if name.startswith("attnflow/")}
+    assert held == expected
+
+
+@pytest.mark.slow
+def test_an_installation_trains_in_an_empty_folder(wheel, tmp_path) -> None:
+    """By its own configs, and those of the folder's own conf/."""
+    with ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    here = tmp_path / "here"
+    (here / "conf" / "attention").mkdir(parents=True)
+    own = "defaults: [imap]\nkernel_size: 3\n"
+    (here / "conf" / "attention" / "mine.yaml").write_text(own)
+
+    def attnflow(*arguments: str) -> str:
+        command = [sys.executable, "-c", "from attnflow.__main__ import main; main()", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+        return subprocess.run(
+            command, cwd=here, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert "\n  mine\n" in attnflow("train", "--help")
+    attnflow("train", "debug=fast", "attention=mine", "callbacks.pictures=null")
+    run_dir = next((here / "logs" / "train" / "runs").iterdir())
+    assert '"attention": "mine"' in (run_dir / "results.json").read_text()
 
 
 def test_ci_runs_targets_of_the_makefile_on_the_declared_versions() -> None:

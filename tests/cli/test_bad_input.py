@@ -335,7 +335,7 @@ def test_the_process_exits_with_one_sentence(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
-        (["--help"], 0, "placement: "),
+        (["--help"], 0, "placement=after_coupling"),
         (["--cfg", "job"], 0, "attnflow.transforms.IMap"),
         (["attention=imapp"], 1, "imap_global"),
         (["placement=inside"], 1, "after_coupling"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import results
 from hydra.errors import InstantiationException
 from PIL import Image
@@ -120,3 +121,25 @@ def held_data(tmp_path) -> dict[str, object]:
         "data_dir": str(tmp_path),
         "classes": ["ant", "bee"],
     }
+
+
+def test_a_checkpoint_is_evaluated_on_another_data_set(train, command, tmp_path) -> None:
+    """As in training: data=... and its options; results.json says which it was."""
+    for row in range(5):
+        write(tmp_path / "mine" / "test" / str(row), 1)
+    run_dir = train("data=photos", "data.size=4", "model.levels=1", "model.steps=1")
+    evaluate = ["eval", f"ckpt_path={run_dir}", "eval.pictures=[neighbours,samples]"]
+    other = ["data=image_folder", "data.data_dir=mine", "data.size=4"]
+    own, found = command(*evaluate), command(*evaluate, *other, "logger=csv")
+    assert (results(own)["data"], results(found)["data"]) == ("photos", "image_folder")
+    assert results(found)["data/test_images"] == 5
+    assert results(found)["test/bpd"] != results(own)["test/bpd"]
+    # Of the data that the model was trained on alone.
+    assert (own / "samples" / "neighbours.png").exists()
+    assert [path.name for path in (found / "samples").iterdir()] == ["samples.png"]
+    recorded = yaml.safe_load((found / "csv" / "version_0" / "hparams.yaml").read_text())
+    assert recorded["data"]["_target_"] == "attnflow.data.ImageFolderDataModule"
+
+    with pytest.raises(SystemExit) as stopped:
+        command(*evaluate, "data=digits")
+    assert "the data: expected image_shape (3, 4, 4)" in str(stopped.value.code)

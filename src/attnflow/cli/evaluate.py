@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -17,7 +18,12 @@ from torchvision.io import ImageReadMode, decode_image
 from attnflow.callbacks.plan import PlanCheck
 from attnflow.callbacks.scoring_rate import ScoringRate
 from attnflow.callbacks.soundness import Soundness
-from attnflow.cli.evaluated_data import check_classes, class_frequencies, evaluated_data
+from attnflow.cli.evaluated_data import (
+    check_classes,
+    class_frequencies,
+    evaluated_data,
+    is_other_data,
+)
 from attnflow.cli.run import plain_config
 from attnflow.cli.train import count_parameters
 from attnflow.data.base import ImageDataModule
@@ -55,7 +61,7 @@ log = logging.getLogger(__name__)
 
 @finished_wandb()
 def evaluate(config: DictConfig) -> float:
-    """Test a checkpoint on its own data; writes results.json and PNGs.
+    """Test a checkpoint on its own data, or on other images; writes results.json and PNGs.
 
     Returns:
         ``test/bpd``, or ``test/noisy_bpd`` of a model of noisy images.
@@ -77,6 +83,8 @@ def evaluate(config: DictConfig) -> float:
     # Options given on the command line come from the user, and are trusted as any config is.
     own = [key for key, value in config.data.items() if value is not None]
     held["data"] = {key: value for key, value in held["data"].items() if key not in own}
+    if is_other_data(config.data):
+        on_other_data(held, config)
     model = load_model(checkpoint, ckpt_path, trusted(config.trust))
     if config.eval.guidance is not None:
         model.guide(config.eval.guidance)
@@ -133,6 +141,23 @@ def evaluate(config: DictConfig) -> float:
         print_notes({"results": path} | {p.stem: p for p in pictures})
     check_finite(results)
     return results[f"test/{model.metric}"]
+
+
+def on_other_data(held: dict[str, Any], config: DictConfig) -> None:
+    """Have an evaluation say which data set it is of, in place of the checkpoint's own.
+
+    Args:
+        held: the checkpoint's config, of which ``data`` and its choice are replaced.
+        config: the evaluation's, from which the picture is dropped that needs the training images.
+    """
+    chosen = plain_config(config)
+    held["data"] = chosen["data"]
+    held["choices"] = {**held["choices"], "data": chosen["choices"]["data"]}
+    if "neighbours" in config.eval.pictures:
+        log.info(
+            "the picture neighbours is left out: it is of the data that the model was trained on."
+        )
+        config.eval.pictures = [name for name in config.eval.pictures if name != "neighbours"]
 
 
 def trusted(names: Sequence[str] | str) -> list[str]:

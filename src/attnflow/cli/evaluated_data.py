@@ -17,7 +17,7 @@ from attnflow.models.build import build_data
 from attnflow.spec import DataSpec
 from attnflow.utils.validation import check_config
 
-__all__ = ["check_classes", "class_frequencies", "evaluated_data"]
+__all__ = ["check_classes", "class_frequencies", "evaluated_data", "is_other_data"]
 
 log = logging.getLogger(__name__)
 # Options of ``data`` in conf/eval.yaml, where null keeps what the checkpoint holds; of processes,
@@ -25,20 +25,25 @@ log = logging.getLogger(__name__)
 KEPT = ("data_dir", "global_batch_size", "num_workers")
 
 
+def is_other_data(changes: Mapping) -> bool:
+    """Whether a data set was chosen (``data=...``); ``changes`` as of :func:`evaluated_data`."""
+    return "_target_" in changes
+
+
 def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataModule:
-    """The data module of a checkpoint, with other options.
+    """The data module of a checkpoint with other options, or another data set.
 
     Args:
         held: ``data`` of the checkpoint's config.
         spec: of the checkpoint's data, in plain values.
-        changes: ``data`` of conf/eval.yaml.
+        changes: ``data`` of eval.py's config.
 
     Raises:
         AttnFlowError: an option of another type; images of another shape, depth or kind than
             those of the training.
     """
     changed = {n: v for n, v in changes.items() if not (v is None and n in KEPT)}
-    kept = {name: value for name, value in held.items() if name != "num_workers"}
+    kept = {} if is_other_data(changes) else {n: v for n, v in held.items() if n != "num_workers"}
     check_config({"data": {**kept, **changed}})
     datamodule = build_data({**kept, **changed})
     trained, found = DataSpec.from_dict(spec), datamodule.spec

@@ -6,9 +6,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -35,33 +34,10 @@ from attnflow.utils.files import WriteError, write_whole
 from attnflow.utils.signals import end_at_signals
 from attnflow.utils.validation import check_config
 
-__all__ = ["FailedJobs", "check_plugins", "exit_status", "plain_config", "run"]
+__all__ = ["FailedJobs", "exit_status", "plain_config", "run"]
 
 log = logging.getLogger(__name__)
 _failed_jobs: list[Path] = []
-# Options that need a plugin of Hydra's, which has our extra's name in brackets.
-PLUGINS = {
-    "hparams_search=optuna": ("hydra-optuna-sweeper", "search"),
-    "launcher=joblib": ("hydra-joblib-launcher", "launchers"),
-    "launcher=slurm": ("hydra-submitit-launcher", "launchers"),
-}
-
-
-def check_plugins(arguments: Sequence[str]) -> None:
-    """Exit with one sentence where an option's plugin is not installed.
-
-    Hydra itself would say, while it composes the config, that some option does not exist.
-    """
-    for option, (package, extra) in PLUGINS.items():
-        if option not in arguments:
-            continue
-        try:
-            distribution(package)
-        except PackageNotFoundError:
-            sys.exit(
-                f"error: {option} needs the package {package}, which is not installed; "
-                f"pip install 'attnflow[{extra}]' brings it."
-            )
 
 
 def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float | None:

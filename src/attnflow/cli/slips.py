@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-__all__ = ["check_slips"]
+__all__ = ["check_plugins", "check_slips"]
 
 # Arguments that add a folder of configs, whose recipes may be called as they like.
 OWN_CONFIGS = ("--config-dir", "-cd", "hydra.searchpath=")
+# Options that need a plugin of Hydra's, which has our extra's name in brackets.
+PLUGINS = {
+    "hparams_search=optuna": ("hydra-optuna-sweeper", "search"),
+    "launcher=joblib": ("hydra-joblib-launcher", "launchers"),
+    "launcher=slurm": ("hydra-submitit-launcher", "launchers"),
+}
 
 
 def check_slips(arguments: Sequence[str], conf: Path) -> None:
@@ -35,6 +42,23 @@ def check_slips(arguments: Sequence[str], conf: Path) -> None:
             sys.exit(f"error: {option}: expected a folder, got null.")
         if choices := sorted(path.stem for path in (conf / option).glob("*.yaml")):
             sys.exit(f"error: {option}: expected one of {', '.join(choices)}, got null.")
+
+
+def check_plugins(arguments: Sequence[str]) -> None:
+    """Exit with one sentence where an option's plugin is not installed.
+
+    Hydra itself would say, while it composes the config, that some option does not exist.
+    """
+    for option, (package, extra) in PLUGINS.items():
+        if option not in arguments:
+            continue
+        try:
+            distribution(package)
+        except PackageNotFoundError:
+            sys.exit(
+                f"error: {option} needs the package {package}, which is not installed; "
+                f"pip install 'attnflow[{extra}]' brings it."
+            )
 
 
 def _check_recipe(value: str, conf: Path) -> None:

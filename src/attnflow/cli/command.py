@@ -1,0 +1,81 @@
+"""The commands: each is a config of ``conf/`` and a task that it is given to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+import hydra
+from omegaconf import DictConfig
+
+from attnflow.cli.configs import config_folder, own_folder, with_own_folder
+from attnflow.cli.help import help_of
+from attnflow.cli.slips import check_plugins, check_slips
+from attnflow.utils.signals import end_at_signals
+
+__all__ = ["COMMANDS", "Command"]
+
+HELP = ("--help", "-h")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, which takes options as Hydra's applications do.
+
+    Attributes:
+        name: of its config too, ``conf/NAME.yaml``.
+        home: module and name of the function that does it. It is imported when it is needed:
+            torch takes seconds, ``--help`` and ``--cfg`` should not.
+        about: what it does, in a sentence.
+    """
+
+    name: str
+    home: str
+    about: str
+
+    def start(self, program: str) -> None:
+        """Do what the command line says (``sys.argv``), and exit with a status.
+
+        Args:
+            program: how the command is called, for its help.
+        """
+        arguments, conf = sys.argv[1:], config_folder()
+        if any(argument in HELP for argument in arguments):
+            own = own_folder(arguments)
+            folders = [conf, *([] if own is None else [own])]
+            print(help_of(program, self.about, conf / f"{self.name}.yaml", folders))
+            sys.exit(0)
+        sys.argv[1:] = with_own_folder(arguments)
+        check_slips(sys.argv[1:], conf)
+        check_plugins(sys.argv[1:])
+        hydra.main(version_base="1.3", config_path=str(conf), config_name=self.name)(self.task())()
+        from attnflow.cli.run import exit_status
+
+        sys.exit(exit_status())
+
+    def task(self) -> Callable[[DictConfig], float | None]:
+        """What Hydra calls with a composed config, here or in a launcher's worker."""
+        module, _, name = self.home.partition(":")
+
+        def task(config: DictConfig) -> float | None:
+            end_at_signals()  # in a launcher's worker too
+            from attnflow.cli.run import run
+
+            return run(getattr(import_module(module), name), config)
+
+        return task
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("train", "attnflow.cli.train:train", "Train a flow."),
+        Command(
+            "eval",
+            "attnflow.cli.evaluate:evaluate",
+            "Evaluate a checkpoint: figures and pictures.",
+        ),
+    )
+}
