@@ -22,6 +22,7 @@ from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
+from attnflow.cli.command import COMMANDS
 from attnflow.utils.signals import ENDING
 
 ROOT = Path(__file__).parents[1]
@@ -99,7 +100,7 @@ def _seed() -> None:
 
 
 def run_script(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str) -> None:
-    """Run train.py or eval.py in this process, with these arguments."""
+    """Run train.py, eval.py or another command in this process, with these arguments."""
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
     if not any(a.startswith(MODES) for a in arguments):
         # Hydra composes the whole config a first time to look for its mode, which these alone set.
@@ -107,7 +108,10 @@ def run_script(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str) -> N
     GlobalHydra.instance().clear()
     handlers = {signum: signal.getsignal(signum) for signum in ENDING}
     try:
-        runpy.run_path(str(ROOT / f"{name}.py"), run_name="__main__")
+        if (ROOT / f"{name}.py").exists():
+            runpy.run_path(str(ROOT / f"{name}.py"), run_name="__main__")
+        else:
+            COMMANDS[name].start(f"attnflow {name}")
     except SystemExit as stopped:
         if stopped.code != 0:
             raise

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from attnflow.cli.configs import config_folder, own_folder, with_own_folder
 from attnflow.cli.help import help_of
-from attnflow.cli.slips import check_plugins, check_slips
+from attnflow.cli.slips import check_plugins, check_slips, named_data
 from attnflow.utils.signals import end_at_signals
 
 __all__ = ["COMMANDS", "Command"]
@@ -47,7 +47,7 @@ class Command:
             folders = [conf, *([] if own is None else [own])]
             print(help_of(program, self.about, conf / f"{self.name}.yaml", folders))
             sys.exit(0)
-        sys.argv[1:] = with_own_folder(arguments)
+        sys.argv[1:] = with_own_folder(named_data(arguments, conf))
         check_slips(sys.argv[1:], conf)
         check_plugins(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf), config_name=self.name)(self.task())()
@@ -77,5 +77,8 @@ COMMANDS = {
             "attnflow.cli.evaluate:evaluate",
             "Evaluate a checkpoint: figures and pictures.",
         ),
+        Command("sample", "attnflow.cli.sample:sample", "Draw images of a checkpoint, as files."),
+        Command("score", "attnflow.cli.score:score", "Tell every image's bits/dim, as a table."),
+        Command("export", "attnflow.cli.export:export", "Write a model as a folder to share."),
     )
 }

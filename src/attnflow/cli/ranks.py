@@ -29,6 +29,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log, setup_globals
 from omegaconf import DictConfig
 
+from attnflow.cli.launch import is_single
 from attnflow.cli.sentences import sentence_of
 from attnflow.errors import AttnFlowError
 from attnflow.utils.signals import ENDING, end_at_signals, second_ends, signals_count_once
@@ -51,9 +52,9 @@ def count_ranks(config: DictConfig) -> int:
 
     That is so with a single device, and where SLURM or torchrun have started the ranks.
     """
-    options = config.trainer
-    if (options.devices, options.get("num_nodes", 1), options.get("strategy")) == (1, 1, None):
+    if "trainer" not in config or is_single(config):
         return 0
+    options = config.trainer
     # Imported here: it takes seconds.
     from attnflow.utils.making import make
     from attnflow.utils.quiet import quiet_warnings

@@ -64,7 +64,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
         with ended:
             if is_first(config):
                 lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
-            check_seed(config.seed)
+            if "seed" in config:
+                check_seed(config.seed)
             check_config(given(config))
             if "model" in config:
                 chosen, overrides = hydra.runtime.choices.get("model"), hydra.overrides.task
@@ -126,10 +127,10 @@ def exit_status() -> int:
 def given(config: DictConfig) -> dict[str, Any]:
     """The options that a command is given, in plain containers, interpolations as they are.
 
-    Those of an evaluation's data that are null are not: they are what the checkpoint holds.
+    Those of a checkpoint's data that are null are not: they are what the checkpoint holds.
     """
     plain = as_dict(config)
-    if "ckpt_path" in plain:
+    if "data" in plain and "ckpt_path" in plain:
         plain["data"] = {name: value for name, value in plain["data"].items() if value is not None}
     return plain
 

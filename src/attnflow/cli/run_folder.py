@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,7 @@ from attnflow.cli.containers import as_dict
 from attnflow.cli.launch import agree, by_slurm, by_torchrun, is_first
 from attnflow.errors import AttnFlowError
 from attnflow.runs.finished import read_finished
-from attnflow.runs.folder_lock import lock_folder
+from attnflow.runs.folder_lock import LOCK, lock_folder
 from attnflow.runs.hydra_records import check_room, drop_records, records_are_ours
 from attnflow.runs.names import ASIDE, CANDIDATE, HYDRA, RECORDS, RESULTS, SWEEP
 
@@ -60,7 +61,7 @@ def claim_run_folder(config: DictConfig) -> None:
             set_option(config, "hydra.output_subdir", CANDIDATE)
     if config.overwrite:
         check_sources(folder, config)
-        put_aside(folder, own_files(folder, (*RECORDS, *RESULTS)))
+        put_aside(folder, [*own_files(folder, RECORDS), *held_by(folder, config)])
 
 
 def named_folder(config: DictConfig, option: str) -> Path:
@@ -73,9 +74,7 @@ def named_folder(config: DictConfig, option: str) -> Path:
     if not given:
         raise AttnFlowError(f"{option}: expected a folder, got {given!r}.")
     folder = Path(os.path.abspath(os.path.expanduser(str(given))))
-    group, _, key = option.rpartition(".")
-    written = as_dict(OmegaConf.select(config, group))[key]
-    if "${now:" not in written:
+    if "${now:" not in as_written(config, option):
         return folder
     if by_torchrun(config):
         return agree(new_folder(folder) if is_first(config) else None)
@@ -89,6 +88,14 @@ def named_folder(config: DictConfig, option: str) -> Path:
             f"{given}, which is named after the time."
         )
     return new_folder(folder)
+
+
+def as_written(config: DictConfig, option: str) -> str:
+    """What an option says, or the one that it refers to, with ``${now:...}`` as it is."""
+    group, _, key = option.rpartition(".")
+    written = as_dict(OmegaConf.select(config, group) if group else config)[key]
+    reference = re.fullmatch(r"\$\{(\w+)\}", str(written))
+    return as_written(config, reference[1]) if reference else str(written)
 
 
 def new_folder(wanted: Path) -> Path:
@@ -112,19 +119,38 @@ def check_unused(folder: Path, config: DictConfig) -> None:
         )
     if config.overwrite or goes_on_in(folder, config):
         return
-    found = [path.name for path in own_files(folder, RESULTS)]
+    found = [path.name for path in held_by(folder, config)]
     if found:
         go_on = "resume=auto goes on with it, " if config.get("resume", "") is None else ""
+        shown = [*found[:3], *(["..."] if len(found) > 3 else [])]
         raise AttnFlowError(
-            f"hydra.run.dir: expected a folder without a run, got {folder}, which holds "
-            f"{' and '.join(found)}; {go_on}overwrite=true puts it aside and begins anew."
+            f"{folder_option(config)}, got {folder}, which holds "
+            f"{' and '.join(shown)}; {go_on}overwrite=true puts it aside and begins anew."
         )
 
 
+def folder_option(config: DictConfig) -> str:
+    """The option that names the folder, and what is expected of it."""
+    if "out" in config:
+        return "out: expected a folder that is new or empty"
+    return "hydra.run.dir: expected a folder without a run"
+
+
+def held_by(folder: Path, config: DictConfig) -> list[Path]:
+    """What keeps a folder from being written to: of a run, what runs write; for an ``out``, all."""
+    if "out" not in config:
+        return own_files(folder, RESULTS)
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    known = (*RECORDS, CANDIDATE, LOCK)
+    return [p for p in there if p.name not in known and not p.name.startswith(ASIDE)]
+
+
 def goes_on_in(folder: Path, config: DictConfig) -> bool:
-    """Whether the config resumes the training that lies in ``folder``."""
+    """Whether the config goes on with what lies in ``folder``."""
     resume = config.get("resume")
-    if resume is None or task_of(folder) not in (None, "train"):
+    # What an ``out`` holds must be this task's.
+    tasks = (config.task_name,) if "out" in config else (config.task_name, None)
+    if resume is None or task_of(folder) not in tasks:
         return False
     path = absolute(resume)
     places = (place.resolve() for place in (path, *path.parents[:2]))  # by whatever link
@@ -132,7 +158,7 @@ def goes_on_in(folder: Path, config: DictConfig) -> bool:
 
 
 def task_of(folder: Path) -> str | None:
-    """Return the task that wrote a folder, ``train`` or ``eval``; None without a record of it."""
+    """Return the task that wrote a folder, such as ``train``; None without a record of it."""
     try:
         record = yaml.safe_load((folder / HYDRA / "config.yaml").read_text())
         return record.get("task_name")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-__all__ = ["check_plugins", "check_slips"]
+__all__ = ["check_plugins", "check_slips", "named_data"]
 
 # Arguments that add a folder of configs, whose recipes may be called as they like.
 OWN_CONFIGS = ("--config-dir", "-cd", "hydra.searchpath=")
@@ -59,6 +59,19 @@ def check_plugins(arguments: Sequence[str]) -> None:
                 f"error: {option} needs the package {package}, which is not installed; "
                 f"pip install 'attnflow[{extra}]' brings it."
             )
+
+
+def named_data(arguments: Sequence[str], conf: Path) -> list[str]:
+    """The arguments, ``against=NAME`` of a data set as Hydra calls it.
+
+    A folder is a value of the option, a data set's name a choice of its group.
+    """
+    found = []
+    for argument in arguments:
+        option, _, value = argument.partition("=")
+        is_name = option == "against" and (conf / "data" / f"{value}.yaml").is_file()
+        found.append(f"data@against={value}" if is_name else argument)
+    return found
 
 
 def _check_recipe(value: str, conf: Path) -> None:

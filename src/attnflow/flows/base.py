@@ -22,7 +22,7 @@ from attnflow.flows.inputs import (
 from attnflow.transforms.base import Transform
 from attnflow.utils.noise import normal_noise, sample_keys
 
-__all__ = ["Flow", "Shape"]
+__all__ = ["Flow", "Shape", "standard_normal_log_prob"]
 
 Shape = tuple[int, int, int]
 

@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import center_crop
 from attnflow.data.samples import Samples
 from attnflow.spec import DataSpec
 
-__all__ = ["batches", "fetch", "shuffled", "spread", "to_extract", "to_uint8"]
+__all__ = ["batches", "cut_padding", "fetch", "shuffled", "spread", "to_extract", "to_uint8"]
 
 
 def to_extract(images: Tensor, spec: DataSpec) -> Tensor:
@@ -21,9 +21,13 @@ def to_extract(images: Tensor, spec: DataSpec) -> Tensor:
     Padding, which is alike in samples and in real images and would only dilute a figure, is cut
     off; grey values become uint8 in 0 .. 255.
     """
-    if spec.unpadded_shape is not None:
-        images = center_crop(images, list(spec.unpadded_shape[1:]))
+    images = cut_padding(images, spec.unpadded_shape or spec.image_shape)
     return to_uint8(images, spec.num_bins)
+
+
+def cut_padding(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """The images (B, C, H, W) without what pads them around their own ``shape``."""
+    return center_crop(images, list(shape[1:]))
 
 
 def to_uint8(images: Tensor, num_bins: int) -> Tensor:

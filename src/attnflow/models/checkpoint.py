@@ -14,6 +14,7 @@ from attnflow.errors import AttnFlowError
 from attnflow.models.allowance import Allowance
 from attnflow.models.build import build_model
 from attnflow.models.contents import check_description, check_state, check_weights
+from attnflow.models.exported import HUB, WEIGHTS, from_hub, read_exported
 from attnflow.models.image_model import ImageModel
 from attnflow.models.trust import check_current, check_trusted
 from attnflow.spec import DataSpec
@@ -43,19 +44,29 @@ HARMLESS = ("torch", "collections")
 
 
 def find_best(path: str | Path) -> Path:
-    """The checkpoint that a path means: a file itself, of a run's folder the best one.
+    """The checkpoint that a path means, or the weights of an exported model.
+
+    A file is meant itself, a run's folder by its best checkpoint, an exported model by its folder
+    or its name in the Hugging Face Hub (``hf://user/name``), which downloads it.
 
     Raises:
         AttnFlowError: there is none.
     """
+    if str(path).startswith(HUB):
+        path = from_hub(str(path))
     path = Path(path)
-    for found in (path, path / "checkpoints" / "best.ckpt"):
+    for found in (path, path / "checkpoints" / "best.ckpt", path / WEIGHTS):
         if found.is_file():
             return found
     state = (
-        "a folder without checkpoints/best.ckpt" if path.is_dir() else "a path that does not exist"
+        f"a folder without checkpoints/best.ckpt and without {WEIGHTS}"
+        if path.is_dir()
+        else "a path that does not exist"
     )
-    raise AttnFlowError(f"checkpoint {path}: expected a .ckpt file or a run's folder, got {state}.")
+    raise AttnFlowError(
+        f"checkpoint {path}: expected a .ckpt file, a run's folder or an exported model's, got "
+        f"{state}."
+    )
 
 
 def load_model(checkpoint: Mapping, path: str | Path, trust: Sequence[str] = ()) -> ImageModel:
@@ -115,6 +126,8 @@ def read_checkpoint(path: str | Path) -> dict:
         state = "a folder" if path.is_dir() else "a path that does not exist"
         raise AttnFlowError(f"checkpoint {path}: expected a .ckpt file, got {state}.")
     try:
+        if path.suffix == Path(WEIGHTS).suffix:
+            return exported_checkpoint(path)
         check_size(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except AttnFlowError:
@@ -137,6 +150,20 @@ def read_checkpoint(path: str | Path) -> dict:
             f"checkpoint {path}: expected one that train.py wrote, got one without {KEY!r} or "
             "without 'state_dict'."
         )
+    check_contents(checkpoint, path)
+    return checkpoint
+
+
+def exported_checkpoint(path: Path) -> dict:
+    """What a checkpoint would hold, of an exported model, given its weights' path."""
+    weights, description = read_exported(path)
+    checkpoint = {
+        "state_dict": {f"{MODEL_PREFIX}{name}": value for name, value in weights.items()},
+        KEY: description.get(KEY),
+        "global_step": description.get("global_step"),
+    }
+    if description.get("averaged"):
+        checkpoint["averaging_state"] = None
     check_contents(checkpoint, path)
     return checkpoint
 

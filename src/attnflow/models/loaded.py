@@ -37,7 +37,8 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> LoadedModel:
     made out of what the file says (README, What is trusted).
 
     Args:
-        path: a checkpoint that training wrote, or a run's folder: its best checkpoint.
+        path: a checkpoint that training wrote; a run's folder, for its best checkpoint; a folder
+            that ``attnflow export`` wrote; or ``hf://user/name``, one in the Hugging Face Hub.
         trust: what else the file's config may name: packages, with all that is defined in them,
             and full names of classes, as in ``("my_package",)``.
 
@@ -126,20 +127,43 @@ class LoadedModel(nn.Module):
         Raises:
             AttnFlowError: an argument of another type, shape or range.
         """
-        self._check_weights()
         check_count("n", n)
+        seed = int(torch.randint(2**32, ())) if seed is None else seed
+        return self.numbered_samples(
+            range(n), seed, label, condition, temperature, batch_size, guidance
+        )
+
+    @torch.no_grad()
+    def numbered_samples(
+        self,
+        numbers: Sequence[int],
+        seed: int,
+        label: Labels | None = None,
+        condition: Tensor | None = None,
+        temperature: float = 1.0,
+        batch_size: int = 256,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """The images of these numbers among those that :meth:`sample` draws: uint8, (n, C, H, W).
+
+        Args:
+            numbers: from 0; ``label`` and ``condition`` are one for all of them, or one for each.
+            seed, label, condition, temperature, batch_size, guidance: as for :meth:`sample`.
+
+        Raises:
+            AttnFlowError: an argument of another type, shape or range.
+        """
+        self._check_weights()
         check_count("batch_size", batch_size)
         check_temperature(temperature)
-        seed = int(torch.randint(2**32, ())) if seed is None else seed
         check_seed(seed)
-        conditions = self._conditions(n, label, condition)
+        conditions = self._conditions(len(numbers), label, condition)
         drawn = []
-        for rows in slices(n, batch_size):
+        for rows in slices(len(numbers), batch_size):
             batch = None if conditions is None else self._part(conditions, rows)
-            numbers = range(rows.start, rows.stop)
             generator = torch.Generator(self.device).manual_seed(seed)
-            options = temperature, generator, numbers, guidance
-            drawn.append(self.model.sample(len(numbers), batch, *options))
+            options = temperature, generator, numbers[rows], guidance
+            drawn.append(self.model.sample(len(numbers[rows]), batch, *options))
         return torch.cat(drawn).to(torch.uint8)
 
     @torch.no_grad()

@@ -23,8 +23,10 @@ ERROR_FILE = "error.txt"
 SKIPPED_FILE = "skipped.txt"
 # Output of a run, which must not be mixed with another's,
 RESULTS = ("results.json", "samples", "csv", "tensorboard", "wandb", "checkpoints")
+# its log by the name of its task,
+LOGS = tuple(f"{task}.log" for task in ("train", "eval", "sample", "score", "export"))
 # and its other files. The checkpoints are moved last: while they stay, so does the run.
-RECORDS = (HYDRA, "train.log", "eval.log", "environment.json", ERROR_FILE, SKIPPED_FILE)
+RECORDS = (HYDRA, *LOGS, "environment.json", ERROR_FILE, SKIPPED_FILE)
 # The file that Hydra writes into a sweep's folder.
 SWEEP = "multirun.yaml"
 # The subfolder that overwrite=true moves an earlier run into.

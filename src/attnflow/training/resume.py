@@ -11,6 +11,8 @@ from torch import nn
 
 from attnflow.errors import AttnFlowError
 from attnflow.models.checkpoint import KEY, read_checkpoint
+from attnflow.models.checkpoint import find_best as find_weights
+from attnflow.models.exported import HUB, WEIGHTS
 from attnflow.spec import DataSpec
 from attnflow.training.checkpoint_io import LAST, PREVIOUS
 from attnflow.training.differences import Difference, check_honoured, differences, table
@@ -51,12 +53,14 @@ def find_checkpoint(resume: str | None, run_dir: Path) -> str | None:
 
 
 def find_best(path: str) -> str:
-    """The checkpoint whose weights ``init_from`` means: a file, or the best one of a run.
+    """The checkpoint that ``init_from`` means: a file, a run's best one, or an exported model.
 
     Raises:
         AttnFlowError: there is no such file.
     """
     given = Path(path)
+    if path.startswith(HUB) or (given / WEIGHTS).is_file():
+        return str(find_weights(path))
     if not given.is_dir():
         return path
     for name in ("best.ckpt", *CANDIDATES):

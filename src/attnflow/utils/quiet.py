@@ -18,6 +18,7 @@ def quiet_warnings() -> Iterator[None]:
             logging.getLogger(name).setLevel(logging.WARNING)
         for message in (
             ".*does not have many workers.*",
+            ".*predict returned None.*",  # what is drawn is written, not returned
             ".*outside the 'fit' stage.*",  # testing uses the averaged weights of the file
             ".*number of training batches.*smaller than the logging interval.*",
             ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run

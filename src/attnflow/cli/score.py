@@ -1,0 +1,307 @@
+"""Every image's bits/dim under a trained model, and what tells other images from them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from attnflow.cli.evaluate import trusted
+from attnflow.cli.evaluated_data import evaluated_data, is_other_data
+from attnflow.data import ImageDataModule
+from attnflow.data.given import GivenImages, given_images
+from attnflow.data.image_files import ImageFilesDataModule
+from attnflow.errors import AttnFlowError, check_count
+from attnflow.flows.inputs import as_labels
+from attnflow.metrics.images import batches, cut_padding, fetch, spread, to_uint8
+from attnflow.metrics.outliers import detection
+from attnflow.metrics.scores import Scores, codec_bits_per_dim, score_images
+from attnflow.models.checkpoint import KEY, find_best, load_model, read_checkpoint
+from attnflow.models.conditioning import ClassConditioning
+from attnflow.models.image_model import Batch, ImageModel
+from attnflow.pictures.histogram import histogram
+from attnflow.pictures.samples import save_picture
+from attnflow.runs.results import print_notes, print_table
+from attnflow.utils.devices import chosen_device
+from attnflow.utils.files import write_whole
+from attnflow.utils.noise import NO_EPOCH, sample_keys, uniform_noise
+from attnflow.utils.validation import as_path
+
+__all__ = ["score"]
+
+log = logging.getLogger(__name__)
+
+# Images of the validation split that tell what is typical.
+REFERENCE = 1000
+
+
+class Scored(Protocol):
+    """Images to score, by number."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What each is called in the table."""
+        ...
+
+    def batch(self, numbers: list[int]) -> Batch:
+        """The images of these numbers, and what the model is given with them."""
+        ...
+
+
+@dataclass(frozen=True)
+class SplitImages:
+    """The images of a data module's split."""
+
+    data: ImageDataModule
+    split: str
+
+    @property
+    def names(self) -> Sequence[str]:
+        number = len(self.data.dataset(self.split))
+        files = self.data.files(self.split) if isinstance(self.data, ImageFilesDataModule) else []
+        return list(map(str, files)) if len(files) == number else list(map(str, range(number)))
+
+    def batch(self, numbers: list[int]) -> Batch:
+        return fetch(self.data.dataset(self.split), numbers)
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images of a user's, all of one class where the model asks for one."""
+
+    images: GivenImages
+    label: Tensor | None
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.images.names
+
+    def batch(self, numbers: list[int]) -> Batch:
+        batch = {"image": self.images.batch(numbers)}
+        return batch if self.label is None else batch | {"label": self.label.expand(len(numbers))}
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model that scores images as eval.py tests them.
+
+    Attributes:
+        model: in eval mode.
+        seed: of its training, which the noise within a grey value belongs to.
+        config: the command's.
+        held: the checkpoint's own description.
+    """
+
+    model: ImageModel
+    seed: int
+    config: DictConfig
+    held: Mapping[str, Any]
+
+    def scores(self, images: Scored, numbers: Sequence[int] | None = None) -> Scores:
+        """The scores of all images, or of some."""
+        parts = []
+        for batch, index in self.batches(images, numbers):
+            parts.append(score_images(self.model, batch, self.noise(index, 0)))
+        return Scores.joined(parts)
+
+    def importance(self, images: Scored) -> Tensor:
+        """The importance-weighted bits/dim of every image."""
+        parts = []
+        for batch, index in self.batches(images):
+            noises = [self.noise(index, k) for k in range(self.config.importance_samples)]
+            with torch.no_grad():
+                parts.append(self.model.importance_bits_per_dim(batch, noises))
+        return torch.cat(parts)
+
+    def codec(self, images: Scored) -> Tensor:
+        """What lossless codecs take for every image, in bits/dim."""
+        shape = self.model.unpadded_shape or self.model.image_shape
+        parts = []
+        for batch, _ in self.batches(images):
+            pixels = to_uint8(cut_padding(batch["image"], shape), self.model.num_bins)
+            parts.append(codec_bits_per_dim(pixels))
+        return torch.cat(parts)
+
+    def batches(self, images: Scored, numbers: Sequence[int] | None = None):
+        """Batches where the model is, each with the images' numbers."""
+        device = next(self.model.parameters()).device
+        chosen = range(len(images.names)) if numbers is None else numbers
+        for rows in batches(chosen, self.config.batch_size):
+            batch = {name: values.to(device) for name, values in images.batch(rows).items()}
+            yield batch, torch.tensor(rows, device=device)
+
+    def noise(self, index: Tensor, draw: int) -> Tensor:
+        keys = sample_keys(self.seed, NO_EPOCH - draw, index)
+        return uniform_noise(keys, self.model.image_shape)
+
+    def given(self, option: str) -> Scored:
+        """The images of an option that names a folder or a file.
+
+        Raises:
+            AttnFlowError: none, of another kind, or without a label that the model needs.
+        """
+        path = as_path(option, self.config[option])
+        model = self.model
+        images = given_images(option, path, model.image_shape, model.num_bins, self.config.resize)
+        conditioning = model.conditioning
+        if conditioning is None:
+            return LabelledImages(images, None)
+        if not isinstance(conditioning, ClassConditioning) or self.config.label is None:
+            raise AttnFlowError(
+                f"{option}: expected a data set, as in data=NAME, as this model's images go with a "
+                f"{conditioning.field}, or label=CLASS for a model of classes, got {path}."
+            )
+        label = as_labels(self.config.label, 1, conditioning.num_classes)
+        return LabelledImages(images, label)
+
+    def split(self, changes: Mapping, split: str = "test") -> SplitImages:
+        """A split of the checkpoint's data, or of another data set."""
+        held = self.held
+        return SplitImages(
+            evaluated_data(held["config"]["data"], held["data_spec"], changes), split
+        )
+
+
+def score(config: DictConfig) -> float:
+    """Score images; writes a CSV, and a JSON and a histogram beside it.
+
+    Returns:
+        The mean bits/dim.
+
+    Raises:
+        AttnFlowError: an option of another kind, images that are none of the model's, or a table
+            that is there already.
+    """
+    started = time.perf_counter()
+    out = out_file(config)
+    check_count("batch_size", config.batch_size)
+    check_count("importance_samples", config.importance_samples)
+    scorer = make_scorer(config)
+    known = scorer.given("images") if config.images is not None else scorer.split(config.data)
+    others = others_of(scorer)
+    scores = scorer.scores(known)
+    columns = {"name": known.names, **scores.columns()}
+    if config.importance_samples > 1:
+        columns["bpd_importance"] = scorer.importance(known).tolist()
+    results = {
+        "images": len(known.names),
+        "bpd": float(scores.bits.double().mean()),
+        "bpd_std_err": float(scores.bits.double().std() / len(scores.bits) ** 0.5),
+    }
+    curves = {"scored": scores.bits}
+    if others is not None:
+        of_others = scorer.scores(others)
+        results |= {"against_images": len(others.names)}
+        results |= {"against_bpd": float(of_others.bits.double().mean())}
+        results |= told_apart(scorer, known, others, scores.bits, of_others.bits)
+        curves["against"] = of_others.bits
+    write_table(out, columns)
+    results["wall_seconds"] = time.perf_counter() - started
+    path = find_best(as_path("ckpt_path", config.ckpt_path)).absolute()
+    told = {"checkpoint": str(path), "images_of": str(source(config)), **results}
+    summary = write_whole(out.with_suffix(".json"), json.dumps(told, indent=2) + "\n")
+    picture = save_picture(histogram(curves, "bits/dim"), out.with_suffix(".png"))
+    print_table(results)
+    print_notes({"scores": out, "summary": summary, "histogram": picture})
+    return results["bpd"]
+
+
+def make_scorer(config: DictConfig) -> Scorer:
+    """The model of the command's checkpoint, where it is to run."""
+    if config.ckpt_path is None:
+        raise AttnFlowError(
+            "ckpt_path: expected a checkpoint, as in ckpt_path=PATH/TO/best.ckpt, got none."
+        )
+    path = find_best(as_path("ckpt_path", config.ckpt_path))
+    checkpoint = read_checkpoint(path)
+    model = load_model(checkpoint, path, trusted(config.trust)).to(chosen_device(config.device))
+    if model.metric != "bpd":
+        raise AttnFlowError(
+            f"ckpt_path: expected a model of dequantized images, which has bits/dim, got {path}, "
+            "a model of images with Gaussian noise."
+        )
+    return Scorer(model, checkpoint[KEY]["config"]["seed"], config, checkpoint[KEY])
+
+
+def out_file(config: DictConfig) -> Path:
+    """The table's path; raises :class:`AttnFlowError` where there is one."""
+    out = Path(as_path("out", config.out)).absolute()
+    if out.suffix != ".csv":
+        raise AttnFlowError(f"out: expected a file name that ends with .csv, got {out}.")
+    written = [out.with_suffix(suffix) for suffix in (".csv", ".json", ".png")]
+    there = [path.name for path in written if path.exists()]
+    if there and not config.overwrite:
+        raise AttnFlowError(
+            f"out: expected a name that is not taken, or overwrite=true, got {out}, beside which "
+            f"{' and '.join(there)} lie."
+        )
+    return out
+
+
+def others_of(scorer: Scorer) -> Scored | None:
+    """What is told apart from the scored images; None for nothing."""
+    against = scorer.config.against
+    if against is None:
+        return None
+    if isinstance(against, str):
+        return scorer.given("against")
+    return scorer.split(against)
+
+
+def source(config: DictConfig) -> object:
+    """What the scored images are, for the summary."""
+    if config.images is not None:
+        return Path(config.images).absolute()
+    return config.data._target_ if is_other_data(config.data) else "test images of the checkpoint"
+
+
+def told_apart(
+    scorer: Scorer, known: Scored, others: Scored, bits: Tensor, other_bits: Tensor
+) -> dict[str, float]:
+    """How well each score tells other images from the known ones.
+
+    The scores are bits/dim; their distance from those of validation images (typicality: Nalisnick
+    et al., 2019, of single images); and bits/dim minus a codec's (Serra et al., 2020).
+    """
+    typical = typical_bits(scorer, bits)
+    codecs = scorer.codec(known), scorer.codec(others)
+    pairs = {
+        "bpd": (bits, other_bits),
+        "typicality": ((bits - typical).abs(), (other_bits - typical).abs()),
+        "complexity": (bits.cpu() - codecs[0], other_bits.cpu() - codecs[1]),
+    }
+    return {
+        f"{name}/{figure}": value
+        for name, pair in pairs.items()
+        for figure, value in detection(*pair).items()
+    }
+
+
+def typical_bits(scorer: Scorer, bits: Tensor) -> Tensor:
+    """The mean bits/dim of validation images, or where there are none that of the scored ones."""
+    try:
+        images = scorer.split({}, "val")
+        numbers = spread(len(images.names), REFERENCE)
+        return scorer.scores(images, numbers).bits.mean()
+    except AttnFlowError as error:
+        log.warning("what is typical is told by the scored images themselves: %s", error)
+        return bits.mean()
+
+
+def write_table(path: Path, columns: Mapping[str, Sequence[object]]) -> None:
+    """Write columns as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    write_whole(path, text.getvalue())

@@ -1,0 +1,42 @@
+"""How values are spread, of one kind of images or of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from attnflow.pictures.sheet import DPI, FONT_SIZE, INK, to_picture
+
+__all__ = ["histogram"]
+
+COLOURS = ("#1f4e8c", "#b3541e", "#3d7d4b", "#7a4a94")
+BINS = 40
+
+
+def histogram(values: Mapping[str, Tensor], label: str) -> Tensor:
+    """The share of each kind of images by value: (3, H, W) in [0, 1].
+
+    Args:
+        values: (N,) of each kind, by its name.
+        label: of the values.
+    """
+    kinds = {name: each.double().cpu().numpy() for name, each in values.items()}
+    joined = np.concatenate(list(kinds.values()))
+    edges = np.histogram_bin_edges(joined, BINS)
+    figure = Figure((5.6, 3.2), DPI)
+    axes = figure.add_axes((0.1, 0.15, 0.87, 0.8))
+    for (name, each), colour in zip(kinds.items(), COLOURS, strict=False):
+        weights = np.full(len(each), 1 / len(each))
+        text = f"{name}: {len(each)} images, mean {each.mean():.3f}"
+        options = {"bins": edges, "weights": weights, "color": colour}
+        axes.hist(each, alpha=0.35, label=text, **options)
+        axes.hist(each, histtype="step", linewidth=1.2, **options)
+    axes.set_xlabel(label, fontsize=FONT_SIZE, color=INK)
+    axes.set_ylabel("share of images", fontsize=FONT_SIZE, color=INK)
+    axes.tick_params(labelsize=FONT_SIZE, colors=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=FONT_SIZE, frameon=False, labelcolor=INK)
+    return to_picture(figure)
