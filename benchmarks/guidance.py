@@ -65,6 +65,7 @@ def main() -> None:
     model, classifier = load(arguments.checkpoint), DomainClassifier()
     with tempfile.TemporaryDirectory() as folder:
         classifier.prepare(data, Path(folder))
+        classifier.load(data, Path(folder))
     assert data.spec.num_classes is not None  # prepare has refused the others
     labels = torch.arange(arguments.images) % data.spec.num_classes
     rows = [real_row(model, data, classifier)]

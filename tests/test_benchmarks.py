@@ -240,6 +240,27 @@ def test_sampling_measures_cost_and_exactness_of_every_solver(benchmarks, monkey
     assert float(found["serial"]["times as fast as serial"]) == 1
 
 
+def test_guidance_is_judged_by_a_classifier_of_real_images(
+    benchmarks, train, monkeypatch
+) -> None:
+    import guidance
+
+    monkeypatch.setattr(guidance, "RESULTS", benchmarks)
+    run_dir = train(
+        "conditioning=class", "conditioning.condition_dropout=0.1", "model.levels=1", "test=false"
+    )
+    options = ["--data", "digits", "--images", "20", "--weights", "0", "1"]
+    monkeypatch.setattr(sys, "argv", ["guidance.py", str(run_dir), *options])
+    guidance.main()
+    _, real, *guided = cells((benchmarks / "guidance.md").read_text())
+    assert real[0] == "real, test"
+    assert float(real[2]) > 0.8  # of the classifier itself
+    assert [row[1] for row in guided] == ["0", "1"]
+    # A model of a few steps draws what nothing can read.
+    assert all(float(row[2]) < 0.6 for row in guided)
+    assert (benchmarks / "guidance_1.png").stat().st_size > 1000
+
+
 def test_reversible_training_keeps_the_same_at_any_depth(benchmarks, monkeypatch) -> None:
     import memory
 
