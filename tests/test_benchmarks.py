@@ -240,9 +240,7 @@ def test_sampling_measures_cost_and_exactness_of_every_solver(benchmarks, monkey
     assert float(found["serial"]["times as fast as serial"]) == 1
 
 
-def test_guidance_is_judged_by_a_classifier_of_real_images(
-    benchmarks, train, monkeypatch
-) -> None:
+def test_guidance_is_judged_by_a_classifier_of_real_images(benchmarks, train, monkeypatch) -> None:
     import guidance
 
     monkeypatch.setattr(guidance, "RESULTS", benchmarks)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from run_folders import write_run
 
 from attnflow.__main__ import main
 from attnflow.cli.command import COMMANDS
@@ -90,6 +91,23 @@ def test_a_shell_is_told_what_may_come_next(attnflow, monkeypatch, line, expecte
 def test_a_shell_is_told_how_to_ask(attnflow, monkeypatch) -> None:
     monkeypatch.delenv("COMP_LINE", raising=False)
     assert attnflow("-sc", "install=bash").strip().endswith("hydra_bash_completion attnflow")
+
+
+def test_a_report_is_asked_for_as_any_command(attnflow, monkeypatch, tmp_path) -> None:
+    """Positional or by name; it leaves nothing where it was started."""
+    sweep = tmp_path / "it's a=sweep"
+    for number in (1, 2):
+        write_run(sweep / str(number), {"val/bpd": 2.0 + number}, seed=number)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    page = attnflow("report", str(sweep), "by=[seed]", "pictures=0").strip()
+    assert page == str(sweep / "report" / "index.html")
+    assert list(here.iterdir()) == []
+    assert attnflow("report").startswith("error: folder: expected a folder of runs")
+    assert "nowhere" in attnflow("report", "nowhere")
+    assert "pictures: expected a whole number" in attnflow("report", str(sweep), "pictures=-1")
+    assert "by" in attnflow("report", "--help")
 
 
 def test_the_folders_own_configs_are_added(tmp_path, monkeypatch) -> None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from attnflow.cli.configs import config_folder, own_folder, with_own_folder
 from attnflow.cli.help import help_of
-from attnflow.cli.slips import check_plugins, check_slips, named_data
+from attnflow.cli.slips import check_plugins, check_slips, named_data, named_subject
 from attnflow.utils.signals import end_at_signals
 
 __all__ = ["COMMANDS", "Command"]
@@ -29,11 +29,15 @@ class Command:
         home: module and name of the function that does it. It is imported when it is needed:
             torch takes seconds, ``--help`` and ``--cfg`` should not.
         about: what it does, in a sentence.
+        subject: the option that an argument without a name is of.
+        is_run: whether it makes a folder of its own, as a run or a sweep.
     """
 
     name: str
     home: str
     about: str
+    subject: str | None = None
+    is_run: bool = True
 
     def start(self, program: str) -> None:
         """Do what the command line says (``sys.argv``), and exit with a status.
@@ -47,7 +51,8 @@ class Command:
             folders = [conf, *([] if own is None else [own])]
             print(help_of(program, self.about, conf / f"{self.name}.yaml", folders))
             sys.exit(0)
-        sys.argv[1:] = with_own_folder(named_data(arguments, conf))
+        arguments = named_data(named_subject(arguments, self.subject), conf)
+        sys.argv[1:] = with_own_folder(arguments)
         check_slips(sys.argv[1:], conf)
         check_plugins(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf), config_name=self.name)(self.task())()
@@ -58,12 +63,13 @@ class Command:
     def task(self) -> Callable[[DictConfig], float | None]:
         """What Hydra calls with a composed config, here or in a launcher's worker."""
         module, _, name = self.home.partition(":")
+        is_run = self.is_run
 
         def task(config: DictConfig) -> float | None:
             end_at_signals()  # in a launcher's worker too
-            from attnflow.cli.run import run
+            from attnflow.cli.run import do, run
 
-            return run(getattr(import_module(module), name), config)
+            return (run if is_run else do)(getattr(import_module(module), name), config)
 
         return task
 
@@ -80,5 +86,12 @@ COMMANDS = {
         Command("sample", "attnflow.cli.sample:sample", "Draw images of a checkpoint, as files."),
         Command("score", "attnflow.cli.score:score", "Tell every image's bits/dim, as a table."),
         Command("export", "attnflow.cli.export:export", "Write a model as a folder to share."),
+        Command(
+            "report",
+            "attnflow.cli.report:report",
+            "Compare the runs in a folder, in a page.",
+            subject="folder",
+            is_run=False,
+        ),
     )
 }

@@ -34,7 +34,7 @@ from attnflow.utils.files import WriteError, write_whole
 from attnflow.utils.signals import end_at_signals
 from attnflow.utils.validation import check_config
 
-__all__ = ["FailedJobs", "exit_status", "plain_config", "run"]
+__all__ = ["FailedJobs", "do", "exit_status", "plain_config", "run"]
 
 log = logging.getLogger(__name__)
 _failed_jobs: list[Path] = []
@@ -103,6 +103,17 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
         if is_first(config):
             drop_records(folder)
         release_folder(folder)
+
+
+def do(task: Callable[[DictConfig], None], config: DictConfig) -> None:
+    """Do what writes no folder of its own; an expected error is told in one sentence."""
+    try:
+        task(config)
+    except Exception as error:
+        sentence = sentence_of(error, config)
+        if sentence is None:
+            raise
+        sys.exit(f"error: {sentence}")
 
 
 class FailedJobs(HydraCallback):

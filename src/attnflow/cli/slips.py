@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-__all__ = ["check_plugins", "check_slips", "named_data"]
+__all__ = ["check_plugins", "check_slips", "named_data", "named_subject"]
 
 # Arguments that add a folder of configs, whose recipes may be called as they like.
 OWN_CONFIGS = ("--config-dir", "-cd", "hydra.searchpath=")
@@ -72,6 +72,16 @@ def named_data(arguments: Sequence[str], conf: Path) -> list[str]:
         is_name = option == "against" and (conf / "data" / f"{value}.yaml").is_file()
         found.append(f"data@against={value}" if is_name else argument)
     return found
+
+
+def named_subject(arguments: Sequence[str], option: str | None) -> list[str]:
+    """The arguments, of which a first one without a name or a dash is a value of an option."""
+    first = next(iter(arguments), "")
+    is_named = first.startswith("-") or ("=" in first and not Path(first).exists())
+    if option is None or not first or is_named:
+        return list(arguments)
+    quoted = first.replace("\\", "\\\\").replace("'", "\\'")
+    return [f"{option}='{quoted}'", *arguments[1:]]
 
 
 def _check_recipe(value: str, conf: Path) -> None:
