@@ -15,12 +15,14 @@ from omegaconf import OmegaConf
 from processes import two_processes
 from quality import PixelFeatures, figures_of, quality, quick_trainer, tiny_module
 from torch.nn import functional as F
+from torchmetrics.image import FrechetInceptionDistance
 
 from attnflow.callbacks import image_quality as callback_file
 from attnflow.data import DigitsDataModule, TensorImages
 from attnflow.errors import AttnFlowError
 from attnflow.metrics import DomainClassifier
-from attnflow.metrics.images import batches, to_uint8
+from attnflow.metrics.images import batches, fetch, to_extract, to_uint8
+from attnflow.metrics.measures import Given
 from attnflow.models.conditioning import Conditioning
 from attnflow.models.image_model import ImageModel
 from attnflow.spec import DataSpec
@@ -88,12 +90,12 @@ def test_the_second_run_reads_the_kept_statistics(tmp_path) -> None:
     module, data = tiny_module(), DigitsDataModule()
     first, second, other = PixelFeatures(), PixelFeatures(), PixelFeatures(seed=1)
     figures = figures_of(tmp_path, quality(tmp_path / "cache", first), module, data)
-    assert first.images_seen == 297 + 100
+    assert first.images_seen == 297 + 1200 + 100
     assert figures_of(tmp_path, quality(tmp_path / "cache", second), module, data) == figures
     assert second.images_seen == 100
     figures_of(tmp_path, quality(tmp_path / "cache", other), module, data)
-    assert other.images_seen == 297 + 100
-    assert len(list((tmp_path / "cache").glob("*.pt"))) == 2
+    assert other.images_seen == 297 + 1200 + 100
+    assert len(list((tmp_path / "cache").glob("*_test_*.pt"))) == 2
     assert not list((tmp_path / "cache").glob("*.tmp"))
 
 
@@ -101,7 +103,7 @@ def test_the_second_run_reads_the_kept_statistics(tmp_path) -> None:
 def test_damaged_statistics_are_computed_anew(tmp_path, damage) -> None:
     module, data = tiny_module(), DigitsDataModule()
     figures = figures_of(tmp_path, quality(tmp_path / "cache"), module, data)
-    (path,) = (tmp_path / "cache").glob("*.pt")
+    (path,) = (tmp_path / "cache").glob("*_test_*.pt")
     whole = path.read_bytes()
     if damage == "truncated":
         path.write_bytes(whole[: len(whole) // 2])
@@ -130,7 +132,7 @@ def test_two_data_sets_of_one_spec_keep_apart(tmp_path) -> None:
     Inverted.__module__ = DigitsDataModule.__module__
     for data in (DigitsDataModule(), Inverted()):
         figures_of(tmp_path, quality(tmp_path / "cache"), tiny_module(), data)
-    assert len(list((tmp_path / "cache").glob("*.pt"))) == 2
+    assert len(list((tmp_path / "cache").glob("*_test_*.pt"))) == 2
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
@@ -178,7 +180,7 @@ def test_two_processes_equal_one(tmp_path) -> None:
         assert together[f"test/kept_{name}"] == together[f"test/{name}"]
     # Its ten parts are drawn from samples in another order.
     assert together["test/score"] == pytest.approx(alone["test/score"], rel=0.05)
-    assert len(list((tmp_path / "two").glob("*.pt"))) == 1
+    assert len(list((tmp_path / "two").glob("*_test_*.pt"))) == 1
 
 
 class LabelRecorder(Conditioning):
@@ -320,9 +322,9 @@ def test_measuring_leaves_the_global_generator_alone(tmp_path) -> None:
     ("options", "sentence"),
     [
         ({"num_samples": 1, "measures": ("frechet",)}, "num_samples: expected 2 or more, got 1."),
-        ({"num_samples": 99}, "num_samples: expected the 100 of a subset"),
         ({"num_samples_val": 1}, "num_samples_val: expected 2 or more, got 1."),
-        ({"max_kept": 50}, "max_kept: expected the 100 of a subset"),
+        ({"max_kept": 1, "measures": ("frechet",)}, "max_kept: expected 2 or more, got 1."),
+        ({"subset_size": 1}, "subset_size: expected 2 or more, got 1."),
         (
             {"max_kept": 3, "measures": ("precision_recall",)},
             "max_kept: expected 4 or more, got 3.",
@@ -355,14 +357,36 @@ def test_few_samples_are_warned_of(tmp_path) -> None:
         quality(tmp_path, num_samples_val=5)
 
 
-def test_a_subset_larger_than_the_split_is_refused_before_training(tmp_path) -> None:
-    callback = quality(tmp_path, num_samples=400, subset_size=298)
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [({"num_samples": 400}, 297), ({"num_samples": 99}, 99), ({"max_kept": 50}, 50)],
+)
+def test_a_subset_has_no_more_images_than_there_are(tmp_path, options, size, caplog) -> None:
+    callback = quality(tmp_path, **{"num_samples": 400, "subset_size": 298, **options})
     trainer = quick_trainer(tmp_path, callback)
-    with pytest.raises(
-        AttnFlowError, match=r"subset_size: expected at most 297, .* the test split, got 298"
-    ):
-        trainer.fit(tiny_module(), DigitsDataModule())
-    assert trainer.global_step == 0
+    trainer.test(tiny_module(), DigitsDataModule(), verbose=False)
+    assert callback.subset_size == size
+    told = [r.getMessage() for r in caplog.records if "subset_size" in r.getMessage()]
+    assert told[0].startswith(f"metrics.subset_size is {size} instead of 298, as there are no more")
+    assert len(told) == 1
+
+
+def test_the_distance_of_real_images_stands_beside_that_of_samples(tmp_path) -> None:
+    """It is what torchmetrics gives the two splits' features, and far below bad samples'."""
+    callback = quality(tmp_path, measures=("frechet",))
+    trainer = quick_trainer(tmp_path, callback)
+    trainer.test(tiny_module(), DigitsDataModule(), verbose=False)
+    figures = trainer.callback_metrics
+    data, metric = DigitsDataModule(), FrechetInceptionDistance(Given(8))
+    for split, real in (("train", False), ("test", True)):
+        images = fetch(data.dataset(split), range(len(data.dataset(split))))["image"]
+        metric.update(callback.extractor(to_extract(images, data.spec)), real=real)
+    assert float(figures["test/fd_floor"]) == pytest.approx(float(metric.compute()), rel=1e-3)
+    assert figures["test/fd_floor"] < figures["test/fd"]
+    callback = quality(tmp_path, measures=("frechet",), test_split="train")
+    trainer = quick_trainer(tmp_path, callback)
+    trainer.test(tiny_module(), DigitsDataModule(), verbose=False)
+    assert "test/fd_floor" not in trainer.callback_metrics
 
 
 def test_a_trainer_without_a_datamodule_is_refused(tmp_path) -> None:

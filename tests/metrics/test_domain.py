@@ -31,7 +31,9 @@ def test_the_classifier_knows_the_digits(folder) -> None:
     test = data.dataset("test").fields
     guesses = classifier.logits(to_uint8(test["image"], 17)).argmax(1)
     assert (guesses == test["label"]).float().mean() > 0.97
-    assert classifier(to_uint8(test["image"], 17)).shape == (297, 64)
+    features = classifier(to_uint8(test["image"], 17))
+    assert features.shape == (297, 64)
+    assert features.square().mean() == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.slow
@@ -73,7 +75,8 @@ def test_a_run_logs_domain_distances_and_never_calls_them_fid(folder, tmp_path) 
     assert math.isfinite(trainer.callback_metrics["val/fd_domain"])
     trainer.test(module, data, verbose=False)
     logged = set(trainer.callback_metrics)
-    figures = {"fd_domain", "kd_domain", "precision_domain", "recall_domain"}
+    figures = {"fd_domain", "fd_domain_floor", "kd_domain"}
+    figures |= {"precision_domain", "recall_domain"}
     assert logged == {f"test/{name}" for name in figures | {"bpd", "bpd_std_err"}}
 
 

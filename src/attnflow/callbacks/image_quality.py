@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,17 +14,20 @@ from torch import Tensor
 
 from attnflow.callbacks.ending import falls_due
 from attnflow.data.samples import Samples
-from attnflow.errors import ArgumentError, AttnFlowError, check_choice, check_least
+from attnflow.data.training_images import training_images
+from attnflow.errors import AttnFlowError, check_choice, check_least
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import on_rank_zero
 from attnflow.metrics.images import batches, fetch, shuffled, to_extract
-from attnflow.metrics.measures import KEEPING, NEIGHBOURS, Measures
+from attnflow.metrics.measures import KEEPING, NEIGHBOURS, Measures, real_distance
 from attnflow.metrics.reference import Reference, reference_of
 from attnflow.models.image_model import Batch
 from attnflow.training.declared import datamodule_of, declared, flow_module
 from attnflow.utils.distributed import rank
 
 __all__ = ["ImageQuality"]
+
+log = logging.getLogger(__name__)
 
 
 class ImageQuality(Callback):
@@ -47,7 +51,8 @@ class ImageQuality(Callback):
         every_n_epochs: how often validation counts; that of the last step always does.
         batch_size: samples drawn, and images read, at once.
         measures: at the test; of "frechet", "kernel", "inception_score" and "precision_recall".
-        subset_size, num_subsets: of the kernel distance.
+        subset_size, num_subsets: of the kernel distance; a subset has no more images than there
+            are.
         max_kept: samples and real images whose features the kernel distance, and precision and
             recall, keep.
         val_split, test_split: whose images are compared with.
@@ -91,9 +96,7 @@ class ImageQuality(Callback):
             check_choice("measures", measure, self.extractor.names)
         check_least("subset_size", self.subset_size, 2)
         check_least("num_samples", self.num_samples, 2)
-        if "kernel" in self.measures:
-            self._check_subset("num_samples", self.num_samples)
-            self._check_subset("max_kept", self.max_kept)
+        check_least("max_kept", self.max_kept, 2)
         if "precision_recall" in self.measures:
             check_least("num_samples", self.num_samples, NEIGHBOURS + 1)
             check_least("max_kept", self.max_kept, NEIGHBOURS + 1)
@@ -107,12 +110,6 @@ class ImageQuality(Callback):
                     "compared: the Frechet distance is biased upwards, and comparable only "
                     "between runs with as many samples."
                 )
-
-    def _check_subset(self, name: str, value: int) -> None:
-        if value < self.subset_size:
-            raise ArgumentError(
-                name, f"the {self.subset_size} of a subset (subset_size) or more", value
-            )
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prepare data, weights and network, so that anything missing is told before training."""
@@ -131,11 +128,16 @@ class ImageQuality(Callback):
 
     def _check_splits(self, trainer: Trainer) -> None:
         real = len(datamodule_of(trainer).dataset(self.test_split))
-        if "kernel" in self.measures and real < self.subset_size:
-            raise AttnFlowError(
-                f"metrics.subset_size: expected at most {real}, the images of the "
-                f"{self.test_split} split, got {self.subset_size}."
+        fewest = min(real, self.num_samples, self.max_kept)
+        if "kernel" in self.measures and fewest < self.subset_size:
+            log.warning(
+                "metrics.subset_size is %d instead of %d, as there are no more images of the %s "
+                "split, samples (metrics.num_samples) or kept ones (metrics.max_kept).",
+                fewest,
+                self.subset_size,
+                self.test_split,
             )
+            self.subset_size = fewest
         if "precision_recall" in self.measures and real <= NEIGHBOURS:
             raise AttnFlowError(
                 f"precision_recall: expected {NEIGHBOURS + 1} images or more in the "
@@ -159,7 +161,43 @@ class ImageQuality(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         split, count = self.test_split, self.num_samples
         figures = self.measure(trainer, pl_module, split, count, self.measures)
+        if "frechet" in self.measures:
+            figures |= self.floor(trainer, pl_module.device)
         log_figures(pl_module, "test", figures)
+
+    @torch.no_grad()
+    def floor(self, trainer: Trainer, device: torch.device) -> dict[str, float]:
+        """The Frechet distance of the training images from the test images, by name.
+
+        No model of the training images can be expected to come nearer. Empty where there are no
+        training images, or where they are what samples are compared with.
+        """
+        name = f"{self.extractor.names['frechet'][0]}_floor"
+        datamodule = datamodule_of(trainer)
+        if self.test_split == "train" or training_images(datamodule, f"test/{name}") is None:
+            return {}
+        known = self.reference(trainer, "train", 0, device)
+        tested = self.reference(trainer, self.test_split, self.kept(self.measures), device)
+        return {name: real_distance(known, tested)}
+
+    def kept(self, kinds: Sequence[str]) -> int:
+        """How many images' features these measures keep."""
+        return self.max_kept if set(kinds) & set(KEEPING) else 0
+
+    def reference(self, trainer: Trainer, split: str, keep: int, device: torch.device) -> Reference:
+        """The statistics of a split's images, with the features of ``keep`` of them."""
+        if (split, keep) not in self.references:
+            self.references[split, keep] = reference_of(
+                datamodule_of(trainer),
+                split,
+                self.extractor.to(device),
+                self.cache_dir,
+                self.batch_size,
+                keep,
+                trainer.world_size,
+                device,
+            )
+        return self.references[split, keep]
 
     @torch.no_grad()
     def measure(
@@ -173,22 +211,10 @@ class ImageQuality(Callback):
         """Figures of ``count`` new samples against the images of ``split``, by name."""
         device = pl_module.device
         extractor = self.extractor.to(device)
-        keep = self.max_kept if set(kinds) & set(KEEPING) else 0
-        if (split, keep) not in self.references:
-            self.references[split, keep] = reference_of(
-                datamodule_of(trainer),
-                split,
-                extractor,
-                self.cache_dir,
-                self.batch_size,
-                keep,
-                trainer.world_size,
-                device,
-            )
         measures = Measures(
             kinds,
             extractor,
-            self.references[split, keep],
+            self.reference(trainer, split, self.kept(kinds), device),
             trainer.world_size,
             self.subset_size,
             self.num_subsets,

@@ -13,12 +13,13 @@ from attnflow.data.base import ImageDataModule
 from attnflow.errors import AttnFlowError
 from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.files import describe_split, digest, read, save
-from attnflow.metrics.images import fetch, to_extract
+from attnflow.metrics.images import fetch, spread, to_extract
 
 __all__ = ["DomainClassifier"]
 
 WIDTH = 64
 STEPS, BATCH_SIZE, LEARNING_RATE = 500, 64, 3e-3
+SCALED = 1000  # images that the features' scale is of
 
 
 class DomainClassifier(FeatureExtractor):
@@ -99,7 +100,13 @@ class Classifier(nn.Module):
     Args:
         channels: of the images, which may have any size.
         num_classes: of the labels.
+
+    Attributes:
+        scale: that features are divided by: then their mean square over training images is 1, and
+            distances of two data sets have the same order of size.
     """
+
+    scale: Tensor
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
@@ -116,13 +123,18 @@ class Classifier(nn.Module):
             nn.ReLU(),
         )
         self.head = nn.Linear(WIDTH, num_classes)
+        self.register_buffer("scale", torch.ones(()))
 
     def features(self, images: Tensor) -> Tensor:
         """Features (B, 64) of uint8 images (B, C, H, W)."""
+        return self.hidden(images) / self.scale
+
+    def hidden(self, images: Tensor) -> Tensor:
+        """The features before they are scaled."""
         return self.body(images.float() / 127.5 - 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images))
+        return self.head(self.hidden(images))
 
 
 def make_classifier(datamodule: ImageDataModule, seed: int) -> Classifier:
@@ -150,6 +162,10 @@ def train_classifier(datamodule: ImageDataModule, seed: int) -> Classifier:
         F.cross_entropy(logits, batch["label"].long()).backward()
         optimizer.step()
         schedule.step()
+    with torch.no_grad():
+        images = fetch(dataset, spread(len(dataset), SCALED))["image"]
+        hidden = classifier.hidden(to_extract(images, datamodule.spec))
+        classifier.scale.copy_(hidden.square().mean().sqrt())
     return classifier
 
 

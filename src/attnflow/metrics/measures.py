@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch_fidelity.metric_fid import fid_statistics_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 from torchmetrics import Metric
 from torchmetrics.image import (
@@ -20,7 +22,7 @@ from attnflow.metrics.extractor import FeatureExtractor
 from attnflow.metrics.reference import Reference
 from attnflow.utils.distributed import rank
 
-__all__ = ["KEEPING", "NEIGHBOURS", "Measures"]
+__all__ = ["KEEPING", "NEIGHBOURS", "Measures", "real_distance"]
 
 # The measures that keep features of samples and of real images.
 KEEPING = ("kernel", "precision_recall")
@@ -172,6 +174,21 @@ def frechet(given: Given, reference: Reference) -> FrechetInceptionDistance:
         metric.real_features_cov_sum += reference.outer
         metric.real_features_num_samples += reference.count
     return metric
+
+
+def real_distance(one: Reference, other: Reference) -> float:
+    """The Frechet distance of two sets of real images, by torch-fidelity's computation."""
+    given = (moments(reference) for reference in (one, other))
+    figures = fid_statistics_to_metric(*given, verbose=False)
+    return float(figures["frechet_inception_distance"])
+
+
+def moments(reference: Reference) -> dict[str, np.ndarray]:
+    """Mean and covariance of features."""
+    count = float(reference.count)
+    mean = reference.total / count
+    covariance = (reference.outer - count * mean.outer(mean)) / (count - 1)
+    return {"mu": mean.cpu().numpy(), "sigma": covariance.cpu().numpy()}
 
 
 def kernel(
