@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.core.hydra_config import HydraConfig
 from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
@@ -18,6 +17,7 @@ from torchvision.io import ImageReadMode, decode_image
 from attnflow.callbacks.plan import PlanCheck
 from attnflow.callbacks.scoring_rate import ScoringRate
 from attnflow.callbacks.soundness import Soundness
+from attnflow.cli.checkpoints import named_checkpoint, trusted
 from attnflow.cli.evaluated_data import (
     check_classes,
     class_frequencies,
@@ -29,7 +29,6 @@ from attnflow.cli.train import count_parameters
 from attnflow.data.base import ImageDataModule
 from attnflow.data.counts import image_counts
 from attnflow.data.training_images import training_images
-from attnflow.errors import AttnFlowError
 from attnflow.loggers.pictures import log_picture
 from attnflow.loggers.tracking import finished_wandb, make_loggers
 from attnflow.metrics.conditional import (
@@ -40,11 +39,10 @@ from attnflow.metrics.conditional import (
 )
 from attnflow.metrics.images import batches, fetch, spread
 from attnflow.models.build import with_references
-from attnflow.models.checkpoint import KEY, find_best, is_averaged, load_model, read_checkpoint
+from attnflow.models.checkpoint import KEY, is_averaged, load_model, read_checkpoint
 from attnflow.models.conditioning import ClassConditioning
 from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.image_model import Batch
-from attnflow.models.trust import check_trust, targets_of_configs
 from attnflow.pictures.gallery import Evaluated, check_options, draw
 from attnflow.runs.results import check_finite, print_notes, print_table, write_results
 from attnflow.training.module import FlowModule
@@ -52,7 +50,6 @@ from attnflow.utils.decoration import decoration
 from attnflow.utils.making import make
 from attnflow.utils.quiet import quiet_warnings
 from attnflow.utils.sentences import named
-from attnflow.utils.validation import as_path
 
 __all__ = ["evaluate"]
 
@@ -71,12 +68,8 @@ def evaluate(config: DictConfig) -> float:
             that are not finite.
     """
     started = time.perf_counter()
-    if config.ckpt_path is None:
-        raise AttnFlowError(
-            "ckpt_path: expected a checkpoint, as in ckpt_path=PATH/TO/last.ckpt, got none."
-        )
     check_options(config.eval)
-    ckpt_path = find_best(as_path("ckpt_path", config.ckpt_path))
+    ckpt_path = named_checkpoint(config)
     checkpoint = read_checkpoint(ckpt_path)
     held, run_id = checkpoint[KEY]["config"], checkpoint[KEY].get("wandb_id")
     check_classes(held["data"], config.data)
@@ -158,18 +151,6 @@ def on_other_data(held: dict[str, Any], config: DictConfig) -> None:
             "the picture neighbours is left out: it is of the data that the model was trained on."
         )
         config.eval.pictures = [name for name in config.eval.pictures if name != "neighbours"]
-
-
-def trusted(names: Sequence[str] | str) -> list[str]:
-    """Return the packages and classes that a checkpoint's config may name beside this package's.
-
-    They are those of the option ``trust``, and those that the user's own ``conf/`` names in the
-    groups of the model and the data.
-    """
-    sources = HydraConfig.get().runtime.config_sources
-    folders = [Path(source.path) for source in sources if source.schema == "file"]
-    check_trust(names)
-    return [*names, *targets_of_configs(folders)]
 
 
 def log_evaluation(

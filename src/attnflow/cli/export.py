@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from omegaconf import DictConfig
 from torch import Tensor
 
-from attnflow.cli.evaluate import trusted
+from attnflow.cli.checkpoints import named_checkpoint, trusted
 from attnflow.errors import AttnFlowError
-from attnflow.models.checkpoint import KEY, find_best, is_averaged, load_model, read_checkpoint
+from attnflow.models.checkpoint import KEY, is_averaged, load_model, read_checkpoint
 from attnflow.models.conditioning import ClassConditioning
 from attnflow.models.exported import CARD, WEIGHTS, import_hub, write_exported
 from attnflow.models.groups import MODEL_GROUPS
@@ -25,7 +25,6 @@ from attnflow.runs.names import HYDRA
 from attnflow.runs.reading import read_json
 from attnflow.runs.results import print_notes, read_results
 from attnflow.utils.files import write_whole
-from attnflow.utils.validation import as_path
 from attnflow.version import __version__
 
 __all__ = ["export"]
@@ -56,13 +55,9 @@ def export(config: DictConfig) -> None:
     Raises:
         AttnFlowError: no checkpoint, one that cannot be read, or a hub that cannot be reached.
     """
-    if config.ckpt_path is None:
-        raise AttnFlowError(
-            "ckpt_path: expected a checkpoint, as in ckpt_path=PATH/TO/best.ckpt, got none."
-        )
     if config.push is not None:
         check_hub_name(config.push)
-    path = find_best(as_path("ckpt_path", config.ckpt_path)).absolute()
+    path = named_checkpoint(config)
     checkpoint = read_checkpoint(path)
     model = load_model(checkpoint, path, trusted(config.trust))
     held, folder = checkpoint[KEY], Path(config.paths.output_dir)

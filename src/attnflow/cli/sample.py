@@ -14,15 +14,14 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from attnflow.cli.checkpoints import named_checkpoint, trusted
 from attnflow.cli.containers import as_dict
-from attnflow.cli.evaluate import trusted
 from attnflow.cli.image_store import FORMATS, ImageStore, image_store
 from attnflow.data.given import GivenImages, given_images
 from attnflow.errors import AttnFlowError, check_choice, check_count
 from attnflow.flows.base import Shape
 from attnflow.flows.inputs import as_labels
 from attnflow.metrics.images import cut_padding
-from attnflow.models.checkpoint import find_best
 from attnflow.models.conditioning import ClassConditioning, ImageConditioning
 from attnflow.models.loaded import LoadedModel, load
 from attnflow.pictures.samples import image_grid, save_picture
@@ -55,7 +54,7 @@ def sample(config: DictConfig) -> None:
             options than those of the images that are to be gone on with.
     """
     check_options_of(config)
-    path = find_best(as_path("ckpt_path", config.ckpt_path)).absolute()
+    path = named_checkpoint(config)
     model = load(path, trusted(config.trust)).to(PRECISIONS[config.precision])
     folder = Path(config.paths.output_dir)
     shape = model.model.unpadded_shape or model.image_shape
@@ -70,10 +69,6 @@ def sample(config: DictConfig) -> None:
 
 def check_options_of(config: DictConfig) -> None:
     """Raise :class:`AttnFlowError` for options that mean nothing, before a model is read."""
-    if config.ckpt_path is None:
-        raise AttnFlowError(
-            "ckpt_path: expected a checkpoint, as in ckpt_path=PATH/TO/best.ckpt, got none."
-        )
     check_count("n", config.n)
     check_count("batch_size", config.batch_size)
     check_seed(config.seed)

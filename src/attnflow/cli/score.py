@@ -10,25 +10,24 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from attnflow.cli.evaluate import trusted
+from attnflow.cli.checkpoints import named_checkpoint, trusted
 from attnflow.cli.evaluated_data import evaluated_data, is_other_data
-from attnflow.data import ImageDataModule
-from attnflow.data.given import GivenImages, given_images
-from attnflow.data.image_files import ImageFilesDataModule
+from attnflow.cli.scored import LabelledImages, Scored, SplitImages
+from attnflow.data.given import given_images
 from attnflow.errors import AttnFlowError, check_count
 from attnflow.flows.inputs import as_labels
-from attnflow.metrics.images import batches, cut_padding, fetch, spread, to_uint8
+from attnflow.metrics.images import batches, cut_padding, spread, to_uint8
 from attnflow.metrics.outliers import detection
 from attnflow.metrics.scores import Scores, codec_bits_per_dim, score_images
-from attnflow.models.checkpoint import KEY, find_best, load_model, read_checkpoint
+from attnflow.models.checkpoint import KEY, load_model, read_checkpoint
 from attnflow.models.conditioning import ClassConditioning
-from attnflow.models.image_model import Batch, ImageModel
+from attnflow.models.image_model import ImageModel
 from attnflow.pictures.histogram import histogram
 from attnflow.pictures.samples import save_picture
 from attnflow.runs.results import print_notes, print_table
@@ -43,52 +42,6 @@ log = logging.getLogger(__name__)
 
 # Images of the validation split that tell what is typical.
 REFERENCE = 1000
-
-
-class Scored(Protocol):
-    """Images to score, by number."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """What each is called in the table."""
-        ...
-
-    def batch(self, numbers: list[int]) -> Batch:
-        """The images of these numbers, and what the model is given with them."""
-        ...
-
-
-@dataclass(frozen=True)
-class SplitImages:
-    """The images of a data module's split."""
-
-    data: ImageDataModule
-    split: str
-
-    @property
-    def names(self) -> Sequence[str]:
-        number = len(self.data.dataset(self.split))
-        files = self.data.files(self.split) if isinstance(self.data, ImageFilesDataModule) else []
-        return list(map(str, files)) if len(files) == number else list(map(str, range(number)))
-
-    def batch(self, numbers: list[int]) -> Batch:
-        return fetch(self.data.dataset(self.split), numbers)
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images of a user's, all of one class where the model asks for one."""
-
-    images: GivenImages
-    label: Tensor | None
-
-    @property
-    def names(self) -> Sequence[str]:
-        return self.images.names
-
-    def batch(self, numbers: list[int]) -> Batch:
-        batch = {"image": self.images.batch(numbers)}
-        return batch if self.label is None else batch | {"label": self.label.expand(len(numbers))}
 
 
 @dataclass(frozen=True)
@@ -207,7 +160,7 @@ def score(config: DictConfig) -> float:
         curves["against"] = of_others.bits
     write_table(out, columns)
     results["wall_seconds"] = time.perf_counter() - started
-    path = find_best(as_path("ckpt_path", config.ckpt_path)).absolute()
+    path = named_checkpoint(config)
     told = {"checkpoint": str(path), "images_of": str(source(config)), **results}
     summary = write_whole(out.with_suffix(".json"), json.dumps(told, indent=2) + "\n")
     picture = save_picture(histogram(curves, "bits/dim"), out.with_suffix(".png"))
@@ -218,11 +171,7 @@ def score(config: DictConfig) -> float:
 
 def make_scorer(config: DictConfig) -> Scorer:
     """The model of the command's checkpoint, where it is to run."""
-    if config.ckpt_path is None:
-        raise AttnFlowError(
-            "ckpt_path: expected a checkpoint, as in ckpt_path=PATH/TO/best.ckpt, got none."
-        )
-    path = find_best(as_path("ckpt_path", config.ckpt_path))
+    path = named_checkpoint(config)
     checkpoint = read_checkpoint(path)
     model = load_model(checkpoint, path, trusted(config.trust)).to(chosen_device(config.device))
     if model.metric != "bpd":
