@@ -35,6 +35,7 @@ def test_training_draws_samples_and_attention(train, attention) -> None:
     )
     drawn = images(next((run_dir / "tensorboard").glob("version_*")))
     assert drawn.pop("samples") == [1, 2]
+    assert drawn.pop("final") == [2]  # steps, as the others
     expected = {} if attention == "none" else {"attention": [2]}
     assert drawn == expected
     files = sorted(path.name for path in (run_dir / "samples").glob("attention_*"))

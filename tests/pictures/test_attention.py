@@ -16,6 +16,7 @@ from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
 from attnflow.nets import CausalTransformer
 from attnflow.pictures.attention import MARK, attention_maps, attention_picture, attention_rows
+from attnflow.pictures.sheet import pixels
 from attnflow.transforms import Autoregressive, IMap, ITrans
 
 
@@ -76,13 +77,17 @@ def test_every_flow_with_attention_has_a_picture(attention, conditioning) -> Non
     model = model_of(shape, attention, conditioning)
     batch = batch_of(shape, 4)
     picture = attention_picture(model, batch)
-    assert picture.shape[0] == 3
-    assert 0 <= picture.min() < picture.max() <= 1
+    shown = pixels(picture)
+    assert 0 <= shown.min() < shown.max() <= 1
     one = attention_picture(model, {name: rows[:1] for name, rows in batch.items()})
-    assert one.shape[1] == picture.shape[1]
-    assert one.shape[2] < picture.shape[2]
-    marked = ((picture - MARK).abs() < 0.01).all(0).any()
-    assert bool(marked) == any(isinstance(m, ITrans) for m in model.flow.modules())
+    assert one.get_figheight() == picture.get_figheight()
+    wide, narrow = (max(i.get_extent()[1] for i in p.axes[0].images) for p in (picture, one))
+    assert narrow < wide
+    marked = ((shown - MARK).abs() < 0.01).all(0).any()
+    asking = any(isinstance(m, ITrans) for m in model.flow.modules())
+    assert bool(marked) == asking
+    title = picture.axes[0].texts[0].get_text()
+    assert title.startswith("Where the attention of the boxed token" if asking else "The weight")
 
 
 def test_maps_see_what_the_attention_sees() -> None:
@@ -108,22 +113,20 @@ def test_a_flow_without_attention_has_no_picture() -> None:
 
 def test_a_picture_of_many_attentions_stays_small() -> None:
     model = model_of((1, 8, 8), partial(ITrans, patch_size=1, num_heads=2), levels=2)
-    few = attention_picture(model, batch_of((1, 8, 8), 2))
-    assert len(attention_maps(model, batch_of((1, 8, 8), 2))) == 8
+    batch = batch_of((1, 8, 8), 2)
+    few = attention_picture(model, batch)
+    assert len(attention_maps(model, batch)) == 8
     many = Glow((1, 8, 8), levels=2, steps=8, coupling=COUPLING, attention=IMap)
-    assert (
-        few.shape[1]
-        == attention_picture(
-            ImageModel(many.eval(), UniformDequantizer(17, (1, 8, 8))), batch_of((1, 8, 8), 2)
-        ).shape[1]
-    )
+    model = ImageModel(many.eval(), UniformDequantizer(17, (1, 8, 8)))
+    rows = [len(each.axes[0].images) for each in (few, attention_picture(model, batch))]
+    assert rows == [9, 9]
 
 
 @pytest.mark.parametrize("attention", [IMap, partial(ITrans, patch_size=1)])
 def test_a_flow_that_went_non_finite_is_drawn_all_the_same(attention) -> None:
     model = model_of((1, 8, 8), attention)
     model.flow.levels[0].transforms.step_0.actnorm.shift.data.fill_(torch.nan)
-    assert torch.isfinite(attention_picture(model, batch_of((1, 8, 8), 2))).all()
+    assert torch.isfinite(pixels(attention_picture(model, batch_of((1, 8, 8), 2)))).all()
 
 
 def test_transformers_of_a_flow_are_drawn_too() -> None:

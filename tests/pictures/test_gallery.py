@@ -19,6 +19,7 @@ from attnflow.pictures.curves import curves_picture
 from attnflow.pictures.gallery import PICTURES, Evaluated, check_options, draw
 from attnflow.pictures.levels import DRAWS, resampled_levels
 from attnflow.pictures.neighbours import nearest_neighbours, neighbours_picture
+from attnflow.pictures.sheet import save_picture
 from attnflow.runs.results import read_curve
 from attnflow.transforms import IMap
 
@@ -51,9 +52,10 @@ def test_every_model_has_its_pictures(tmp_path, conditioning, shape, num_test) -
     expected = ALWAYS | FITTING[conditioning]
     if num_test == 1:
         expected -= {"interpolation"}  # there is no pair
-    assert {path.stem for path in drawn} == expected
-    for path in drawn:
-        assert decode_image(str(path)).float().std() > 5, path.stem
+    assert set(drawn) == expected
+    for name in drawn:
+        path = tmp_path / "samples" / f"{name}.png"
+        assert decode_image(str(path)).float().std() > 5, name
     for distance in subject.figures.values():
         assert 0 < distance < 10
 
@@ -61,8 +63,28 @@ def test_every_model_has_its_pictures(tmp_path, conditioning, shape, num_test) -
 def test_every_option_is_a_picture_and_only_those_asked_for_are_drawn(tmp_path) -> None:
     assert list(OPTIONS.pictures) == list(PICTURES)
     subject = subject_of((1, 4, 4), None, 3, tmp_path, pictures=["levels"])
-    assert [path.name for path in draw(subject, tmp_path)] == ["levels.png"]
+    assert list(draw(subject, tmp_path)) == ["levels"]
+    assert [path.name for path in tmp_path.glob("*.*")] == ["levels.png"]
     assert subject.figures == {}
+
+
+@pytest.mark.parametrize("conditioning", [None, "class", "image"])
+def test_every_picture_says_what_is_seen_in_every_format(tmp_path, conditioning) -> None:
+    """A title, and words as words in PDF and SVG; the same picture is the same file."""
+    subject = subject_of((1, 4, 4), conditioning, 3, tmp_path, formats=["pdf", "svg", "png"])
+    drawn = draw(subject, tmp_path / "one")
+    assert len(drawn) >= 3
+    for name, picture in drawn.items():
+        axes = picture.axes[0]
+        title = axes.get_title(loc="left") or axes.texts[0].get_text()
+        assert len(title) > 8, name
+        assert (tmp_path / "one" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert "<svg" in (tmp_path / "one" / f"{name}.svg").read_text()
+        assert decode_image(str(tmp_path / "one" / f"{name}.png")).shape[0] in (3, 4)
+        save_picture(picture, tmp_path / "two" / name, ["pdf", "png"])
+        for kind in ("pdf", "png"):
+            one, two = (tmp_path / each / f"{name}.{kind}" for each in ("one", "two"))
+            assert one.read_bytes() == two.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -78,6 +100,11 @@ def test_every_option_is_a_picture_and_only_those_asked_for_are_drawn(tmp_path) 
         ),
         ({"num_samples": None}, "eval.num_samples: expected a whole number, got None"),
         (
+            {"formats": ["jpg"]},
+            "a format of eval.formats: expected one of png, pdf, svg",
+        ),
+        ({"formats": []}, "eval.formats: expected a list of some of png, pdf, svg"),
+        (
             {"temperatures": [True]},
             "a temperature of eval.temperatures: expected a number, got True.",
         ),
@@ -88,7 +115,7 @@ def test_wrong_options_are_named(option, sentence) -> None:
         check_options(OmegaConf.merge(OPTIONS, option))
 
 
-@pytest.mark.parametrize("name", ["pictures", "temperatures"])
+@pytest.mark.parametrize("name", ["pictures", "formats", "temperatures"])
 @pytest.mark.parametrize("value", [None, "samples", 0.5])
 def test_lists_of_options_are_lists(name, value) -> None:
     options = OmegaConf.create(OmegaConf.to_container(OPTIONS) | {name: value})
@@ -133,7 +160,7 @@ def test_neighbours_are_the_nearest_of_all(monkeypatch) -> None:
     some = nearest_neighbours(asked, TensorImages(images), 256, 30)
     assert some.searched == 30
     assert some.mean_distance > found.mean_distance
-    assert neighbours_picture(found, some, 256).shape[0] == 3
+    assert "the closest first" in neighbours_picture(found, some, 256).axes[0].texts[0].get_text()
 
 
 def test_curves_join_the_files_of_a_resumed_run(tmp_path) -> None:
@@ -149,7 +176,8 @@ def test_curves_join_the_files_of_a_resumed_run(tmp_path) -> None:
     assert read_curve(tmp_path, "train/bpd") == ([1, 2, 3, 4], [5.0, 4.0, 3.5, 3.0])
     assert read_curve(tmp_path, "val/bpd") == ([2, 4], [4.5, 3.25])
     assert read_curve(tmp_path, "val/fid") == ([], [])
-    assert curves_picture(tmp_path, 2.4).shape[0] == 3
+    labels = curves_picture(tmp_path, 2.4).axes[0].get_legend_handles_labels()[1]
+    assert labels == ["train/bpd, a batch", "val/bpd", "entropy"]
     assert curves_picture(tmp_path / "nowhere") is None
 
 
@@ -175,7 +203,7 @@ def test_a_picture_that_fails_is_named_and_the_others_are_drawn(
     path.parent.mkdir()
     path.write_bytes(b"\xff\x00")
     monkeypatch.setitem(PICTURES, "levels", fail)
-    assert [drawn.name for drawn in draw(subject, tmp_path / "samples")] == ["samples.png"]
+    assert list(draw(subject, tmp_path / "samples")) == ["samples"]
     assert [record.getMessage() for record in caplog.records] == [
         "picture levels is left out: OSError: [Errno 28] No space left on device",
         f"picture curves is left out: {path}: expected a table of numbers, got the byte 0xff, "

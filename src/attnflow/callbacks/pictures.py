@@ -1,20 +1,22 @@
-"""Pictures during training, as PNG files in the run's folder and in the loggers."""
+"""Pictures during training, as files in the run's folder and in the loggers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
+from matplotlib.figure import Figure
 
 from attnflow.callbacks.ending import falls_due
 from attnflow.errors import check_least
 from attnflow.loggers.pictures import log_picture
 from attnflow.pictures.attention import MOST_COLUMNS, attention_picture
 from attnflow.pictures.conditions import chosen_conditions
-from attnflow.pictures.samples import image_grid, save_picture, spread_batch
+from attnflow.pictures.samples import class_labels, image_grid, spread_batch
+from attnflow.pictures.sheet import check_formats, pixels, save_picture
 from attnflow.training.declared import datamodule_of, flow_module
 from attnflow.utils.decoration import decoration
 
@@ -28,16 +30,19 @@ class _Pictures(Callback):
     weights are in place only until the averaging's own hook.
 
     Args:
-        directory: where the PNGs go.
+        directory: where the files go.
         every_n_epochs: how often; the last step is always drawn.
+        formats: of the files, of png, pdf and svg.
     """
 
     name: str  # of the series, in the loggers
-    prefix = ""  # of the PNGs
+    prefix = ""  # of the files
 
-    def __init__(self, directory: str, every_n_epochs: int) -> None:
+    def __init__(self, directory: str, every_n_epochs: int, formats: Sequence[str]) -> None:
         check_least(f"{type(self).__name__}'s every_n_epochs", every_n_epochs, 1)
+        check_formats(f"{type(self).__name__}'s formats", formats)
         self.directory, self.every_n_epochs = Path(directory), every_n_epochs
+        self.formats = formats
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -49,11 +54,12 @@ class _Pictures(Callback):
             picture = self.draw(trainer, pl_module)
             if picture is not None:
                 with decoration(f"picture {self.name} in the loggers"):
-                    log_picture(trainer.loggers, self.name, picture, trainer.global_step)
-                save_picture(picture, path)
+                    step = trainer.global_step
+                    log_picture(trainer.loggers, self.name, pixels(picture), step, f"epoch {epoch}")
+                save_picture(picture, path, self.formats)
 
-    def draw(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
-        """The picture, (3, H, W) in [0, 1]; None where there is nothing to see."""
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> Figure | None:
+        """The picture; None where there is nothing to see."""
         raise NotImplementedError
 
 
@@ -63,8 +69,9 @@ class SamplePictures(_Pictures):
     List it before the weight averaging, which takes the averaged weights away again.
 
     Args:
-        directory: where the PNGs go.
+        directory: where the files go.
         every_n_epochs: how often; the last step is always drawn.
+        formats: of the files, of png, pdf and svg.
         num_samples: images in the grid.
         seed: of the latents, the same at every epoch, so that pictures can be compared.
     """
@@ -72,18 +79,25 @@ class SamplePictures(_Pictures):
     name = "samples"
 
     def __init__(
-        self, directory: str, every_n_epochs: int = 10, num_samples: int = 64, seed: int = 0
+        self,
+        directory: str,
+        every_n_epochs: int = 10,
+        num_samples: int = 64,
+        seed: int = 0,
+        formats: Sequence[str] = ("png",),
     ) -> None:
-        super().__init__(directory, every_n_epochs)
+        super().__init__(directory, every_n_epochs, formats)
         self.num_samples, self.seed = num_samples, seed
 
-    def draw(self, trainer: Trainer, pl_module: LightningModule) -> Tensor:
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> Figure:
         generator = torch.Generator(pl_module.device).manual_seed(self.seed)
         dataset = datamodule_of(trainer).dataset("val")
         model = flow_module(pl_module).model
         number, conditions = chosen_conditions(model, dataset, self.num_samples)
         images = model.sample(number, conditions, generator=generator)
-        return image_grid(images, model.num_bins)
+        epoch, step = trainer.current_epoch + 1, trainer.global_step
+        title = f"{number} samples after epoch {epoch}, step {step}"
+        return image_grid(images, model.num_bins, title, class_labels(conditions))
 
 
 class AttentionPictures(_Pictures):
@@ -92,17 +106,20 @@ class AttentionPictures(_Pictures):
     List it before the weight averaging, which takes the averaged weights away again.
 
     Args:
-        directory: where the PNGs go.
+        directory: where the files go.
         every_n_epochs: how often; the last step is always drawn.
+        formats: of the files, of png, pdf and svg.
     """
 
     name = "attention"
     prefix = "attention_"
 
-    def __init__(self, directory: str, every_n_epochs: int = 10) -> None:
-        super().__init__(directory, every_n_epochs)
+    def __init__(
+        self, directory: str, every_n_epochs: int = 10, formats: Sequence[str] = ("png",)
+    ) -> None:
+        super().__init__(directory, every_n_epochs, formats)
 
-    def draw(self, trainer: Trainer, pl_module: LightningModule) -> Tensor | None:
+    def draw(self, trainer: Trainer, pl_module: LightningModule) -> Figure | None:
         dataset = datamodule_of(trainer).dataset("val")
         batch = spread_batch(dataset, MOST_COLUMNS, pl_module.device)
         return attention_picture(flow_module(pl_module).model, batch)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
-from torchvision.io import ImageReadMode, decode_image
 
 from attnflow.callbacks.plan import PlanCheck
 from attnflow.callbacks.scoring_rate import ScoringRate
@@ -44,6 +44,7 @@ from attnflow.models.conditioning import ClassConditioning
 from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.image_model import Batch
 from attnflow.pictures.gallery import Evaluated, check_options, draw
+from attnflow.pictures.sheet import pixels
 from attnflow.runs.results import check_finite, print_notes, print_table, write_results
 from attnflow.training.module import FlowModule
 from attnflow.utils.decoration import decoration
@@ -131,7 +132,9 @@ def evaluate(config: DictConfig) -> float:
         path = write_results(output_dir, {**held["choices"], **results})
         pictures = draw(subject, output_dir / "samples")
         log_evaluation(loggers, results, pictures, trainer)
-        print_notes({"results": path} | {p.stem: p for p in pictures})
+        first = config.eval.formats[0]
+        drawn = {name: output_dir / "samples" / f"{name}.{first}" for name in pictures}
+        print_notes({"results": path} | drawn)
     check_finite(results)
     return results[f"test/{model.metric}"]
 
@@ -156,16 +159,15 @@ def on_other_data(held: dict[str, Any], config: DictConfig) -> None:
 def log_evaluation(
     loggers: Sequence[Logger],
     results: Mapping[str, float | int],
-    pictures: Sequence[Path],
+    pictures: Mapping[str, Figure],
     trainer: Trainer,
 ) -> None:
     """Give the loggers the pictures and what testing has not logged by itself."""
     for logger in loggers:
         logger.log_metrics({k: v for k, v in results.items() if k not in trainer.logged_metrics}, 0)
-    for path in pictures:
-        with decoration(f"picture {path.stem} in the logger"):
-            image = decode_image(str(path), mode=ImageReadMode.RGB) / 255
-            log_picture(loggers, path.stem, image, 0)
+    for name, picture in pictures.items():
+        with decoration(f"picture {name} in the logger"):
+            log_picture(loggers, name, pixels(picture), 0)
 
 
 @torch.no_grad()

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
-from torch import Tensor
 
 from attnflow.cli.checkpoints import named_checkpoint, trusted
 from attnflow.errors import AttnFlowError
@@ -20,7 +21,8 @@ from attnflow.models.conditioning import ClassConditioning
 from attnflow.models.exported import CARD, WEIGHTS, import_hub, write_exported
 from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.loaded import LoadedModel
-from attnflow.pictures.samples import image_grid, save_picture
+from attnflow.pictures.samples import class_labels, image_grid
+from attnflow.pictures.sheet import save_picture
 from attnflow.runs.names import HYDRA
 from attnflow.runs.reading import read_json
 from attnflow.runs.results import print_notes, read_results
@@ -107,14 +109,15 @@ def figures_of(run_dir: Path) -> dict[str, float]:
     }
 
 
-def samples_of(model: LoadedModel, seed: int) -> Tensor | None:
+def samples_of(model: LoadedModel, seed: int) -> Figure | None:
     """A grid of samples, of a class model a row a class; None where they need condition images."""
     conditioning = model.model.conditioning
     if conditioning is None:
-        return image_grid(model.sample(PICTURED, seed=seed), model.num_bins)
+        return image_grid(model.sample(PICTURED, seed=seed), model.num_bins, "Samples")
     if isinstance(conditioning, ClassConditioning):
-        labels = [number // 8 for number in range(8 * min(conditioning.num_classes, 10))]
-        return image_grid(model.sample(len(labels), labels, seed=seed), model.num_bins)
+        labels = torch.arange(min(conditioning.num_classes, 10)).repeat_interleave(8)
+        images = model.sample(len(labels), labels, seed=seed)
+        return image_grid(images, model.num_bins, "Samples", class_labels({"label": labels}))
     return None
 
 

@@ -24,7 +24,8 @@ from attnflow.flows.inputs import as_labels
 from attnflow.metrics.images import cut_padding
 from attnflow.models.conditioning import ClassConditioning, ImageConditioning
 from attnflow.models.loaded import LoadedModel, load
-from attnflow.pictures.samples import image_grid, save_picture
+from attnflow.pictures.samples import class_labels, image_grid
+from attnflow.pictures.sheet import save_picture
 from attnflow.runs.reading import read_json
 from attnflow.runs.results import print_notes
 from attnflow.utils.arguments import check_seed
@@ -229,5 +230,9 @@ class Drawing(LightningModule):
         """Close the store, and draw a grid of its first images."""
         labels = self.conditions.labels_of(range(self.store.n))
         self.store.close(None if labels is None else labels.tolist())
-        first = self.store.read(min(PICTURED, self.store.n))
-        return save_picture(image_grid(first, self.store.num_bins), self.store.folder / "grid.png")
+        number = min(PICTURED, self.store.n)
+        title = f"The first {number} of {self.store.n} samples"
+        given = None if labels is None else {"label": labels[:number]}
+        first = self.store.read(number)
+        picture = image_grid(first, self.store.num_bins, title, class_labels(given))
+        return save_picture(picture, self.store.folder / "grid.png")

@@ -29,7 +29,7 @@ from attnflow.models.checkpoint import KEY, load_model, read_checkpoint
 from attnflow.models.conditioning import ClassConditioning
 from attnflow.models.image_model import ImageModel
 from attnflow.pictures.histogram import histogram
-from attnflow.pictures.samples import save_picture
+from attnflow.pictures.sheet import save_picture
 from attnflow.runs.results import print_notes, print_table
 from attnflow.utils.devices import chosen_device
 from attnflow.utils.files import write_whole
@@ -163,7 +163,8 @@ def score(config: DictConfig) -> float:
     path = named_checkpoint(config)
     told = {"checkpoint": str(path), "images_of": str(source(config)), **results}
     summary = write_whole(out.with_suffix(".json"), json.dumps(told, indent=2) + "\n")
-    picture = save_picture(histogram(curves, "bits/dim"), out.with_suffix(".png"))
+    title = "Bits/dim of single images, under the same model"
+    picture = save_picture(histogram(curves, "bits/dim", title), out.with_suffix(".png"))
     print_table(results)
     print_notes({"scores": out, "summary": summary, "histogram": picture})
     return results["bpd"]

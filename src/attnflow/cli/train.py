@@ -26,12 +26,14 @@ from attnflow.callbacks.speed import ImagesPerSecond
 from attnflow.cli.run import plain_config
 from attnflow.data.counts import image_counts
 from attnflow.errors import AttnFlowError
+from attnflow.loggers.pictures import log_picture
 from attnflow.loggers.tracking import finished_wandb, log_summary, make_loggers, wandb_id
 from attnflow.models.build import build_data, build_model
 from attnflow.models.checkpoint import describe, model_state, read_checkpoint
 from attnflow.models.image_model import ImageModel
 from attnflow.pictures.conditions import chosen_conditions
-from attnflow.pictures.samples import image_grid, save_picture
+from attnflow.pictures.samples import class_labels, image_grid
+from attnflow.pictures.sheet import pixels, save_picture
 from attnflow.runs.finished import read_finished
 from attnflow.runs.results import check_finite, print_notes, print_table, write_results
 from attnflow.spec import DataSpec
@@ -324,8 +326,18 @@ def finish(
         model = module.model.eval()
         number, conditions = chosen_conditions(model, datamodule_of(trainer).dataset("val"), 64)
         images = model.sample(number, conditions)
-        notes["samples"] = save_picture(image_grid(images, model.num_bins), picture)
+        title = f"{number} samples of the best weights, those of step {results['val/step']}"
+        grid = image_grid(images, model.num_bins, title, class_labels(conditions))
+        notes["samples"] = save_picture(grid, picture, formats_of(plain))
+        with decoration(f"picture {picture.name} in the loggers"):
+            log_picture(trainer.loggers, "final", pixels(grid), trainer.global_step, title)
     print_notes(notes)
+
+
+def formats_of(config: Mapping) -> Sequence[str]:
+    """The formats of the samples' pictures, which their callback is given."""
+    callback = (config.get("callbacks") or {}).get("pictures") or {}
+    return callback.get("formats", ("png",))
 
 
 def count_parameters(module: FlowModule) -> int:

@@ -10,17 +10,22 @@ from torch import Tensor
 __all__ = ["log_picture"]
 
 
-def log_picture(loggers: Iterable[Logger], name: str, picture: Tensor, step: int) -> None:
+def log_picture(
+    loggers: Iterable[Logger], name: str, picture: Tensor, step: int, caption: str = ""
+) -> None:
     """Send a picture (3, H, W) in [0, 1] to every logger that can show one.
 
     Args:
         loggers: as ``trainer.loggers``; Weights & Biases and TensorBoard take pictures.
         name: of the series that the picture continues, such as ``samples``.
         step: the optimisation step, the axis of every other figure too.
+        caption: below the picture, where a logger shows one.
     """
     pixels = (picture * 255).round().byte()  # W&B would show values in [0, 1] as black
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_image(name, [pixels.permute(1, 2, 0).numpy()], step=step)
+            image = pixels.permute(1, 2, 0).numpy()
+            logger.log_image(name, [image], step=step, caption=[caption] if caption else None)
         elif isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(name, pixels, step)
+            logger.experiment.flush()  # the last one has nothing behind it that would

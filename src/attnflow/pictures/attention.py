@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,6 +29,12 @@ COLOURS = colormaps["inferno"]
 OPACITY = 0.75  # of the heat map over the image
 MARK = torch.tensor([0.1, 0.83, 1.0])[:, None, None]
 FRAME = 2  # pixels
+# Titles: of maps that are one token's each, and of one map an image.
+ASKED = (
+    "Where the attention of the boxed token looks:\n"
+    "the brighter, the more it reads there; what is grey cannot be read"
+)
+WEIGHED = "The weight that attention gives each position; grey has none"
 
 
 @runtime_checkable
@@ -178,7 +185,7 @@ def attention_rows(
     return torch.stack(found, 2), torch.stack([tokens // width, tokens % width], 1)
 
 
-def attention_picture(model: ImageModel, batch: Batch) -> Tensor | None:
+def attention_picture(model: ImageModel, batch: Batch) -> Figure | None:
     """The attentions' weights as heat maps over images; None for a flow without attention.
 
     The top row holds the images; every further row is an attention (and head). Where a map is
@@ -186,9 +193,6 @@ def attention_picture(model: ImageModel, batch: Batch) -> Tensor | None:
 
     Args:
         batch: with images and what the model is conditioned on; the first few are drawn.
-
-    Returns:
-        A picture, (3, H', W') in [0, 1].
     """
     asking = any(isinstance(module, MixesTokens | ReadsTokens) for module in model.flow.modules())
     places = PLACES if asking else PLACES[:1]
@@ -199,7 +203,8 @@ def attention_picture(model: ImageModel, batch: Batch) -> Tensor | None:
     cells = enlarged(as_colours(batch["image"], model.num_bins))
     rows = [cells.repeat_interleave(len(places), 0)]
     rows += [_heat(each, cells, len(places)) for each in maps]
-    return sheet(rows, ["image", *(each.title for each in maps)], ["", *map(_scale, maps)])
+    labels, notes = ["image", *(each.title for each in maps)], ["", *map(_scale, maps)]
+    return sheet(rows, labels, notes, title=ASKED if asking else WEIGHED)
 
 
 def _heat(each: AttentionMap, cells: Tensor, asked: int) -> Tensor:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from attnflow.pictures.sheet import DPI, FONT_SIZE, INK, to_picture
+from attnflow.pictures.sheet import DPI, FONT_SIZE, INK
 from attnflow.runs.results import read_curve
 
 __all__ = ["curves_picture"]
@@ -16,22 +15,21 @@ __all__ = ["curves_picture"]
 
 def curves_picture(
     run_dir: Path, entropy: float | None = None, metric: str = "bpd"
-) -> Tensor | None:
+) -> Figure | None:
     """Bits/dim of training and validation by step; None where the run logged none.
 
     Args:
         run_dir: of the training.
         entropy: of the data in bits/dim, a line that no model can cross on average.
         metric: that is drawn, in bits/dim.
-
-    Returns:
-        (3, H, W) in [0, 1].
     """
     train, val = (read_curve(run_dir, f"{split}/{metric}") for split in ("train", "val"))
     if not train[0] and not val[0]:
         return None
     figure = Figure((5.6, 3.4), DPI)
-    axes = figure.add_axes((0.1, 0.13, 0.87, 0.83))
+    axes = figure.add_axes((0.1, 0.13, 0.87, 0.78))
+    title = "Bits/dim by optimisation step, of training and of validation with averaged weights"
+    axes.set_title(title, fontsize=FONT_SIZE, color=INK, loc="left")
     axes.plot(*train, color="#9db7d5", linewidth=0.9, label=f"train/{metric}, a batch")
     axes.plot(*val, color="#1f4e8c", linewidth=1.6, marker="o", markersize=3, label=f"val/{metric}")
     if entropy is not None:
@@ -43,7 +41,7 @@ def curves_picture(
     axes.grid(color="#e6e6e6", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=FONT_SIZE, frameon=False, labelcolor=INK)
-    return to_picture(figure)
+    return figure
 
 
 def _limits(

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from attnflow.pictures.sheet import DPI, FONT_SIZE, INK, to_picture
+from attnflow.pictures.sheet import DPI, FONT_SIZE, INK
 
 __all__ = ["histogram"]
 
@@ -16,18 +16,20 @@ COLOURS = ("#1f4e8c", "#b3541e", "#3d7d4b", "#7a4a94")
 BINS = 40
 
 
-def histogram(values: Mapping[str, Tensor], label: str) -> Tensor:
-    """The share of each kind of images by value: (3, H, W) in [0, 1].
+def histogram(values: Mapping[str, Tensor], label: str, title: str) -> Figure:
+    """The share of each kind of images by value.
 
     Args:
         values: (N,) of each kind, by its name.
         label: of the values.
+        title: above the picture.
     """
     kinds = {name: each.double().cpu().numpy() for name, each in values.items()}
     joined = np.concatenate(list(kinds.values()))
     edges = np.histogram_bin_edges(joined, BINS)
     figure = Figure((5.6, 3.2), DPI)
-    axes = figure.add_axes((0.1, 0.15, 0.87, 0.8))
+    axes = figure.add_axes((0.1, 0.15, 0.87, 0.75))
+    axes.set_title(title, fontsize=FONT_SIZE, color=INK, loc="left")
     for (name, each), colour in zip(kinds.items(), COLOURS, strict=False):
         weights = np.full(len(each), 1 / len(each))
         text = f"{name}: {len(each)} images, mean {each.mean():.3f}"
@@ -39,4 +41,4 @@ def histogram(values: Mapping[str, Tensor], label: str) -> Tensor:
     axes.tick_params(labelsize=FONT_SIZE, colors=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=FONT_SIZE, frameon=False, labelcolor=INK)
-    return to_picture(figure)
+    return figure

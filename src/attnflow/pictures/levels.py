@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from attnflow.models.image_model import Batch, ImageModel
@@ -42,12 +43,8 @@ def resampled_levels(
     return model.dequantizer.quantize(model.flow.decode(latents, context and context.repeat(DRAWS)))
 
 
-def levels_picture(model: ImageModel, batch: Batch) -> Tensor:
-    """For each image of a batch a row a level: this level drawn anew, and all others.
-
-    Returns:
-        (3, H', W') in [0, 1].
-    """
+def levels_picture(model: ImageModel, batch: Batch) -> Figure:
+    """For each image of a batch a row a level: this level drawn anew, and all others."""
     images, levels = batch["image"], len(model.flow.latent_shapes)
     rows = {}
     for level in range(levels):
@@ -66,4 +63,5 @@ def levels_picture(model: ImageModel, batch: Batch) -> Tensor:
         "level drawn anew",
         "all other levels drawn anew",
     )
-    return sheet(strips, labels, columns=columns)
+    title = "Test images, with the latents of one level drawn anew, and with all others"
+    return sheet(strips, labels, columns=columns, title=title)

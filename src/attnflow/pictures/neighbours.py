@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from attnflow.data.samples import Samples
@@ -65,8 +66,8 @@ def nearest_neighbours(
     return Neighbours(images.cpu()[order], found[order], exact[order], len(searched))
 
 
-def neighbours_picture(samples: Neighbours, real: Neighbours, num_bins: int) -> Tensor:
-    """Samples, each above its nearest training image, the closest first; (3, H, W) in [0, 1].
+def neighbours_picture(samples: Neighbours, real: Neighbours, num_bins: int) -> Figure:
+    """Samples, each above its nearest training image, the closest first.
 
     Args:
         real: the same for test images, whose mean distance is what to compare with.
@@ -80,6 +81,7 @@ def neighbours_picture(samples: Neighbours, real: Neighbours, num_bins: int) -> 
     )
     rows = [row for pair in pairs for row in pair]
     title = (
+        "Samples above their nearest training images, the closest first\n"
         f"L2 distance to the nearest of {samples.searched:,} training images, on average: "
         f"{samples.mean_distance:.2f} for samples, {real.mean_distance:.2f} for test images"
     )

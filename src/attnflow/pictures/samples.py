@@ -1,52 +1,61 @@
-"""Pictures of images and samples, as PNG files."""
+"""Pictures of images and samples."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
-from torchvision.utils import make_grid, save_image
 
 from attnflow.data.samples import Samples
 from attnflow.metrics.images import fetch, spread
 from attnflow.models.conditioning import ClassConditioning, ImageConditioning
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.pictures.sheet import as_colours, enlarged, sheet
-from attnflow.utils.files import write_whole
 
 __all__ = [
+    "class_labels",
     "condition_rows",
     "image_grid",
     "interpolation",
-    "save_picture",
     "spread_batch",
     "temperature_rows",
     "transfer",
 ]
 
-# Small images are enlarged, pixel by pixel, until a side has this many pixels.
-READABLE_SIDE = 48
+COLUMNS = 8  # of a grid
 
 
-def image_grid(images: Tensor, num_bins: int, columns: int = 8) -> Tensor:
-    """Integer images (N, C, H, W) as one picture: (3, H', W') in [0, 1], on the CPU."""
-    pixels = images.float().cpu() / (num_bins - 1)
-    return make_grid(enlarged(pixels, READABLE_SIDE), nrow=columns, padding=2, pad_value=0.5)
+def image_grid(
+    images: Tensor,
+    num_bins: int,
+    title: str = "",
+    labels: Sequence[str] = (),
+    columns: int = COLUMNS,
+    heads: Sequence[str] = (),
+) -> Figure:
+    """Integer images (N, C, H, W) in rows.
 
-
-def save_picture(picture: Tensor, path: Path) -> Path:
-    """Write a picture (3, H, W) in [0, 1] as PNG, making its folder if needed.
-
-    Raises:
-        WriteError: the disk is full, or whatever else is wrong with it.
+    Args:
+        images: to show.
+        num_bins: of their grey values.
+        title: above them.
+        labels: to the left of the rows.
+        columns: images a row.
+        heads: above the columns.
     """
-    content = io.BytesIO()
-    save_image(picture, content, format="png")
-    return write_whole(path, content.getbuffer())
+    rows = enlarged(as_colours(images, num_bins)).split(columns)
+    return sheet(rows, labels or [""] * len(rows), columns=heads, title=title)
+
+
+def class_labels(conditions: Batch | None, columns: int = COLUMNS) -> list[str]:
+    """What stands beside the rows of a grid: their class, where a row has one."""
+    if conditions is None or "label" not in conditions:
+        return []
+    rows = conditions["label"].split(columns)
+    return [f"class {int(row[0])}" if (row == row[0]).all() else "" for row in rows]
 
 
 def spread_batch(dataset: Samples, n: int, device: torch.device) -> Batch:
@@ -57,26 +66,25 @@ def spread_batch(dataset: Samples, n: int, device: torch.device) -> Batch:
 @torch.no_grad()
 def temperature_rows(
     model: ImageModel, temperatures: Sequence[float], columns: int = 8, seed: int = 0
-) -> Tensor:
+) -> Figure:
     """Samples at several temperatures from the same latents: one row a temperature.
 
     Of a class model, the columns are the classes in turn.
-
-    Returns:
-        A picture, (3, H', W') in [0, 1].
     """
     device = next(model.parameters()).device
-    conditions = None
+    conditions, heads = None, []
     if model.conditioning is not None:
         conditioning = cast(ClassConditioning, model.conditioning)
         classes = torch.arange(columns, device=device) % conditioning.num_classes
-        conditions = {"label": classes}
+        conditions, heads = {"label": classes}, [f"class {each}" for each in classes.tolist()]
     rows = []
     for temperature in temperatures:
         generator = torch.Generator(device).manual_seed(seed)
         images = model.sample(columns, conditions, temperature, generator)
         rows.append(enlarged(as_colours(images, model.num_bins)))
-    return sheet(rows, [f"T = {temperature:g}" for temperature in temperatures])
+    title = "Samples of the same latents, whose standard deviation is T"
+    labels = [f"T = {temperature:g}" for temperature in temperatures]
+    return sheet(rows, labels, columns=heads, title=title)
 
 
 @torch.no_grad()
@@ -101,14 +109,11 @@ def interpolation(model: ImageModel, first: Tensor, second: Tensor, columns: int
 
 
 @torch.no_grad()
-def condition_rows(model: ImageModel, batch: Batch, temperatures: Sequence[float]) -> Tensor:
+def condition_rows(model: ImageModel, batch: Batch, temperatures: Sequence[float]) -> Figure:
     """One row a condition: itself, a sample at each temperature, the truth.
 
     Args:
         batch: with ``image`` and ``condition``.
-
-    Returns:
-        A picture, (3, H', W') in [0, 1].
     """
     truth = batch["image"]
     samples = [model.sample(len(truth), batch, temperature) for temperature in temperatures]
@@ -117,7 +122,8 @@ def condition_rows(model: ImageModel, batch: Batch, temperatures: Sequence[float
     columns += [as_colours(images, model.num_bins) for images in (*samples, truth)]
     rows = torch.stack(columns, 1).unbind()
     names = ["condition", *(f"T = {temperature:g}" for temperature in temperatures), "truth"]
-    return sheet([enlarged(row) for row in rows], [""] * len(rows), columns=names)
+    title = "Condition images of the test split, samples at temperature T, and the truth"
+    return sheet([enlarged(row) for row in rows], [""] * len(rows), columns=names, title=title)
 
 
 @torch.no_grad()

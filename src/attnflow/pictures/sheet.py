@@ -1,10 +1,12 @@
-"""Pictures (3, H, W) with words: sheets of labelled images, and matplotlib's figures."""
+"""Pictures with words: sheets of labelled images, and how a picture is kept."""
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +15,21 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["as_colours", "enlarged", "sheet", "to_picture"]
+from attnflow.errors import ArgumentError, check_choice
+from attnflow.utils.files import write_whole
+
+__all__ = [
+    "FORMATS",
+    "as_colours",
+    "check_formats",
+    "enlarged",
+    "pixels",
+    "save_picture",
+    "sheet",
+]
+
+# Of a picture's files; letters and lines stay sharp in PDF and SVG, images are what they are.
+FORMATS = ("png", "pdf", "svg")
 
 DPI = 100
 INK = "#333333"
@@ -24,12 +40,36 @@ GAP = 3
 BORDER = 0.6  # grey of the hairline around an image
 
 
-def to_picture(figure: Figure) -> Tensor:
-    """A matplotlib figure as a picture: (3, H, W) in [0, 1]."""
-    canvas = FigureCanvasAgg(figure)
+def pixels(picture: Figure) -> Tensor:
+    """What a picture shows: (3, H, W) in [0, 1]."""
+    canvas = FigureCanvasAgg(picture)
     canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3].copy()
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+    shown = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return torch.from_numpy(shown).permute(2, 0, 1).float() / 255
+
+
+def save_picture(picture: Figure, path: Path, formats: Sequence[str] = ("png",)) -> Path:
+    """Write a picture to files of one name, making their folder if needed.
+
+    Args:
+        picture: to write.
+        path: of the PNG; the others have their own suffixes.
+        formats: of :data:`FORMATS`.
+
+    Returns:
+        The path of the first format.
+
+    Raises:
+        WriteError: the disk is full, or whatever else is wrong with it.
+    """
+    written = []
+    for format in formats:
+        content = io.BytesIO()
+        # Without the date, so that the same picture is the same file.
+        metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(format)
+        picture.savefig(content, format=format, dpi=DPI, metadata=metadata)
+        written.append(write_whole(path.with_suffix(f".{format}"), content.getbuffer()))
+    return written[0]
 
 
 def as_colours(images: Tensor, num_bins: int) -> Tensor:
@@ -49,13 +89,21 @@ def enlarged(images: Tensor, side: int = CELL_SIDE) -> Tensor:
     return F.interpolate(images, scale_factor=factor, mode="nearest")
 
 
+def check_formats(option: str, formats: Sequence[str]) -> None:
+    """Raise :class:`AttnFlowError` for a format that pictures are not written in, or for none."""
+    if isinstance(formats, str) or not formats:
+        raise ArgumentError(option, f"a list of some of {', '.join(FORMATS)}", formats)
+    for format in formats:
+        check_choice(f"a format of {option}", format, FORMATS)
+
+
 def sheet(
     rows: Sequence[Tensor],
     labels: Sequence[str],
     notes: Sequence[str] = (),
     columns: Sequence[str] = (),
     title: str = "",
-) -> Tensor:
+) -> Figure:
     """Rows of images with a label each, as one picture.
 
     Args:
@@ -63,18 +111,16 @@ def sheet(
         labels: to the left of the rows, of one or several lines.
         notes: to the right of the rows.
         columns: above the columns.
-        title: above everything.
-
-    Returns:
-        (3, H', W') in [0, 1].
+        title: above everything, of one or several lines.
     """
     framed = [F.pad(row, (1, 1, 1, 1), value=BORDER) for row in rows]
     high, wide = (side + GAP for side in framed[0].shape[2:])
     left, right = _width(labels) + 12, _width(notes) + 12
-    header = 6 + LINE * (bool(title) + bool(columns))
+    lines = title.split("\n") if title else []
+    header = 6 + LINE * (len(lines) + bool(columns))
     width = round(left + wide * max(len(row) for row in rows) + right)
     height = header + high * len(rows) + 4
-    figure = Figure((max(width, round(LETTER * len(title)) + 16) / DPI, height / DPI), DPI)
+    figure = Figure((max(width, round(_width(lines)) + 16) / DPI, height / DPI), DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     words = {"fontsize": FONT_SIZE, "color": INK}
@@ -96,7 +142,7 @@ def sheet(
         axes.text(end + 4, middle, note, ha="left", va="center", **words)
     # A unit is a pixel; drawing the images has changed the limits.
     axes.set(xlim=(0, figure.get_figwidth() * DPI), ylim=(height, 0), aspect="auto")
-    return to_picture(figure)
+    return figure
 
 
 def _width(words: Sequence[str]) -> float:
