@@ -23,7 +23,7 @@ from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.image_model import ImageModel
 from attnflow.utils.noise import sample_keys, uniform_noise
 
-__all__ = ["DATA", "FLOWS", "compose_config", "load_data", "make_ours", "our_bits"]
+__all__ = ["DATA", "FLOWS", "TARFLOW", "compose_config", "load_data", "make_ours", "our_bits"]
 
 ROOT = Path(__file__).parents[1]
 FLIPS = "{_target_: torchvision.transforms.v2.RandomHorizontalFlip}"

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import torch
 from loop import train_for
-from recipes import FLOWS, load_data, make_ours, our_bits
+from recipes import TARFLOW, load_data, make_ours, our_bits
 from tables import save_table
 from timing import Times, interleaved, ratio
 from torch import Tensor
@@ -88,8 +88,7 @@ def trained_flow(size: int, seconds: float, options: Sequence[str]) -> Flow:
     """A TarFlow of photographs of a size, after so many CPU seconds."""
     data = load_data("photos", [f"data.size={size}"])
     torch.manual_seed(0)
-    tarflow = [*FLOWS["tarflow"]["photos"], "attention=none", "model.patch_size=2", *options]
-    model, recipe = make_ours(tarflow, data)
+    model, recipe = make_ours([*TARFLOW, "attention=none", "model.patch_size=2", *options], data)
     if seconds > 0:
         outcome = train_for(seconds, model, our_bits, data, recipe, seed=0, validations=5)
         print(f"{size} x {size}: {outcome.steps} steps, test {outcome.test_bpd:.3f}", flush=True)

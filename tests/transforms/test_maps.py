@@ -169,3 +169,17 @@ def test_grey_levels_go_on_beyond_their_ends() -> None:
 def test_grey_levels_refuse_what_is_no_range(options, sentence) -> None:
     with pytest.raises(AttnFlowError, match=sentence):
         GreyLevelsMap(**options)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_steps_lead_to_the_inverse_and_stay_there(name) -> None:
+    """From anywhere; a step is the inverse itself unless that is searched for."""
+    each, parameters = MAPS[name], parameters_of(MAPS[name], SHAPES[1])
+    expected = torch.randn(SHAPES[1]).double()
+    z, _ = each.forward(expected, parameters)
+    x = expected + 10 * torch.randn_like(expected)
+    for _ in range(50 if name.startswith("mixture") else 1):
+        x = each.towards_inverse(z, parameters, x)
+    torch.testing.assert_close(x, each.inverse(z, parameters), rtol=1e-12, atol=1e-12)
+    again = each.towards_inverse(z, parameters, x)
+    torch.testing.assert_close(again, x, rtol=1e-13, atol=1e-13)

@@ -76,11 +76,11 @@ class CachedSolver(Solver):
 class JacobiSolver(Solver):
     """Many tokens at once, again and again: each sweep reads what the sweep before has found.
 
-    The tokens of a sweep that lead it and have not changed are final, and so is the one behind
-    them, which has read nothing but these; the next sweep begins behind it. So T sweeps are enough,
-    and far fewer usually are. Song et al., Accelerating Feedforward Computation via Parallel
-    Nonlinear Equation Solving (2021): Jacobi over all tokens, and Gauss-Seidel-Jacobi over a window
-    of them.
+    A sweep takes every token one step towards its inverse. Those that lead it and have not changed
+    are final; the one behind them has read nothing but these, so its inverse is final too; the next
+    sweep begins behind it. So T sweeps are enough, and far fewer usually are. Song et al.,
+    Accelerating Feedforward Computation via Parallel Nonlinear Equation Solving (2021): Jacobi over
+    all tokens, and Gauss-Seidel-Jacobi over a window of them.
 
     Args:
         tolerance: the largest change of a value x in the last sweep, over ``1 + |x|``; null: 8
@@ -118,13 +118,17 @@ class JacobiSolver(Solver):
                 window = 1
             places = slice(found, min(found + window, tokens))
             parameters = reader.some(x, places, cache)
-            new = map.inverse_from(z[:, places], parameters, x[:, places])
+            new = map.towards_inverse(z[:, places], parameters, x[:, places])
             change = (new - x[:, places]).abs()
             x[:, places] = new
             settled = leading(change <= tolerance * (1 + new.abs()))
             if settled:
                 residual = max(residual, float(change[:, :settled].max()))
-            found, sweeps = min(found + settled + 1, places.stop), sweeps + 1
+            found, sweeps = found + settled, sweeps + 1
+            if found < places.stop:  # it has read what is settled alone
+                at, read = slice(found, found + 1), slice(settled, settled + 1)
+                x[:, at] = map.inverse(z[:, at], parameters[:, :, read])
+                found += 1
         return Solution(x, sweeps, residual)
 
 

@@ -37,8 +37,11 @@ class ElementwiseMap(ABC):
     def inverse(self, z: Tensor, parameters: Tensor) -> Tensor:
         """x such that ``forward(x, parameters)[0] == z``."""
 
-    def inverse_from(self, z: Tensor, parameters: Tensor, start: Tensor) -> Tensor:
-        """The same x; one that is searched for is found sooner from a start near it."""
+    def towards_inverse(self, z: Tensor, parameters: Tensor, start: Tensor) -> Tensor:
+        """One step from ``start`` towards the same x; x itself where it need not be searched for.
+
+        What is within the map's rounding of x stays there.
+        """
         return self.inverse(z, parameters)
 
     def at_bound(self, parameters: Tensor) -> Tensor | None:

@@ -60,10 +60,16 @@ class MixtureCDFMap(ElementwiseMap):
             return z, log_derivative + log_scale
 
     def inverse(self, z: Tensor, parameters: Tensor) -> Tensor:
-        return self._inverse(z, parameters)
+        with full_precision(z):
+            affine, mixture = self._split(parameters)
+            return invert_mixture_logit(AFFINE.inverse(z, affine), *mixture)
 
-    def inverse_from(self, z: Tensor, parameters: Tensor, start: Tensor) -> Tensor:
-        return self._inverse(z, parameters, start)
+    def towards_inverse(self, z: Tensor, parameters: Tensor, start: Tensor) -> Tensor:
+        """One Newton step, or a bisection, of ``start`` inside the solution's bracket."""
+        with full_precision(z):
+            affine, mixture = self._split(parameters)
+            y = AFFINE.inverse(z, affine)
+            return invert_mixture_logit(y, *mixture, start, max_iterations=1)
 
     def at_bound(self, parameters: Tensor) -> Tensor:
         """Where the affine map's scale has reached its bound, or that of any component."""
@@ -76,11 +82,6 @@ class MixtureCDFMap(ElementwiseMap):
         k = AFFINE.num_parameters
         affine = AFFINE.beyond(conditional[:k], unconditional[:k], weight)
         return torch.cat([affine, linear(conditional[k:], unconditional[k:], weight)])
-
-    def _inverse(self, z: Tensor, parameters: Tensor, start: Tensor | None = None) -> Tensor:
-        with full_precision(z):
-            affine, mixture = self._split(parameters)
-            return invert_mixture_logit(AFFINE.inverse(z, affine), *mixture, start)
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """The affine map's parameters; means, log-scales and log-weights, (K, ...) each."""
