@@ -312,3 +312,19 @@ def test_the_gradient_norm_is_that_before_clipping(tmp_path) -> None:
     logged = column(Path(logger.log_dir), "train/grad_norm")
     assert logged == pytest.approx({1: seen[1], 3: seen[3]}, rel=1e-5)
     assert min(logged.values()) > 0.1
+
+
+def test_mlflow_holds_the_figures_the_options_and_the_pictures(train, tmp_path) -> None:
+    """In a file beside the runs, without a server; a run is named after its attention."""
+    mlflow = pytest.importorskip("mlflow")
+    options = ["logger=mlflow", f"paths.root_dir={tmp_path}", "callbacks.pictures.every_n_epochs=1"]
+    run_dir = train(*options, "attention=imap")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/logs/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'attnflow'")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_name == "imap-after_coupling"
+    assert run.info.status == "FINISHED"
+    assert run.data.params["choices/attention"] == "imap"
+    assert run.data.metrics["test/bpd"] == pytest.approx(results(run_dir)["test/bpd"], abs=1e-6)
+    names = {path.name.split("+")[0] for path in (tmp_path / "logs" / "mlflow").rglob("*.png")}
+    assert names == {"samples", "attention", "final"}

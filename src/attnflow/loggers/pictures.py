@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
 __all__ = ["log_picture"]
@@ -16,7 +16,7 @@ def log_picture(
     """Send a picture (3, H, W) in [0, 1] to every logger that can show one.
 
     Args:
-        loggers: as ``trainer.loggers``; Weights & Biases and TensorBoard take pictures.
+        loggers: as ``trainer.loggers``; Weights & Biases, TensorBoard and MLflow take pictures.
         name: of the series that the picture continues, such as ``samples``.
         step: the optimisation step, the axis of every other figure too.
         caption: below the picture, where a logger shows one.
@@ -29,3 +29,6 @@ def log_picture(
         elif isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(name, pixels, step)
             logger.experiment.flush()  # the last one has nothing behind it that would
+        elif isinstance(logger, MLFlowLogger):
+            image = pixels.permute(1, 2, 0).numpy()
+            logger.experiment.log_image(logger.run_id, image, key=name, step=step)

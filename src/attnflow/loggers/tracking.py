@@ -42,8 +42,8 @@ def make_loggers(
 ) -> list[Logger]:
     """The loggers of the config's ``logger`` group; null ones are left out.
 
-    A logger whose config has a null ``name``, ``group`` or ``id`` gets one here: the attention
-    and its placement, the sweep's folder, and ``run_id`` or a new one.
+    A logger whose config has a null ``name`` (``run_name``), ``group`` or ``id`` gets one here: the
+    attention and its placement, the sweep's folder, and ``run_id`` or a new one.
 
     Args:
         config: one entry a logger.
@@ -52,6 +52,7 @@ def make_loggers(
     """
     known = {
         "name": run_name(choices),
+        "run_name": run_name(choices),
         "group": sweep_name(),
         # A W&B sweep's agent names the run that it waits for.
         "id": run_id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
