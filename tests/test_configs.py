@@ -23,7 +23,7 @@ from attnflow.utils.validation import check_config
 
 CONF = ROOT / "conf"
 # Options that another test covers, or that need a device this machine may lack.
-ELSEWHERE = {"logger=wandb", "trainer=gpu", "trainer=ddp", "trainer=ddp_cpu"}
+ELSEWHERE = {"logger=wandb", "logger=mlflow", "trainer=gpu", "trainer=ddp", "trainer=ddp_cpu"}
 # The transformer-based attention that suits each recipe.
 ITRANS = {
     "cifar10_affine": "itrans_patches",

@@ -216,7 +216,7 @@ def test_an_evaluation_is_a_run_of_its_own_kind(train, command) -> None:
     evaluated = command("eval", f"ckpt_path={checkpoint}", "logger=wandb")
     training, evaluation = parts(trained, evaluated)
     assert evaluation.run.job_type == "eval"
-    assert evaluation.run.display_name == training.run.display_name
+    assert evaluation.run.display_name == f"eval of {trained.name}"
     assert evaluation.run.run_id != training.run.run_id
     assert evaluation.config["trained_as"] == training.run.run_id
     assert evaluation.config["choices"] == training.config["choices"]

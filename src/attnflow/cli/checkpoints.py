@@ -13,7 +13,7 @@ from attnflow.models.checkpoint import find_best
 from attnflow.models.trust import check_trust, targets_of_configs
 from attnflow.utils.validation import as_path
 
-__all__ = ["named_checkpoint", "trusted"]
+__all__ = ["named_checkpoint", "run_folder", "trusted"]
 
 
 def named_checkpoint(config: DictConfig) -> Path:
@@ -27,6 +27,12 @@ def named_checkpoint(config: DictConfig) -> Path:
             "ckpt_path: expected a checkpoint, as in ckpt_path=PATH/TO/best.ckpt, got none."
         )
     return find_best(as_path("ckpt_path", config.ckpt_path)).absolute()
+
+
+def run_folder(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint lies in, or that of an exported model."""
+    folder = checkpoint.resolve().parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def trusted(names: Sequence[str] | str) -> list[str]:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from attnflow.callbacks.plan import PlanCheck
 from attnflow.callbacks.scoring_rate import ScoringRate
 from attnflow.callbacks.soundness import Soundness
-from attnflow.cli.checkpoints import named_checkpoint, trusted
+from attnflow.cli.checkpoints import named_checkpoint, run_folder, trusted
 from attnflow.cli.evaluated_data import (
     check_classes,
     class_frequencies,
@@ -94,7 +94,8 @@ def evaluate(config: DictConfig) -> float:
     rate = ScoringRate()
     callbacks = [PlanCheck(), rate, Soundness(config.eval.num_sound, seed=config.seed)]
     callbacks += [make(config.metrics, "metrics")] if config.metrics else []
-    loggers = make_loggers(config.logger, held["choices"])
+    run_dir = run_folder(ckpt_path)
+    loggers = make_loggers(config.logger, held["choices"], evaluated=run_dir.name)
     with quiet_warnings():
         trainer = make(
             config.trainer,
@@ -121,7 +122,6 @@ def evaluate(config: DictConfig) -> float:
     if trainer.is_global_zero:
         datamodule.trainer = None  # from here on, this rank alone reads all of the images
         results |= conditional_figures(module, datamodule, config.eval)
-        run_dir = ckpt_path.resolve().parent.parent
         subject = Evaluated(module.model.eval(), datamodule, config.eval, run_dir)
         results |= subject.figures
         # The figures are written first; the pictures are drawn once they are safe.

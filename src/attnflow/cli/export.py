@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
-from attnflow.cli.checkpoints import named_checkpoint, trusted
+from attnflow.cli.checkpoints import named_checkpoint, run_folder, trusted
 from attnflow.errors import AttnFlowError
 from attnflow.models.checkpoint import KEY, is_averaged, load_model, read_checkpoint
 from attnflow.models.conditioning import ClassConditioning
@@ -65,7 +65,7 @@ def export(config: DictConfig) -> None:
     held, folder = checkpoint[KEY], Path(config.paths.output_dir)
     shared = {key: held["config"][key] for key in KEPT if key in held["config"]}
     shared["data"] = without_places(shared["data"])
-    run_dir = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    run_dir = run_folder(path)
     description = {
         KEY: {**{k: held[k] for k in ("data_spec", "version")}, "config": shared},
         "global_step": checkpoint["global_step"],

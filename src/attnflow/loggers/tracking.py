@@ -38,7 +38,10 @@ MODES = ("online", "offline", "disabled", "shared")  # those of wandb.init
 
 
 def make_loggers(
-    config: DictConfig, choices: Mapping[str, str], run_id: str | None = None
+    config: DictConfig,
+    choices: Mapping[str, str],
+    run_id: str | None = None,
+    evaluated: str | None = None,
 ) -> list[Logger]:
     """The loggers of the config's ``logger`` group; null ones are left out.
 
@@ -49,10 +52,12 @@ def make_loggers(
         config: one entry a logger.
         choices: of the config groups that made the model.
         run_id: of the tracker's run to go on with; None for a new one.
+        evaluated: the name of the run that an evaluation is of.
     """
+    name = run_name(choices) if evaluated is None else f"eval of {evaluated}"
     known = {
-        "name": run_name(choices),
-        "run_name": run_name(choices),
+        "name": name,
+        "run_name": name,
         "group": sweep_name(),
         # A W&B sweep's agent names the run that it waits for.
         "id": run_id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
