@@ -25,7 +25,8 @@ def log_picture(
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             image = pixels.permute(1, 2, 0).numpy()
-            logger.log_image(name, [image], step=step, caption=[caption] if caption else None)
+            captions = {"caption": [caption]} if caption else {}
+            logger.log_image(name, [image], step=step, **captions)
         elif isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(name, pixels, step)
             logger.experiment.flush()  # the last one has nothing behind it that would
