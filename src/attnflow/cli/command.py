@@ -80,5 +80,6 @@ COMMANDS = {
         Command("sample", "attnflow.cli.sample:sample", "Draw images of a checkpoint, as files."),
         Command("score", "attnflow.cli.score:score", "Tell every image's bits/dim, as a table."),
         Command("export", "attnflow.cli.export:export", "Write a model as a folder to share."),
+        Command("explore", "attnflow.cli.explore:explore", "Serve a page over trained models."),
     )
 }
