@@ -27,9 +27,13 @@ def opened_of(
     torch.manual_seed(seed)
     model = model_of(shape, attention, conditioning, scale=0.05)
     choices = {"data": "drawn", "attention": "none" if attention is None else "some"}
+    choices |= {"prior": "of another flow"}
+    part = {"_target_": str(attention)}
+    config = {"attention": part, "model": {"attention": part}, "prior": {"_target_": "another"}}
     spec = {"image_shape": list(shape), "num_bins": 17, "num_classes": 3}
     spec |= {"condition_shape": list(shape), "condition_bins": 17}
-    held = {"config": {"data": {}, "seed": 0, "choices": choices}, "data_spec": spec}
+    config |= {"data": {}, "seed": 0, "choices": choices}
+    held = {"config": config, "data_spec": spec}
 
     def read_data(*_) -> ImageDataModule:
         if missing:

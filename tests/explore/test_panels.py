@@ -171,6 +171,7 @@ def test_models_are_compared_on_the_same_images() -> None:
     found = compared(first, second)
     differing = {fact.name for fact in found.facts if fact.differs}
     assert differing == {"attention", "parameters", "bits/dim of test images"}
+    assert "prior" not in {fact.name for fact in found.facts}  # which neither flow has
     apart = second.test_scores.bits - first.test_scores.bits
     assert f"the second takes {float(apart.mean()):+.3f} ± " in found.words
     assert f"fewer on {int((apart < 0).sum())} of them" in found.words

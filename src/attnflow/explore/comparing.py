@@ -12,11 +12,12 @@ from torch import Tensor
 from attnflow.errors import AttnFlowError
 from attnflow.explore.opened import Opened
 from attnflow.metrics.images import fetch, spread
+from attnflow.models.build import with_references
 
 __all__ = ["Comparison", "Fact", "compared"]
 
-CHOICES = ("data", "model", "attention", "placement", "coupling", "prior", "dequantization")
-CHOICES += ("conditioning",)
+ALWAYS = ("data", "model", "dequantization", "conditioning")
+PARTS = ("attention", "placement", "coupling", "map", "prior")
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,21 @@ def compared(first: Opened, second: Opened) -> Comparison:
 
 def facts_of(first: Opened, second: Opened) -> Iterator[Fact]:
     """The choices, sizes and training of two models."""
-    for name in CHOICES:
-        values = [str(each.loaded.choices.get(name, "none")) for each in (first, second)]
-        yield Fact(name, *values)
+    for name in (*ALWAYS, *PARTS):
+        fact = Fact(name, *(choice(each, name) for each in (first, second)))
+        if name in ALWAYS or {fact.first, fact.second} != {"none"}:
+            yield fact
     yield Fact("parameters", *(f"{parameters(each):,}" for each in (first, second)))
     yield Fact("steps of training", *(f"{each.steps:,}" for each in (first, second)))
     yield Fact("images", *(sizes(each) for each in (first, second)))
+
+
+def choice(opened: Opened, name: str) -> str:
+    """What was chosen of a config group; "none" of a group that the model has no part of."""
+    model = with_references(opened.held["config"]).get("model")
+    if name in PARTS and f"${{{name}}}" not in str(model):
+        return "none"
+    return str(opened.loaded.choices.get(name, "none"))
 
 
 def parameters(opened: Opened) -> int:
