@@ -12,7 +12,7 @@ from attnflow.explore.opened import Opened
 from attnflow.explore.picked import checked_label, condition_image
 from attnflow.metrics.images import cut_padding, fetch
 
-__all__ = ["HOTTEST", "MOST_DRAWN", "STRONGEST", "Draw", "check_within", "draw"]
+__all__ = ["HOTTEST", "MOST_DRAWN", "STRONGEST", "Draw", "check_within", "conditions_of", "draw"]
 
 MOST_DRAWN = 64  # images at a time
 HOTTEST = 2.0  # temperature

@@ -78,7 +78,8 @@ class Frame:
         """
 
         shown = [each for each in outputs if isinstance(each, gr.Image | gr.HTML)]
-        self.answers += [each for each in shown if each not in self.answers]
+        known = self.followed()
+        self.answers += [each for each in shown if each not in known]
 
         def call(name: str, *values: Any) -> Sequence[Any]:
             return self.told(lambda: function(self.shelf.open(name), *values), len(outputs) - 1)

@@ -8,17 +8,19 @@ from typing import Any
 
 import gradio as gr
 
-from attnflow.explore.drawing import HOTTEST, MOST_DRAWN, STRONGEST, Draw, draw
+from attnflow.explore.drawing import HOTTEST, MOST_DRAWN, STRONGEST, Draw, conditions_of, draw
 from attnflow.explore.opened import Opened
 from attnflow.explore.page.frame import Frame, as_image, columns, picture, words
 from attnflow.explore.page.picker import NONE, class_choices, file, number_or_none
 from attnflow.pictures.samples import image_grid
+from attnflow.pictures.sheet import as_colours
 
 __all__ = ["sample_panel"]
 
 ABOUT = (
     "Each image is a function of the seed and its number; a low temperature draws likelier ones."
 )
+BLACK_AND_WHITE = 2  # grey values of which colours in [0, 1] are between
 
 
 def sample_panel(frame: Frame) -> None:
@@ -37,9 +39,10 @@ def sample_panel(frame: Frame) -> None:
             said = words()
         with answered:
             grid = picture("Samples", elem_id="sample-picture")
+            conditions = picture("Their conditions", visible=False)
     inputs = [n, temperature, seed, label, guidance, condition]
-    frame.follow([label, guidance, condition], updates)
-    frame.act(button.click, samples, inputs, [grid, said])
+    frame.follow([label, guidance, condition, conditions], updates)
+    frame.act(button.click, samples, inputs, [grid, conditions, said])
 
 
 def updates(opened: Opened) -> Sequence[Any]:
@@ -55,7 +58,7 @@ def updates(opened: Opened) -> Sequence[Any]:
             value=0 if conditioning is None else conditioning.guidance,
             visible=opened.takes_guidance,
         ),
-        gr.update(value=None, visible=opened.condition is not None),
+        *[gr.update(value=None, visible=opened.condition is not None)] * 2,
     ]
 
 
@@ -68,7 +71,7 @@ def samples(
     guidance: float,
     condition: str | None,
 ) -> Sequence[Any]:
-    """A grid of samples."""
+    """A grid of samples, and one of what an image-to-image model drew them for."""
     wish = Draw(
         n,
         temperature,
@@ -77,4 +80,9 @@ def samples(
         guidance,
         None if condition is None else Path(condition),
     )
-    return [as_image(image_grid(draw(opened, wish), opened.spec.num_bins))]
+    grid = image_grid(draw(opened, wish), opened.spec.num_bins)
+    conditions = conditions_of(opened, wish)
+    if opened.condition is None or conditions is None:
+        return [as_image(grid), None]
+    colours = as_colours(conditions, opened.condition.num_bins)
+    return [as_image(grid), as_image(image_grid(colours, BLACK_AND_WHITE))]
