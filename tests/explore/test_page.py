@@ -55,7 +55,7 @@ def browser() -> Iterator:
     """Chromium."""
     with playwright.sync_playwright() as run:
         chromium = run.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
+        yield chromium.new_context()  # which keeps the page's scripts from one test to the next
         chromium.close()
 
 
