@@ -93,5 +93,6 @@ COMMANDS = {
             subject="folder",
             is_run=False,
         ),
+        Command("explore", "attnflow.cli.explore:explore", "Serve a page over trained models."),
     )
 }

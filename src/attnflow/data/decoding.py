@@ -25,6 +25,7 @@ __all__ = [
     "as_tensor",
     "decode",
     "fit",
+    "formats",
     "image_suffixes",
     "open_image",
     "size_of",

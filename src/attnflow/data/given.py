@@ -14,7 +14,7 @@ from attnflow.data.decoding import decode, fit, image_suffixes
 from attnflow.data.finding import find_files, shown
 from attnflow.errors import AttnFlowError
 
-__all__ = ["GivenImages", "given_images"]
+__all__ = ["GivenImages", "from_bytes", "given_images"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from attnflow.pictures.sheet import as_colours, enlarged, sheet
 from attnflow.transforms.attention.layout import TokenLayout
 from attnflow.transforms.attention.mixing import Mixing
 
-__all__ = ["MOST_COLUMNS", "AttentionMap", "attention_maps", "attention_picture"]
+__all__ = ["MOST_COLUMNS", "AttentionMap", "attention_maps", "attention_picture", "heat"]
 
 # The tokens whose attention is drawn: row and column as fractions of the sides.
 PLACES = ((0.3, 0.3), (0.55, 0.55), (0.8, 0.3))
@@ -202,22 +202,28 @@ def attention_picture(model: ImageModel, batch: Batch) -> Figure | None:
         return None
     cells = enlarged(as_colours(batch["image"], model.num_bins))
     rows = [cells.repeat_interleave(len(places), 0)]
-    rows += [_heat(each, cells, len(places)) for each in maps]
+    rows += [heat(each, cells, len(places)) for each in maps]
     labels, notes = ["image", *(each.title for each in maps)], ["", *map(_scale, maps)]
     return sheet(rows, labels, notes, title=ASKED if asking else WEIGHED)
 
 
-def _heat(each: AttentionMap, cells: Tensor, asked: int) -> Tensor:
-    """One attention's heat maps over the images (N, 3, H, W): (N * asked, 3, H, W)."""
+def heat(each: AttentionMap, cells: Tensor, asked: int) -> Tensor:
+    """One attention's heat maps over images: colours, (N * asked, 3, H, W).
+
+    Args:
+        each: the maps, of N images.
+        cells: the images as colours, (N, 3, H, W).
+        asked: how many tokens are asked of an image.
+    """
     size = cells.shape[2:]
     weights = each.weights.expand(-1, asked, -1, -1).flatten(0, 1)
     lowest, highest = each.range
     shares = ((weights - lowest) / (highest - lowest)).clamp(0, 1)
-    heat = torch.from_numpy(COLOURS(shares.nan_to_num(0).numpy())[..., :3]).permute(0, 3, 1, 2)
-    heat = F.interpolate(heat.float(), size, mode="nearest")
+    colours = torch.from_numpy(COLOURS(shares.nan_to_num(0).numpy())[..., :3]).permute(0, 3, 1, 2)
+    colours = F.interpolate(colours.float(), size, mode="nearest")
     read = F.interpolate(~weights.isnan()[:, None] * OPACITY, size, mode="nearest")
     faded = 0.25 + 0.5 * cells.mean(1, keepdim=True).repeat_interleave(asked, 0)
-    drawn = read * heat + (1 - read) * faded
+    drawn = read * colours + (1 - read) * faded
     if each.tokens is not None:
         for number, image in enumerate(drawn):
             _mark(image, each.tokens[number % asked].tolist(), weights.shape[1:])

@@ -20,6 +20,7 @@ __all__ = [
     "condition_rows",
     "image_grid",
     "interpolation",
+    "slerp",
     "spread_batch",
     "temperature_rows",
     "transfer",
@@ -104,7 +105,7 @@ def interpolation(model: ImageModel, first: Tensor, second: Tensor, columns: int
     half = torch.full(first.shape, 0.5, device=device)
     ends = [model.flow.encode(model.dequantizer(x.to(device), half)[0]) for x in (first, second)]
     steps = torch.linspace(0, 1, columns, device=device)
-    latents = [_slerp(a, b, steps) for a, b in zip(*ends, strict=True)]
+    latents = [slerp(a, b, steps) for a, b in zip(*ends, strict=True)]
     return model.dequantizer.quantize(model.flow.decode(latents))
 
 
@@ -142,7 +143,7 @@ def transfer(model: ImageModel, batch: Batch) -> Tensor:
     return model.dequantizer.quantize(model.flow.decode(content, under))
 
 
-def _slerp(a: Tensor, b: Tensor, steps: Tensor) -> Tensor:
+def slerp(a: Tensor, b: Tensor, steps: Tensor) -> Tensor:
     """Spherical interpolation of every pair of rows: (R, ...) -> (R * len(steps), ...)."""
     shape = a.shape[1:]
     a, b = a.flatten(1)[:, None], b.flatten(1)[:, None]

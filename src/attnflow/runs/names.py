@@ -24,7 +24,7 @@ SKIPPED_FILE = "skipped.txt"
 # Output of a run, which must not be mixed with another's,
 RESULTS = ("results.json", "samples", "csv", "tensorboard", "wandb", "checkpoints")
 # its log by the name of its task,
-LOGS = tuple(f"{task}.log" for task in ("train", "eval", "sample", "score", "export"))
+LOGS = tuple(f"{task}.log" for task in ("train", "eval", "sample", "score", "export", "explore"))
 # and its other files. The checkpoints are moved last: while they stay, so does the run.
 RECORDS = (HYDRA, *LOGS, "environment.json", ERROR_FILE, SKIPPED_FILE)
 # The file that Hydra writes into a sweep's folder.
