@@ -92,12 +92,15 @@ def write_files(folder: Path, number: int) -> None:
             (folder / "train" / f"{each // 1000:06d}").mkdir(parents=True)
         file = folder / "train" / f"{each // 1000:06d}" / f"{each:09d}.png"
         file.write_bytes(encoded(each % DISTINCT))
+    for split in ("val", "test"):
+        (folder / split).mkdir()
+        (folder / split / "0.png").write_bytes(encoded(0))
 
 
 def huggingface(folder: str, number: int, workers: int, check: int | None) -> data.ImageDataModule:
     return data.HuggingFaceDataModule(
         folder,
-        splits={"train": "train", "val": "val"},  # none is cut from the training images
+        splits={"train": "train", "val": "val", "test": "test"},  # of which train alone is read
         label_column="label",
         cache_dir=f"{folder}/library",
         check_images=check,
@@ -196,10 +199,11 @@ def measure(
     module = WAYS[name][1](folder, number, workers, check)
     with Watch() as watch:
         module.dataset("train")
-        loader = iter(module.train_dataloader())
-        next(loader)
-        started, count, held, mapped = time.perf_counter(), 0, 0, 0
-        for batch in islice(loader, batches):
+        loader = module.train_dataloader()  # held, as its workers end with it
+        epoch = iter(loader)
+        next(epoch)
+        started, count = time.perf_counter(), 0
+        for batch in islice(epoch, batches):
             count += len(batch["image"])
         seconds = time.perf_counter() - started
         gc.collect()

@@ -118,8 +118,8 @@ class LibraryColumns:
         Raises:
             AttnFlowError: a row without one.
         """
-        column = self.rows(split).select_columns(["label"]).with_format("numpy")
-        labels = np.asarray(column[:]["label"])
+        column = self.rows(split).select_columns(["label"]).with_format("arrow")
+        labels = column[:]["label"].to_numpy()
         if labels.dtype.kind not in "iu":  # a missing one makes floats of all
             raise AttnFlowError(
                 f"data.label_column: expected a label in every row of column {self.label_column} "

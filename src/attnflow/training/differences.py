@@ -39,6 +39,7 @@ HONOURED = (
     "data.in_memory",
     "data.num_workers",
     "data.path",
+    "data.streaming",
 )
 # Options for which an optimizer keeps further averages, absent from the checkpoint.
 NEW_STATE = ("amsgrad", "centered", "momentum")
