@@ -399,11 +399,17 @@ def test_the_cut_is_the_same_whatever_the_seed(tmp_path) -> None:
         np.testing.assert_array_equal(images(first, split), images(other, split))
 
 
-def test_changed_files_are_read_anew(tmp_path) -> None:
-    write_numbers(tmp_path / "set", train=12, test=2)
-    images(make(tmp_path / "set"), "test")
-    arrays = write_numbers(tmp_path / "set", train=12, test=3)
-    np.testing.assert_array_equal(images(make(tmp_path / "set"), "test"), arrays["test"])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_changed_files_are_read_anew(tmp_path, streaming) -> None:
+    cache = str(tmp_path / "set" / "cache")  # which is no data
+    options = {"splits": {"test": "test"}, "streaming": streaming, "cache_dir": cache}
+    for number in (3, 3, 4):
+        arrays = write_numbers(tmp_path / "set", test=number)
+        tell_lengths(tmp_path / "set", test=number)
+        data = make(tmp_path / "set", **options)
+        np.testing.assert_array_equal(images(data, "test"), arrays["test"])
+    images(make(tmp_path / "set", **options), "test")
+    assert len(list((tmp_path / "set" / "cache").glob("local_*"))) == 3
 
 
 @pytest.mark.parametrize("augment", [(), (v2.RandomHorizontalFlip(),)])
@@ -446,6 +452,24 @@ def test_a_stream_is_read_once_into_mapped_files(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("attnflow.data.kept_stream.KeptStream.make", None)
     again = make(tmp_path / "set", streaming=True, label_column="label", num_bits=8)
     np.testing.assert_array_equal(images(again, "test"), arrays["test"])
+
+
+def test_a_stream_of_files_reads_them_where_they_lie(tmp_path) -> None:
+    for row in range(4):
+        array = pixels(6, 10, 3)
+        write_twin(tmp_path / "set" / "test" / CLASSES[row // 2] / f"{row}.png", array)
+    (tmp_path / "set" / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n    path: test/**\n"
+        "dataset_info:\n  config_name: default\n  splits:\n  - name: test\n    num_bytes: 9\n"
+        "    num_examples: 4\n---\n"
+    )
+    options = {"splits": {"test": "test"}, "label_column": "label", "size": None}
+    data = make(tmp_path / "set", streaming=True, **options)
+    assert data.spec.image_shape == (3, 6, 10)
+    assert data.classes == CLASSES[:2]
+    samples = data.dataset("test")
+    assert [int(samples[row]["label"]) for row in range(4)] == [0, 0, 1, 1]
+    np.testing.assert_array_equal(samples[3]["image"].permute(1, 2, 0), array)
 
 
 @pytest.mark.parametrize(("told", "got"), [(11, "more"), (13, "12")])

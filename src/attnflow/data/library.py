@@ -1,11 +1,12 @@
 """Data sets of the library ``datasets``: opened late, offline where they are local, without code.
 
-The library reads parquet, Arrow, image folders and archives itself. Since version 4 it runs no
-script of a data set, which this project never asked it to.
+The library reads parquet, Arrow, image folders and archives itself; from version 4 on it runs no
+script of a data set.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -40,6 +41,18 @@ class LibrarySet:
     revision: str | None
     cache_dir: Path | None
 
+    @cached_property
+    def kept_in(self) -> Path:
+        """The folder of the library's files; of local data, one for each state of theirs.
+
+        The library itself takes other files of the same names for the old ones, if a card lists
+        them.
+        """
+        folder = self.cache_dir or Path(import_datasets().config.HF_DATASETS_CACHE)
+        if not os.path.exists(self.path):
+            return folder
+        return folder / f"local_{state_of(self.path, folder)}"
+
     @property
     def is_saved(self) -> bool:
         """Whether the library's ``save_to_disk`` wrote the folder."""
@@ -63,7 +76,7 @@ class LibrarySet:
             )
         return self._asked(
             lambda: library.load_dataset_builder(
-                path, self.name, revision=self.revision, cache_dir=self.cache_dir, **options
+                path, self.name, revision=self.revision, cache_dir=self.kept_in, **options
             )
         )
 
@@ -125,7 +138,8 @@ class LibrarySet:
     def version(self) -> list[str]:
         """What changes where the files or the revision do."""
         builder = self.builder
-        return [str(builder.config_id), str(builder.info.version), str(builder.hash)]
+        told = (self.kept_in.name, builder.config_id, builder.info.version, builder.hash)
+        return list(map(str, told))
 
     def _asked(self, call: Callable[[], T]) -> T:
         """What the library returns; its errors, of many kinds, as one sentence."""
@@ -144,6 +158,31 @@ class LibrarySet:
                 f"data.name and data.revision where it needs them, got {at}: "
                 f"{type(root).__name__}: {words.rstrip('.')}."
             ) from error
+
+
+def state_of(path: str, besides: Path) -> str:
+    """A hash of a file's size and time, or of those of all files below a folder.
+
+    Args:
+        path: of either.
+        besides: a folder that is left out where it lies within.
+    """
+    state = hashlib.sha256()
+    for folder, folders, files in os.walk(path, followlinks=True):
+        folders[:] = sorted(name for name in folders if Path(folder, name) != besides)
+        for name in sorted(files):
+            state.update(_told(os.path.join(folder, name)))
+    state.update(_told(path) if os.path.isfile(path) else b"")
+    return state.hexdigest()[:16]
+
+
+def _told(file: str) -> bytes:
+    """A file's name, size and time; nothing of a link that leads nowhere."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return b""
+    return repr((file, found.st_size, found.st_mtime_ns)).encode()
 
 
 def import_datasets() -> Any:
