@@ -17,7 +17,7 @@ from attnflow.data.bit_depth import check_num_bits
 from attnflow.data.decoding import read_image
 from attnflow.data.folders import check_class_names
 from attnflow.data.kept_stream import KeptStream, SplitOfStream
-from attnflow.data.library import LibrarySet, import_datasets
+from attnflow.data.library import LibrarySet, import_datasets, release_memory
 from attnflow.data.library_columns import LibraryColumns
 from attnflow.data.named_splits import check_splits, rows_of
 from attnflow.data.samples import Samples
@@ -225,6 +225,7 @@ class HuggingFaceDataModule(ImageDataModule):
         samples = ArrowImages(table, rows, self._decoder(self.num_bits), origin)
         readable = check_rows(samples, self.check_images, self.skip_corrupt)
         self._damaged[split] = len(samples) - len(readable)
+        release_memory()
         return readable
 
     def labels(self, split: str) -> np.ndarray:
