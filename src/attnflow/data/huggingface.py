@@ -34,7 +34,7 @@ class HuggingFaceDataModule(ImageDataModule):
     """Images in a column of a data set of the library ``datasets``.
 
     Memory-mapped: the library keeps Arrow files, rows of which are decoded at every read, so that
-    memory does not grow with the data set. Every image is decoded once before training, so that
+    memory hardly grows with the data set. Every image is decoded once before training, so that
     a bad one stops a run at its start.
 
     Streamed: the order of an epoch is a function of the seed and the epoch, and an interrupted
