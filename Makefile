@@ -9,8 +9,8 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help train test test-fast test-lowest test-newest lowest newest setup data-natural lint \
 	format types \
-	bench-density bench-longrange bench-attention bench-sampling bench-data bench-memory bench-speed \
-	bench-kills clean
+	bench-density bench-longrange bench-attention bench-sampling bench-data bench-memory bench-large-data \
+	bench-speed bench-kills clean
 
 help: ## list the targets; ARGS="..." adds arguments to a target's command
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -100,6 +100,9 @@ bench-data: setup ## images a second that each data set delivers
 
 bench-memory: setup ## memory of a training step by depth
 	$(BIN)/python benchmarks/memory.py $(ARGS)
+
+bench-large-data: setup ## memory of reading by the number of images
+	$(BIN)/python benchmarks/large_data.py $(ARGS)
 
 bench-speed: setup ## seconds of training steps and samples
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -151,6 +151,9 @@ def modules(root: Path, num_workers: int) -> dict[str, data.ImageDataModule]:
         ),
         "class_folder": data.ClassFolderDataModule(folder, **square),
         "patches": data.PatchesDataModule(folder, str(root / "cache"), stride=SIZE, **square),
+        "huggingface, decoded at every read": data.HuggingFaceDataModule(
+            folder, splits={"train": "train"}, cache_dir=str(root / "library"), **square
+        ),
         "paired_folder": data.PairedFolderDataModule(pairs, **square),
         "cityscapes, decoded at every read": data.CityscapesDataModule(
             here, size=(SIZE, SIZE), **common

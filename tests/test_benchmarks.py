@@ -275,6 +275,25 @@ def test_reversible_training_keeps_the_same_at_any_depth(benchmarks, monkeypatch
     assert (benchmarks / "memory.png").stat().st_size > 1000
 
 
+def test_large_data_measures_memory_of_every_size(benchmarks, monkeypatch) -> None:
+    import large_data
+
+    monkeypatch.setattr(large_data, "apart", lambda function, *how: function(*how))
+    monkeypatch.setattr(large_data, "SHARD", 100)
+    sizes = ["--images", "256", "128", "--workers", "0", "1", "--batches", "2", "--files", "128"]
+    monkeypatch.setattr(sys, "argv", ["large_data.py", *sizes])
+    large_data.main()
+    header, *rows = cells((benchmarks / "large_data.md").read_text())
+    found = [dict(zip(header, row, strict=True)) for row in rows]
+    expected = [(name, size) for name in ("huggingface", "patches") for size in ("128", "256")]
+    expected.append(("image_folder", "128"))
+    assert [(row["data"], row["images"], row["workers"]) for row in found] == [
+        (*each, workers) for each in expected for workers in ("0", "1")
+    ]
+    assert all(0 < int(row["held MB"]) <= int(row["most MB"]) for row in found)
+    assert all(float(row["images/s"].replace(",", "")) > 0 for row in found)
+
+
 @pytest.mark.slow
 def test_speed_measures_steps_samples_and_scaling(benchmarks, monkeypatch) -> None:
     import speed
@@ -321,6 +340,7 @@ def test_exponents_are_fitted_where_the_work_dominates(benchmarks) -> None:
         ("attention", ["--seconds", "0"], "seconds: expected a number above 0, got 0"),
         ("longrange", ["--seconds", "0"], "seconds: expected a number above 0, got 0"),
         ("attention", ["--seeds", "0"], "seeds: expected 1 or more, got 0"),
+        ("large_data", ["--images", "9"], "images: expected 74 or more, got [9]"),
         ("memory", ["--steps", "4", "0"], "steps: expected 1 or more, got [4, 0]"),
         ("speed", ["--repeats", "0"], "repeats: expected 1 or more, got 0"),
         ("speed", ["--tokens", "15"], "tokens: expected squares of 2 or more, got 15"),

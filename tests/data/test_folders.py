@@ -156,7 +156,7 @@ def test_size_null_takes_images_as_they_are_and_names_the_first_other(tmp_path) 
             image = data.dataset(split)[data.files(split).index(tmp_path / "9.png")]["image"]
     np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), pixels)
     write_image(tmp_path / "7.png", 6, 12, 3)
-    message = r"7\.png: expected size \(6, 10\) .*, that of the first file, .* got \(6, 12\)"
+    message = r"7\.png: expected size \(6, 10\) .*, that of the first image, .* got \(6, 12\)"
     with pytest.raises(AttnFlowError, match=message):
         ImageFolderDataModule(str(tmp_path), size=None).setup()
     with pytest.raises(AttnFlowError, match=r"nowhere: expected .* does not exist"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,7 +43,7 @@ TEMPLATES = Environment(
 KEPT = (*MODEL_GROUPS, "data", "seed", "choices")
 TOLD = ("model", "attention", "placement", "coupling", "data", "optimizer", "scheduler")
 # Where a run is, and what it is called there, is nobody else's business.
-PLACES = ("data_dir",)
+PLACES = ("data_dir", "cache_dir", "path")
 PICTURED = 64  # samples of the card
 SHARED = (WEIGHTS, "config.json", CARD, "samples.png")
 INTENDED = (
@@ -84,11 +85,15 @@ def export(config: DictConfig) -> None:
         print_notes({"pushed": push(config.push, folder, config.private)})
 
 
+def is_place(name: str, value: str) -> bool:
+    """Whether an option of a data set tells where files are, and no name of a hub."""
+    return name in PLACES and bool(value) and (name != "path" or os.path.isabs(value))
+
+
 def without_places(data: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a data set, of folders the last name alone."""
     return {
-        name: Path(value).name if name in PLACES and value else value
-        for name, value in data.items()
+        name: Path(value).name if is_place(name, value) else value for name, value in data.items()
     }
 
 
@@ -172,7 +177,15 @@ def command_of(run_dir: Path) -> str:
         overrides = yaml.safe_load((run_dir / HYDRA / "overrides.yaml").read_text()) or []
     except (OSError, yaml.YAMLError):
         return ""
-    places = ("hydra.", "paths.", "data.data_dir", "logger", "resume", "overwrite")
+    places = (
+        "hydra.",
+        "paths.",
+        "data.data_dir",
+        "data.cache_dir",
+        "logger",
+        "resume",
+        "overwrite",
+    )
     kept = [shlex.quote(each) for each in overrides if not each.lstrip("+~").startswith(places)]
     return " ".join(["attnflow train", *kept])
 

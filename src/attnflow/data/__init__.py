@@ -6,6 +6,7 @@ from attnflow.data.cityscapes import CityscapesDataModule
 from attnflow.data.conditional import DigitsInpaintDataModule, PhotosColorizeDataModule
 from attnflow.data.digits import DigitsDataModule
 from attnflow.data.folders import ClassFolderDataModule, ImageFolderDataModule
+from attnflow.data.huggingface import HuggingFaceDataModule
 from attnflow.data.imagenet import DownsampledImageNetDataModule
 from attnflow.data.longrange import LongRangeDataModule
 from attnflow.data.mnist5k import Mnist5kDataModule
@@ -33,6 +34,7 @@ __all__ = [
     "DigitsInpaintDataModule",
     "DownsampledImageNetDataModule",
     "FashionMNISTDataModule",
+    "HuggingFaceDataModule",
     "ImageDataModule",
     "ImageFolderDataModule",
     "LongRangeDataModule",

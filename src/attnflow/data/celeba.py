@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as F
 
 from attnflow.data.base import SPLITS
 from attnflow.data.decoding import decode
-from attnflow.data.finding import Found, shown
+from attnflow.data.finding import FileList, Found, shown
 from attnflow.data.image_files import ImageFilesDataModule
 from attnflow.errors import AttnFlowError
 
@@ -48,7 +48,7 @@ class CelebADataModule(ImageFilesDataModule):
                 f"none of the {split} split."
             )
         folder = self.data_dir / IMAGES
-        return Found(folder, [folder / name for name in names])
+        return Found(folder, FileList(folder, (str(folder / name) for name in names)))
 
     @cached_property
     def image_size(self) -> tuple[int, int]:

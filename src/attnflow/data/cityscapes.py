@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -78,12 +77,11 @@ class CityscapesDataModule(ImageDataModule):
         )
 
     def read(self, split: str) -> Samples:
-        reader = self.detached()
-        readers = [partial(reader.sample, photo) for photo in self.photos(split)]
+        read, photos = self.detached().sample, self.photos(split)
         # The 2-megapixel files are many minutes' work, so they are not all checked first.
         if not self.in_memory:
-            return LazySamples(readers)
-        return load(readers, in_memory=True, skip_corrupt=False)
+            return LazySamples(read, photos)
+        return load(read, photos, in_memory=True, skip_corrupt=False)
 
     def photos(self, split: str) -> list[Path]:
         """The photographs of a split, each of which has a label file."""

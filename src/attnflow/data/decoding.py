@@ -28,6 +28,7 @@ __all__ = [
     "formats",
     "image_suffixes",
     "open_image",
+    "read_image",
     "size_of",
 ]
 
@@ -93,43 +94,50 @@ def open_image(file: Path, background: Colour = WHITE) -> Image.Image:
             f"{shown(file)}: expected a file that may be read, got '{error.strerror}'."
         ) from error
     with opened:
-        try:
-            header = opened.read(HEADER_BYTES)
-            opened.seek(0)
-            image = Image.open(opened, formats=formats())
-            check_pixels(image, header, file)
-            check_no_second(image, opened, file)
-            scale_transparent_grey(image, bits_per_value(image, header))
-            return opaque(ImageOps.exif_transpose(image), background)  # which loads it too
-        except AttnFlowError:
-            raise
-        except Exception as error:  # of a damaged file, its reader can raise anything
-            raise unreadable(file, error) from error
+        return read_image(opened, shown(file), background)
 
 
-def check_pixels(image: Image.Image, header: bytes, file: Path) -> None:
+def read_image(opened: BinaryIO, name: str, background: Colour = WHITE) -> Image.Image:
+    """The image in an open file, or in bytes, as :func:`open_image` reads it; ``name`` for errors.
+
+    Raises:
+        CorruptImage, AttnFlowError: as for :func:`open_image`.
+    """
+    try:
+        header = opened.read(HEADER_BYTES)
+        opened.seek(0)
+        image = Image.open(opened, formats=formats())
+        check_pixels(image, header, name)
+        check_no_second(image, opened, name)
+        scale_transparent_grey(image, bits_per_value(image, header))
+        return opaque(ImageOps.exif_transpose(image), background)  # which loads it too
+    except AttnFlowError:
+        raise
+    except Exception as error:  # of a damaged file, its reader can raise anything
+        raise unreadable(name, error) from error
+
+
+def check_pixels(image: Image.Image, header: bytes, name: str) -> None:
     """Raise :class:`AttnFlowError` for an image whose pixels would be cut, mixed up or left out."""
     if 0 in image.size:
-        raise CorruptImage(f"{shown(file)}: expected a readable image, got one without pixels.")
+        raise CorruptImage(f"{name}: expected a readable image, got one without pixels.")
     # An MPO is one photograph, with previews of itself.
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise AttnFlowError(
-            f"{shown(file)}: expected one image, got {getattr(image, 'n_frames', 'several')} "
-            "frames."
+            f"{name}: expected one image, got {getattr(image, 'n_frames', 'several')} frames."
         )
     bits = bits_per_value(image, header)
     if bits > 8:
         raise AttnFlowError(
-            f"{shown(file)}: expected 8 bits a grey value or fewer, got {bits} (mode {image.mode})."
+            f"{name}: expected 8 bits a grey value or fewer, got {bits} (mode {image.mode})."
         )
     if image.mode in ("LAB", "HSV"):
         raise AttnFlowError(
-            f"{shown(file)}: expected a grey, RGB or palette image, got colours of mode "
-            f"{image.mode}."
+            f"{name}: expected a grey, RGB or palette image, got colours of mode {image.mode}."
         )
 
 
-def check_no_second(image: ImageFile.ImageFile, opened: BinaryIO, file: Path) -> None:
+def check_no_second(image: ImageFile.ImageFile, opened: BinaryIO, name: str) -> None:
     """Raise :class:`AttnFlowError` where another image follows in a binary PPM, PGM or PBM file.
 
     Pillow knows of the first alone. An image that is opened, not loaded, tells where it begins.
@@ -139,7 +147,7 @@ def check_no_second(image: ImageFile.ImageFile, opened: BinaryIO, file: Path) ->
     bits = 1 if image.mode == "1" else 8 * len(image.getbands())
     opened.seek(image.tile[0][2] + image.height * math.ceil(image.width * bits / 8))
     if re.match(rb"\s*P[1-7]\s", opened.read(16)):
-        raise AttnFlowError(f"{shown(file)}: expected one image, got several.")
+        raise AttnFlowError(f"{name}: expected one image, got several.")
 
 
 def as_tensor(
@@ -186,13 +194,13 @@ def size_of(file: Path) -> tuple[int, int]:
     return image.height, image.width
 
 
-def unreadable(file: Path, error: Exception) -> CorruptImage:
-    """The error of a file that ``error`` stopped from being decoded."""
+def unreadable(name: str, error: Exception) -> CorruptImage:
+    """The error of an image that ``error`` stopped from being decoded."""
     reason = str(error).split("\n")[0] or type(error).__name__
     if isinstance(error, UnidentifiedImageError):  # its words name an open file of Python's
         reason = "of no format that is read here"
     return CorruptImage(
-        f"{shown(file)}: expected a readable image, got one that is damaged or truncated "
+        f"{name}: expected a readable image, got one that is damaged or truncated "
         f"({reason}; data.skip_corrupt=true leaves such files out)."
     )
 

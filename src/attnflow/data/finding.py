@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
+from array import array
 from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["Found", "data_folder", "entries", "find_files", "is_hidden", "shown"]
+__all__ = [
+    "FileList",
+    "Found",
+    "data_folder",
+    "entries",
+    "find_files",
+    "is_hidden",
+    "printable",
+    "shown",
+]
 
 # Names that tools and systems give to what they put into users' folders, in lower case.
 TOOLS = {
@@ -31,13 +42,13 @@ class Found:
     Attributes:
         folder: that was looked through.
         files: in the order of their paths.
-        real: each by what it is behind all links, symbolic and hard ones.
+        real: the path of each by what it is behind all links, symbolic and hard ones.
         left_out: how many entries were left out, by the reason.
     """
 
     folder: Path
-    files: list[Path] = field(default_factory=list)
-    real: dict[Hashable, Path] = field(default_factory=dict)
+    files: Sequence[Path] = ()
+    real: dict[Hashable, str] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -57,7 +68,9 @@ def find_files(folder: Path, suffixes: Collection[str]) -> Found:
             f"the folder {shown(folder)}: expected a folder of images, which data.data_dir=PATH "
             f"names (to eval.py too), got {state}."
         )
-    found = Found(folder)
+    paths: list[str] = []
+    real_paths: dict[Hashable, str] = {}  # fewer, where hard links are among them
+    left_out: Counter[str] = Counter()
     folders = [(folder, os.path.realpath(folder))]
     seen = {folders[0][1]}
     for parent, real_parent in folders:  # grows
@@ -67,16 +80,55 @@ def find_files(folder: Path, suffixes: Collection[str]) -> Found:
                 real = os.path.realpath(entry.path)
             reason = _why_not(entry, real in seen, suffixes)
             if reason:
-                found.left_out[reason] += 1
+                left_out[reason] += 1
                 continue
-            seen.add(real)
             if entry.is_dir():
+                seen.add(real)
                 folders.append((parent / entry.name, real))
-            else:
-                found.files.append(parent / entry.name)
-                found.real[_hard_linked(entry) or real] = parent / entry.name
-    found.files.sort()
-    return found
+                continue
+            path = str(parent / entry.name)
+            real = path if real == path else real  # one text where both are the same
+            seen.add(real)
+            paths.append(path)
+            real_paths[_hard_linked(entry) or real] = path
+    paths.sort(key=lambda path: path.split(os.sep))  # by the folders' names, then their own
+    return Found(folder, FileList(folder, paths), real_paths, left_out)
+
+
+class FileList(Sequence[Path]):
+    """The paths of files below a folder, in a tenth of the memory that as many ``Path`` take.
+
+    Args:
+        folder: that they lie in.
+        paths: of the files, with the folder's.
+    """
+
+    def __init__(self, folder: Path, paths: Iterable[str]) -> None:
+        self.folder = folder
+        within = os.path.join(folder, "")
+        names = bytearray()
+        ends = array("q", [0])
+        for path in paths:
+            names += os.fsencode(path.removeprefix(within))
+            ends.append(len(names))
+        self._names, self._ends = bytes(names), ends
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+    @overload
+    def __getitem__(self, index: slice) -> FileList: ...
+    def __getitem__(self, index: int | slice) -> Path | FileList:
+        if isinstance(index, slice):
+            return self.of_rows(range(*index.indices(len(self))))
+        place = range(len(self))[index]
+        return self.folder / os.fsdecode(self._names[self._ends[place] : self._ends[place + 1]])
+
+    def of_rows(self, rows: Iterable[int]) -> FileList:
+        """Those of these numbers, in this order."""
+        return FileList(self.folder, (str(self[row]) for row in rows))
 
 
 def entries(folder: Path) -> list[os.DirEntry]:
@@ -103,7 +155,12 @@ def data_folder(data_dir: str) -> Path:
 
 def shown(path: Path) -> str:
     """A path as a message tells it: on one line, whatever characters its name has."""
-    return str(path) if str(path).isprintable() else repr(str(path))
+    return printable(str(path))
+
+
+def printable(name: str) -> str:
+    """Text as a message tells it: on one line."""
+    return name if name.isprintable() else repr(name)
 
 
 def _hard_linked(entry: os.DirEntry) -> tuple[int, int] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import cached_property, partial
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -11,8 +12,9 @@ from typing_extensions import Unpack
 
 from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
-from attnflow.data.decoding import CorruptImage, decode, fit, size_of
+from attnflow.data.decoding import CorruptImage, decode, size_of
 from attnflow.data.finding import Found, data_folder, shown
+from attnflow.data.fitting import fitted
 from attnflow.data.samples import Samples, load
 from attnflow.data.transparency import parse_background
 from attnflow.errors import AttnFlowError, check_choice, check_least
@@ -20,9 +22,6 @@ from attnflow.spec import DataSpec
 from attnflow.utils.validation import check_options
 
 __all__ = ["ImageFileOptions", "ImageFilesDataModule"]
-
-# How many times the pixels that are kept an image may have, once it is scaled: they need memory.
-MOST_LEFT_OUT = 1000
 
 
 class ImageFileOptions(LoaderOptions, total=False):
@@ -111,7 +110,7 @@ class ImageFilesDataModule(ImageDataModule):
         """The files of a split, in a fixed order, and what else lies there."""
         raise NotImplementedError
 
-    def files(self, split: str) -> list[Path]:
+    def files(self, split: str) -> Sequence[Path]:
         """The files of a split, in a fixed order."""
         return self.found(split).files
 
@@ -124,9 +123,7 @@ class ImageFilesDataModule(ImageDataModule):
         return found.left_out + Counter({"damaged": damaged})
 
     def read(self, split: str) -> Samples:
-        files, reader = self.files(split), self.detached()
-        readers = [partial(reader.sample, file) for file in files]
-        return load(readers, self.in_memory, self.skip_corrupt)
+        return load(self.detached().sample, self.files(split), self.in_memory, self.skip_corrupt)
 
     def sample(self, file: Path) -> dict[str, Tensor]:
         """Read one file: ``image``, and in subclasses the label or condition beside it."""
@@ -135,17 +132,5 @@ class ImageFilesDataModule(ImageDataModule):
 
     def fitted(self, image: Tensor, file: Path, num_bits: int) -> Tensor:
         """An image of ``file`` at the size of the data set, with so many bits a grey value."""
-        if self.size is None and tuple(image.shape[1:]) != self.image_size:
-            raise AttnFlowError(
-                f"{shown(file)}: expected size {self.image_size} (height, width), that of the "
-                f"first file, or a data.size to scale to, got {tuple(image.shape[1:])}."
-            )
-        sides = zip(image.shape[1:], self.image_size, strict=True)
-        scales = [found / wanted for found, wanted in sides]
-        if max(scales) > MOST_LEFT_OUT * min(scales):
-            raise AttnFlowError(
-                f"{shown(file)}: expected an image whose form is nearer to {self.image_size} "
-                f"(height, width), got {tuple(image.shape[1:])}, less than a thousandth of which "
-                "would be kept."
-            )
-        return reduce_bits(fit(image, self.image_size), num_bits)
+        whole = fitted(image, self.image_size, self.size is not None, shown(file))
+        return reduce_bits(whole, num_bits)

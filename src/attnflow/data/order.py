@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 from attnflow.data.samples import Samples
 
 __all__ = ["EpochSampler", "LazyLoader", "NumberedEpochSampler"]
+
+CHUNK = 4096  # numbers of samples that are listed at once
 
 
 class EpochSampler(DistributedSampler):
@@ -33,7 +35,11 @@ class EpochSampler(DistributedSampler):
         self.length, self.done = len(dataset), done
 
     def __iter__(self) -> Iterator[int]:
-        return islice(super().__iter__(), self.done(), None)
+        # The order that torch's own sampler gives, as a tensor: a list takes five times the memory.
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(self.length, generator=generator)[: self.total_size]
+        share = order[self.rank :: self.num_replicas][self.done() :]
+        return (index for some in share.split(CHUNK) for index in some.tolist())
 
 
 class NumberedEpochSampler(EpochSampler):

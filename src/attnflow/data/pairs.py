@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 
 from attnflow.data.bit_depth import check_num_bits
 from attnflow.data.decoding import as_tensor, open_image
-from attnflow.data.finding import Found, shown
+from attnflow.data.finding import Found, printable, shown
 from attnflow.data.folders import FolderOptions, ImageFolderDataModule
 from attnflow.data.splits import Splits, find_images
 from attnflow.errors import AttnFlowError, check_choice
@@ -90,7 +90,7 @@ class PairedFolderDataModule(ImageFolderDataModule):
             raise AttnFlowError(
                 f"data.image_dir={self.image_dir} and data.condition_dir={self.condition_dir}: "
                 f"expected other files for the conditions than for the images, got "
-                f"{shown(min(both))} in both, a folder twice or a link."
+                f"{printable(min(both))} in both, a folder twice or a link."
             )
         alone = sorted(by_name(self.splits.all_files, folder).keys() ^ self.conditions.keys())
         if alone:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence, Sized
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ __all__ = ["LazySamples", "Samples", "TensorImages", "load"]
 
 log = logging.getLogger(__name__)
 
-# Reads one sample: "image" (C, H, W), and what goes with it.
-Reader = Callable[[], Mapping[str, Tensor]]
+# Reads the sample of a file: "image" (C, H, W), and what goes with it.
+Reader = Callable[[Path], Mapping[str, Tensor]]
 
 
 class Samples(Dataset[dict[str, Tensor]], Sized):
@@ -48,20 +49,25 @@ class TensorImages(Samples):
 
 
 class LazySamples(Samples):
-    """Samples that are decoded anew at every read; for sets that do not fit in memory."""
+    """Samples that are decoded anew at every read; for sets that do not fit in memory.
 
-    def __init__(self, readers: Sequence[Reader]) -> None:
-        self.readers = readers
+    Args:
+        read: reads the sample of a file.
+        files: of the samples.
+    """
+
+    def __init__(self, read: Reader, files: Sequence[Path]) -> None:
+        self.read, self.files = read, files
 
     def __len__(self) -> int:
-        return len(self.readers)
+        return len(self.files)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {**self.readers[index](), "index": torch.tensor(index)}
+        return {**self.read(self.files[index]), "index": torch.tensor(index)}
 
 
-def load(readers: Sequence[Reader], in_memory: bool, skip_corrupt: bool) -> Samples:
-    """The samples of ``readers``, decoded once and held in memory, or at every read.
+def load(read: Reader, files: Sequence[Path], in_memory: bool, skip_corrupt: bool) -> Samples:
+    """The samples of ``files``, decoded once and held in memory, or at every read.
 
     All are decoded here once in either case, so that a bad file stops a run at its start.
 
@@ -69,29 +75,30 @@ def load(readers: Sequence[Reader], in_memory: bool, skip_corrupt: bool) -> Samp
         AttnFlowError: a corrupt image, unless they are to be skipped; all of them corrupt.
     """
     rows: dict[str, Tensor] = {}
-    readable: list[Reader] = []
-    for reader in readers:
+    readable, corrupt = 0, set[int]()
+    for number, file in enumerate(files):
         try:
-            sample = reader()
+            sample = read(file)
         except CorruptImage as error:
             if not skip_corrupt:
                 raise
             log.warning("skipped: %s", error)
+            corrupt.add(number)
             continue
         if in_memory:
             # Filled in place: a list to stack would need the memory twice.
             for name, value in sample.items():
-                rows.setdefault(name, value.new_empty(len(readers), *value.shape))
-                rows[name][len(readable)] = value
-        readable.append(reader)
-    if len(readable) < len(readers):
-        skipped = len(readers) - len(readable)
-        log.warning("skipped %d of %d images, which are corrupt", skipped, len(readers))
+                rows.setdefault(name, value.new_empty(len(files), *value.shape))
+                rows[name][readable] = value
+        readable += 1
+    if corrupt:
+        log.warning("skipped %d of %d images, which are corrupt", len(corrupt), len(files))
     if not readable:
         raise AttnFlowError(
-            f"the images of a split: expected at least one readable, got {len(readers)}, "
-            "all corrupt."
+            f"the images of a split: expected at least one readable, got {len(files)}, all corrupt."
         )
-    if not in_memory:
-        return LazySamples(readable)
-    return TensorImages(**{name: values[: len(readable)] for name, values in rows.items()})
+    if in_memory:
+        return TensorImages(**{name: values[:readable] for name, values in rows.items()})
+    if corrupt:
+        files = [file for number, file in enumerate(files) if number not in corrupt]
+    return LazySamples(read, files)

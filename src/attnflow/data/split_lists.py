@@ -28,7 +28,7 @@ def read_split_list(file: Path, folder: Path) -> dict[str, Found]:
         AttnFlowError: the list is missing or is no such list; an unknown split; a file that is
             missing, or is named twice, under whatever links.
     """
-    found = {split: Found(folder) for split in SPLITS}
+    found: dict[str, list[Path]] = {split: [] for split in SPLITS}
     lines: dict[tuple[int, int], int] = {}
     for number, split, path in _rows(file):
         place = f"{shown(file)}, line {number}"
@@ -47,10 +47,10 @@ def read_split_list(file: Path, folder: Path) -> dict[str, Found]:
                 f"{place}: expected each photograph once, got {path!r}, which line {before} names "
                 "too; a photograph in one split is accepted."
             )
-        found[split].files.append(listed)
+        found[split].append(listed)
     if not lines:
         raise AttnFlowError(f"{shown(file)}: expected lines such as train,1.jpg, got none.")
-    return {split: there for split, there in found.items() if there.files}
+    return {split: Found(folder, files) for split, files in found.items() if files}
 
 
 def _rows(file: Path) -> Iterable[tuple[int, str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,15 @@ import numpy as np
 
 from attnflow.data.base import SPLITS
 from attnflow.data.decoding import image_suffixes
-from attnflow.data.finding import Found, entries, find_files, is_hidden, shown
+from attnflow.data.finding import (
+    FileList,
+    Found,
+    entries,
+    find_files,
+    is_hidden,
+    printable,
+    shown,
+)
 from attnflow.errors import AttnFlowError
 
 __all__ = ["Splits", "find_images"]
@@ -98,12 +106,12 @@ class Splits:
         return list(self.folders.values()) or [self.folder]
 
     @property
-    def all_files(self) -> list[Path]:
-        """The files of all splits."""
-        return [file for root in self.roots for file in self._images(root).files]
+    def all_files(self) -> Iterator[Path]:
+        """The files of all splits, one after the other."""
+        return (file for root in self.roots for file in self._images(root).files)
 
     @property
-    def real_files(self) -> dict[Hashable, Path]:
+    def real_files(self) -> dict[Hashable, str]:
         """The files of all splits, each by what it is behind all links."""
         return {real: file for root in self.roots for real, file in self._images(root).real.items()}
 
@@ -138,7 +146,8 @@ class Splits:
             )
         order = np.random.default_rng(0).permutation(number)
         start, stop = share(number, shares, split)
-        return replace(found, files=[found.files[row] for row in sorted(order[start:stop])])
+        files = FileList(folder, (str(found.files[row]) for row in np.sort(order[start:stop])))
+        return replace(found, files=files)
 
     def _images(self, folder: Path) -> Found:
         """The images below a folder, looked for once, and none of another split's among them."""
@@ -149,7 +158,7 @@ class Splits:
                 if common:
                     raise AttnFlowError(
                         f"{shown(folder)} and {shown(other.folder)}: expected splits without a "
-                        f"common image, got {len(common)}, {shown(min(common))} the first."
+                        f"common image, got {len(common)}, {printable(min(common))} the first."
                     )
             self._looked_through[folder] = found
         return self._looked_through[folder]

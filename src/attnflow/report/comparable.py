@@ -14,12 +14,14 @@ __all__ = ["Comparable", "comparable"]
 READING = (
     "_target_",
     "augment",
+    "check_images",
     "download",
     "global_batch_size",
     "in_memory",
     "num_workers",
     "seed",
     "skip_corrupt",
+    "streaming",
 )
 # Options by which figures are of some of the images alone.
 PARTS = ("trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.fast_dev_run")

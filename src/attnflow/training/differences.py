@@ -32,11 +32,14 @@ HONOURED = (
     "dequantization.denoise",
     "data.augment",
     "data.cache_dir",
+    "data.check_images",
     "data.data_dir",
     "data.download",
     "data.global_batch_size",
     "data.in_memory",
     "data.num_workers",
+    "data.path",
+    "data.streaming",
 )
 # Options for which an optimizer keeps further averages, absent from the checkpoint.
 NEW_STATE = ("amsgrad", "centered", "momentum")
