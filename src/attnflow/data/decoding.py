@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import re
@@ -89,13 +88,13 @@ def open_image(file: Path, background: Colour = WHITE) -> Image.Image:
             its brighter values, or several frames, or colours of another kind.
     """
     try:
-        content = file.read_bytes()
+        opened = file.open("rb")
     except OSError as error:
         raise AttnFlowError(
             f"{shown(file)}: expected a file that may be read, got '{error.strerror}'."
         ) from error
-    # Of a file that has a name, Pillow 12 maps the wrong length of a YCbCr image.
-    return read_image(io.BytesIO(content), shown(file), background)
+    with opened:
+        return read_image(opened, shown(file), background)
 
 
 def read_image(opened: BinaryIO, name: str, background: Colour = WHITE) -> Image.Image:
