@@ -265,7 +265,10 @@ def test_eval_needs_a_checkpoint(command) -> None:
         ("eval.pictures=5", "eval.pictures: expected a list, [] for none, got 5"),
         ("eval.pictures=samples", "eval.pictures: expected a list"),
         ("eval.temperatures=null", "eval.temperatures: expected a list"),
-        ("ckpt_path=5", "checkpoint 5: expected a .ckpt file or a run's folder, got a path"),
+        (
+            "ckpt_path=5",
+            "checkpoint 5: expected a .ckpt file, a run's folder or an exported model's, got a",
+        ),
         ("ckpt_path=true", "ckpt_path: expected a path, got True"),
         ("eval.num_sound=0", "eval.num_sound: expected 1 or more, got 0."),
         (

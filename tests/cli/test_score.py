@@ -109,6 +109,8 @@ def test_other_data_is_scored_as_in_training(train, score, tmp_path) -> None:
         (["images=large.npy"], "the array: expected grey values from 0 to 16, the model's, got"),
         (["images=other"], "expected 8 x 8 pixels, as the model's images have, or resize=true"),
         (["images=depth"], "expected the model's 17 grey values spread over 0 to 255, or resize"),
+        (["images=other", "data.num_workers=1"], "images: expected null beside options of data"),
+        (["images=other", "data=photos"], "images: expected null beside options of data"),
         (["against=nowhere"], "against: expected a folder of images or an .npy file, got"),
         (["out=scores.txt"], "out: expected a file name that ends with .csv"),
         (["out=taken.csv"], "out: expected a name that is not taken, or overwrite=true"),

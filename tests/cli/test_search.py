@@ -35,7 +35,7 @@ def test_a_missing_plugin_is_named(train, monkeypatch) -> None:
             raise metadata.PackageNotFoundError(name)
         return distribution(name)
 
-    monkeypatch.setattr("attnflow.cli.run.distribution", without_plugin)
+    monkeypatch.setattr("attnflow.cli.slips.distribution", without_plugin)
     with pytest.raises(SystemExit) as stopped:
         train("hparams_search=optuna")
     assert "pip install 'attnflow[search]'" in str(stopped.value.code)

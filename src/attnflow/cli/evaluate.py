@@ -19,6 +19,7 @@ from attnflow.callbacks.scoring_rate import ScoringRate
 from attnflow.callbacks.soundness import Soundness
 from attnflow.cli.checkpoints import named_checkpoint, run_folder, trusted
 from attnflow.cli.evaluated_data import (
+    changed_options,
     check_classes,
     class_frequencies,
     evaluated_data,
@@ -77,7 +78,7 @@ def evaluate(config: DictConfig) -> float:
     # Options given on the command line come from the user, and are trusted as any config is.
     own = [key for key, value in config.data.items() if value is not None]
     held["data"] = {key: value for key, value in held["data"].items() if key not in own}
-    if is_other_data(config.data):
+    if is_other_data():
         on_other_data(held, config)
     model = load_model(checkpoint, ckpt_path, trusted(config.trust))
     if config.eval.guidance is not None:
@@ -147,7 +148,7 @@ def on_other_data(held: dict[str, Any], config: DictConfig) -> None:
         config: the evaluation's, from which the picture is dropped that needs the training images.
     """
     chosen = plain_config(config)
-    held["data"] = chosen["data"]
+    held["data"] = changed_options(chosen["data"])
     held["choices"] = {**held["choices"], "data": chosen["choices"]["data"]}
     if "neighbours" in config.eval.pictures:
         log.info(

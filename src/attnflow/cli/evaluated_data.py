@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
 import torch
+from hydra.core.hydra_config import HydraConfig
 from torch import Tensor
 
 from attnflow.data import ImageDataModule
@@ -17,7 +19,13 @@ from attnflow.models.build import build_data
 from attnflow.spec import DataSpec
 from attnflow.utils.validation import check_config
 
-__all__ = ["check_classes", "class_frequencies", "evaluated_data", "is_other_data"]
+__all__ = [
+    "changed_options",
+    "check_classes",
+    "class_frequencies",
+    "evaluated_data",
+    "is_other_data",
+]
 
 log = logging.getLogger(__name__)
 # Options of ``data`` in conf/eval.yaml, where null keeps what the checkpoint holds; of processes,
@@ -25,16 +33,21 @@ log = logging.getLogger(__name__)
 KEPT = ("data_dir", "global_batch_size", "num_workers")
 
 
-def is_other_data(changes: Mapping) -> bool:
-    """Whether a data set was chosen (``data=...``); ``changes`` as of :func:`evaluated_data`."""
-    return "_target_" in changes
+def is_other_data() -> bool:
+    """Whether this command was given a data set (``data=...``) in place of the checkpoint's."""
+    return HydraConfig.get().runtime.choices.get("data") is not None
+
+
+def changed_options(changes: Mapping) -> dict[str, Any]:
+    """The options of ``data`` that are given; a null one of conf/eval.yaml's is not."""
+    return {name: value for name, value in changes.items() if value is not None or name not in KEPT}
 
 
 def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataModule:
     """The data module of a checkpoint with other options, or another data set.
 
     Args:
-        held: ``data`` of the checkpoint's config.
+        held: ``data`` of the checkpoint's config; nothing of it where another data set is chosen.
         spec: of the checkpoint's data, in plain values.
         changes: ``data`` of eval.py's config.
 
@@ -42,8 +55,8 @@ def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataM
         AttnFlowError: an option of another type; images of another shape, depth or kind than
             those of the training.
     """
-    changed = {n: v for n, v in changes.items() if not (v is None and n in KEPT)}
-    kept = {} if is_other_data(changes) else {n: v for n, v in held.items() if n != "num_workers"}
+    changed = changed_options(changes)
+    kept = {name: value for name, value in held.items() if name != "num_workers"}
     check_config({"data": {**kept, **changed}})
     datamodule = build_data({**kept, **changed})
     trained, found = DataSpec.from_dict(spec), datamodule.spec

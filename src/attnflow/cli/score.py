@@ -118,11 +118,13 @@ class Scorer:
         return LabelledImages(images, label)
 
     def split(self, changes: Mapping, split: str = "test") -> SplitImages:
-        """A split of the checkpoint's data, or of another data set."""
-        held = self.held
-        return SplitImages(
-            evaluated_data(held["config"]["data"], held["data_spec"], changes), split
-        )
+        """A split of the checkpoint's data, with these options changed."""
+        spec, data = self.held["data_spec"], self.held["config"]["data"]
+        return SplitImages(evaluated_data(data, spec, changes), split)
+
+    def other(self, data: Mapping) -> SplitImages:
+        """The test images of another data set."""
+        return SplitImages(evaluated_data({}, self.held["data_spec"], data), "test")
 
 
 def score(config: DictConfig) -> float:
@@ -140,7 +142,7 @@ def score(config: DictConfig) -> float:
     check_count("batch_size", config.batch_size)
     check_count("importance_samples", config.importance_samples)
     scorer = make_scorer(config)
-    known = scorer.given("images") if config.images is not None else scorer.split(config.data)
+    known = known_of(scorer)
     others = others_of(scorer)
     scores = scorer.scores(known)
     columns = {"name": known.names, **scores.columns()}
@@ -198,6 +200,19 @@ def out_file(config: DictConfig) -> Path:
     return out
 
 
+def known_of(scorer: Scorer) -> Scored:
+    """The images that are scored."""
+    config = scorer.config
+    if config.images is not None:
+        if any(value is not None for value in config.data.values()):
+            raise AttnFlowError(
+                "images: expected null beside options of data, as one of them says what is scored, "
+                f"got {config.images}."
+            )
+        return scorer.given("images")
+    return scorer.other(config.data) if is_other_data() else scorer.split(config.data)
+
+
 def others_of(scorer: Scorer) -> Scored | None:
     """What is told apart from the scored images; None for nothing."""
     against = scorer.config.against
@@ -205,14 +220,14 @@ def others_of(scorer: Scorer) -> Scored | None:
         return None
     if isinstance(against, str):
         return scorer.given("against")
-    return scorer.split(against)
+    return scorer.other(against)
 
 
 def source(config: DictConfig) -> object:
     """What the scored images are, for the summary."""
     if config.images is not None:
         return Path(config.images).absolute()
-    return config.data._target_ if is_other_data(config.data) else "test images of the checkpoint"
+    return config.data._target_ if is_other_data() else "test images of the checkpoint"
 
 
 def told_apart(

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms.v2.functional import to_pil_image
 
 from attnflow.errors import ArgumentError, check_choice
 from attnflow.utils.files import write_whole
@@ -65,9 +66,12 @@ def save_picture(picture: Figure, path: Path, formats: Sequence[str] = ("png",))
     written = []
     for format in formats:
         content = io.BytesIO()
-        # Without the date, so that the same picture is the same file.
-        metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(format)
-        picture.savefig(content, format=format, dpi=DPI, metadata=metadata)
+        if format == "png":
+            to_pil_image(pixels(picture)).save(content, "PNG")
+        else:
+            # Without the date, so that the same picture is the same file.
+            metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}[format]
+            picture.savefig(content, format=format, dpi=DPI, metadata=metadata)
         written.append(write_whole(path.with_suffix(f".{format}"), content.getbuffer()))
     return written[0]
 
