@@ -19,7 +19,7 @@ from attnflow.cli.checkpoints import named_checkpoint, run_folder, trusted
 from attnflow.errors import AttnFlowError
 from attnflow.models.checkpoint import KEY, is_averaged, load_model, read_checkpoint
 from attnflow.models.conditioning import ClassConditioning
-from attnflow.models.exported import CARD, WEIGHTS, import_hub, write_exported
+from attnflow.models.exported import CARD, WEIGHTS, import_hub, shortened, write_exported
 from attnflow.models.groups import MODEL_GROUPS
 from attnflow.models.loaded import LoadedModel
 from attnflow.pictures.samples import class_labels, image_grid
@@ -219,9 +219,8 @@ def push(name: str, folder: Path, private: bool) -> str:
     except AttnFlowError:
         raise
     except Exception as error:  # of the network, the library lets many kinds through
-        reason = " ".join(str(error).split())[:200]
         raise AttnFlowError(
-            f"push: expected the Hugging Face Hub to take {name}, got {type(error).__name__} "
-            f"({reason}); the folder {folder} is written."
+            f"push: expected the Hugging Face Hub to take {name}, got {shortened(error)}; the "
+            f"folder {folder} is written."
         ) from error
     return f"hf://{name}"

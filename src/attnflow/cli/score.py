@@ -49,12 +49,14 @@ class Scorer:
     """A model that scores images as eval.py tests them.
 
     Attributes:
+        path: of the checkpoint.
         model: in eval mode.
         seed: of its training, which the noise within a grey value belongs to.
         config: the command's.
         held: the checkpoint's own description.
     """
 
+    path: Path
     model: ImageModel
     seed: int
     config: DictConfig
@@ -162,8 +164,7 @@ def score(config: DictConfig) -> float:
         curves["against"] = of_others.bits
     write_table(out, columns)
     results["wall_seconds"] = time.perf_counter() - started
-    path = named_checkpoint(config)
-    told = {"checkpoint": str(path), "images_of": str(source(config)), **results}
+    told = {"checkpoint": str(scorer.path), "images_of": str(source(config)), **results}
     summary = write_whole(out.with_suffix(".json"), json.dumps(told, indent=2) + "\n")
     title = "Bits/dim of single images, under the same model"
     picture = save_picture(histogram(curves, "bits/dim", title), out.with_suffix(".png"))
@@ -182,7 +183,7 @@ def make_scorer(config: DictConfig) -> Scorer:
             f"ckpt_path: expected a model of dequantized images, which has bits/dim, got {path}, "
             "a model of images with Gaussian noise."
         )
-    return Scorer(model, checkpoint[KEY]["config"]["seed"], config, checkpoint[KEY])
+    return Scorer(path, model, checkpoint[KEY]["config"]["seed"], config, checkpoint[KEY])
 
 
 def out_file(config: DictConfig) -> Path:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import PIL
@@ -20,7 +18,7 @@ from attnflow.data.arrow_images import CellDecoder
 from attnflow.data.decoding import CorruptImage
 from attnflow.data.mapped import MappedImages, create_npy, read_npy
 from attnflow.errors import AttnFlowError
-from attnflow.utils.files import WriteError, flush_folder, write_whole
+from attnflow.utils.files import whole_folder, write_whole
 
 __all__ = ["KeptStream", "SplitOfStream"]
 
@@ -108,18 +106,9 @@ class KeptStream:
             WriteError: the disk is full, or whatever else is wrong with it.
             AttnFlowError: as for :class:`CellDecoder`; more or fewer rows than were told.
         """
-        temporary = self.folder.with_name(f"{self.folder.name}.{uuid4().hex}.tmp")
-        try:
-            temporary.mkdir(parents=True)
+        with whole_folder(self.folder, lambda: self.is_whole) as temporary:
             counts = {name: self._keep(temporary, name, told) for name, told in splits.items()}
             write_whole(temporary / COUNTS, json.dumps(counts))
-            temporary.rename(self.folder)
-        except OSError as error:
-            if not self.is_whole:  # by another process, which was faster
-                raise WriteError(self.folder, error) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        flush_folder(self.folder.parent)
 
     @property
     def _counts(self) -> dict[str, dict[str, int]]:

@@ -6,13 +6,11 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 
 import numpy as np
 import PIL
@@ -23,7 +21,7 @@ from attnflow.data.finding import shown
 from attnflow.data.mapped import create_npy, read_npy
 from attnflow.data.transparency import Colour
 from attnflow.errors import AttnFlowError
-from attnflow.utils.files import WriteError, flush_folder, write_whole
+from attnflow.utils.files import whole_folder, write_whole
 
 __all__ = ["Cutting", "PatchCache", "SplitCounts"]
 
@@ -152,19 +150,10 @@ class PatchCache:
         """
         number = sum(map(len, self.files.values()))
         log.info("cutting %s photographs into patches, once: %s", f"{number:,}", self.folder)
-        temporary = self.folder.with_name(f"{self.folder.name}.{uuid4().hex}.tmp")
         generator = np.random.RandomState(0)
-        try:
-            temporary.mkdir(parents=True)
+        with whole_folder(self.folder, lambda: self.is_whole) as temporary:
             counts = {split: asdict(self._cut(temporary, split, generator)) for split in self.files}
             write_whole(temporary / COUNTS, json.dumps(counts))
-            temporary.rename(self.folder)
-        except OSError as error:
-            if not self.is_whole:  # by another process, which was faster
-                raise WriteError(self.folder, error) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        flush_folder(self.folder.parent)
 
     def _cut(self, folder: Path, split: str, generator: np.random.RandomState) -> SplitCounts:
         """Write a split's .npy file."""

@@ -15,7 +15,17 @@ from attnflow.errors import AttnFlowError
 from attnflow.models.contents import check_mapping
 from attnflow.utils.files import write_whole
 
-__all__ = ["CARD", "DESCRIPTION", "HUB", "WEIGHTS", "from_hub", "read_exported", "write_exported"]
+__all__ = [
+    "CARD",
+    "DESCRIPTION",
+    "HUB",
+    "WEIGHTS",
+    "from_hub",
+    "import_hub",
+    "read_exported",
+    "shortened",
+    "write_exported",
+]
 
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
 FILES = (WEIGHTS, DESCRIPTION)
@@ -80,12 +90,17 @@ def from_hub(name: str) -> Path:
             repository, revision=revision or None, allow_patterns=[*FILES, CARD]
         )
     except Exception as error:  # of the network, the library lets many kinds through
-        reason = " ".join(str(error).split())[:200]
         raise AttnFlowError(
             f"checkpoint {name}: expected a model of the Hugging Face Hub that can be downloaded, "
-            f"got {type(error).__name__} ({reason})."
+            f"got {shortened(error)}."
         ) from error
     return Path(folder)
+
+
+def shortened(error: Exception) -> str:
+    """The kind of an error of the hub and the beginning of its words, on one line."""
+    reason = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__} ({reason})"
 
 
 def import_hub() -> Any:

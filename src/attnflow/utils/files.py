@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["WriteError", "flush_folder", "remove_leftovers", "serialized", "write_whole"]
+__all__ = [
+    "WriteError",
+    "flush_folder",
+    "remove_leftovers",
+    "serialized",
+    "whole_folder",
+    "write_whole",
+]
 
 SUFFIX = ".tmp"  # of a file that is being written
 
@@ -57,6 +67,32 @@ def write_whole(path: Path, content: bytes | memoryview | str, keep: Path | None
         raise WriteError(path, error) from error
     flush_folder(path.parent)
     return path
+
+
+@contextmanager
+def whole_folder(folder: Path, is_whole: Callable[[], bool]) -> Iterator[Path]:
+    """Give a folder of another name to write to, which becomes ``folder`` when all went well.
+
+    Where several processes do so at once, one's folder stays.
+
+    Args:
+        folder: which is not there, or whole.
+        is_whole: whether it is.
+
+    Raises:
+        WriteError: the disk is full, or whatever else is wrong with it.
+    """
+    temporary = folder.with_name(f"{folder.name}.{uuid4().hex}{SUFFIX}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(folder)
+    except OSError as error:
+        if not is_whole():  # by another process, which was faster
+            raise WriteError(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    flush_folder(folder.parent)
 
 
 def serialized(value: object) -> memoryview:
