@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from assembled import assemble, data_spec
 
-from attnflow.callbacks.flow_summary import number_of, summary_of
+from attnflow.callbacks.flow_summary import count_parameters, summary_of
 
 GLOW = {"model": {"steps": 3, "levels": 2}, "placement": {"steps": "last"}}
 TARFLOW = {"model": {"blocks": 3}, "placement": {"steps": "first"}}
@@ -46,7 +46,7 @@ def test_like_steps_share_a_row_and_attention_is_named(choices, options, places)
     with_attention = [p for p, t in zip(found, transforms, strict=True) if named in t]
     assert with_attention == [p for p in places if p.endswith(("step 2", "block 0"))]
     counts = [int(each.replace(",", "") or 0) for each in params]
-    assert sum(counts[:-1]) == counts[-1] == number_of(model)
+    assert sum(counts[:-1]) == counts[-1] == count_parameters(model)
 
 
 def test_it_is_printed_before_training(train, capsys) -> None:

@@ -18,7 +18,7 @@ from attnflow.training.declared import flow_module
 from attnflow.transforms.base import Composition, Transform
 from attnflow.transforms.step import Step
 
-__all__ = ["FlowSummary", "summary_of"]
+__all__ = ["FlowSummary", "count_parameters", "summary_of"]
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def summary_of(model: ImageModel) -> Table:
         table.add_row(place, ", ".join(first.parts), f"{params:,}" if params else "")
     for name in ("dequantizer", "conditioning"):
         part = getattr(model, name)
-        if part is not None and number_of(part):
-            table.add_row(name, type(part).__name__, f"{number_of(part):,}")
+        if part is not None and count_parameters(part):
+            table.add_row(name, type(part).__name__, f"{count_parameters(part):,}")
     table.add_section()
-    table.add_row("all", "", f"{number_of(model):,}")
+    table.add_row("all", "", f"{count_parameters(model):,}")
     return table
 
 
@@ -83,7 +83,7 @@ def entries(flow: Flow) -> Iterator[Entry]:
         level = f"level {above[above.index('levels') + 1]}" if "levels" in above else ""
         children = transform.children() if isinstance(transform, Step) else [transform]
         parts = tuple(type(child).__name__ for child in children)
-        yield Entry(level, name.replace("_", " "), parts, number_of(transform))
+        yield Entry(level, name.replace("_", " "), parts, count_parameters(transform))
 
 
 def transforms(
@@ -97,5 +97,6 @@ def transforms(
             yield from transforms(child, (*path, name))
 
 
-def number_of(module: nn.Module) -> int:
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers training adjusts."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)

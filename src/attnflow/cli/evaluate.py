@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
+from attnflow.callbacks.flow_summary import count_parameters
 from attnflow.callbacks.plan import PlanCheck
 from attnflow.callbacks.scoring_rate import ScoringRate
 from attnflow.callbacks.soundness import Soundness
@@ -26,7 +27,6 @@ from attnflow.cli.evaluated_data import (
     is_other_data,
 )
 from attnflow.cli.run import plain_config
-from attnflow.cli.train import count_parameters
 from attnflow.data.base import ImageDataModule
 from attnflow.data.counts import image_counts
 from attnflow.data.training_images import training_images

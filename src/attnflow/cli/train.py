@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
+from attnflow.callbacks.flow_summary import count_parameters
 from attnflow.callbacks.legs import Legs
 from attnflow.callbacks.opening import Opening
 from attnflow.callbacks.plan import PlanCheck
@@ -338,8 +339,3 @@ def formats_of(config: Mapping) -> Sequence[str]:
     """The formats of the samples' pictures, which their callback is given."""
     callback = (config.get("callbacks") or {}).get("pictures") or {}
     return callback.get("formats", ("png",))
-
-
-def count_parameters(module: FlowModule) -> int:
-    """How many numbers training adjusts."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
