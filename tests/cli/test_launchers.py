@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 import submitit
 from conftest import results
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
+from refusals import refused
 
 from attnflow.cli import run as commands
+from attnflow.cli.ray_cluster import check_resources
+from attnflow.errors import AttnFlowError
 
 
 @pytest.mark.slow
@@ -19,15 +24,52 @@ def test_joblib_runs_jobs_side_by_side(train) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "ray"])
 def test_a_job_that_fails_side_by_side_is_told_by_the_exit_status(
-    train, tmp_path, monkeypatch
+    train, tmp_path, monkeypatch, launcher
 ) -> None:
+    """Ray has two workers of its own here."""
     monkeypatch.setattr(commands, "_failed_jobs", [])
+    options = ["debug=fast", "model.levels=9,1"]
+    if launcher == "ray":
+        options += ["hydra.launcher.ray.init.num_cpus=2"]
     with pytest.raises(SystemExit) as stopped:
-        train("launcher=joblib", "debug=fast", "model.levels=9,1", run_dir=tmp_path / "sweep")
+        train(f"launcher={launcher}", *options, run_dir=tmp_path / "sweep")
     assert stopped.value.code == 1
     assert "got 9" in (tmp_path / "sweep" / "0" / "error.txt").read_text()
     assert results(tmp_path / "sweep" / "1")["test/bpd"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["hydra.launcher.ray.init.address=auto"], r"ray.init: expected .*any running Ray"),
+        (["+hydra.launcher.ray.init.cpus=2"], r"ray.init: expected .*'cpus': 2"),
+    ],
+)
+def test_a_ray_that_cannot_be_joined_is_told_in_one_sentence(
+    command, tmp_path, options, told
+) -> None:
+    assert re.search(told, refused(command, "train", "launcher=ray", *options))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("takes", "accelerator", "told"),
+    [
+        ({"num_cpus": 3}, "auto", "num_cpus: expected 2 at most, all that this Ray has, got 3"),
+        ({"num_gpus": 5}, "gpu", "num_gpus: expected 4 at most"),
+        ({"num_cpus": 1}, "auto", "num_gpus: expected how many of the Ray's 4 GPUs"),
+        ({"num_gpus": 0}, "gpu", "num_gpus: expected how many of the Ray's 4 GPUs"),
+    ],
+)
+def test_jobs_that_a_ray_cannot_run_are_refused(takes, accelerator, told) -> None:
+    options = OmegaConf.create({"init": {"address": "local"}, "remote": takes})
+    with pytest.raises(AttnFlowError, match=told):
+        check_resources(options, {"CPU": 2, "GPU": 4}, accelerator)
+    fitting = OmegaConf.create({"init": {"address": "local"}, "remote": {"num_gpus": 4}})
+    check_resources(fitting, {"CPU": 2, "GPU": 4}, accelerator)
 
 
 def test_slurm_is_handed_a_job_for_each_of_the_sweep(train, tmp_path, monkeypatch) -> None:

@@ -107,6 +107,7 @@ def test_ctrl_c_ends_an_evaluation(train, tmp_path) -> None:
         ("launcher=joblib", signal.SIGTERM),
         ("launcher=joblib", signal.SIGINT),
         ("launcher=joblib", signal.SIGKILL),
+        ("launcher=ray", signal.SIGINT),
         ("hydra/launcher=submitit_local", signal.SIGHUP),
         ("hydra/launcher=submitit_local", signal.SIGKILL),
     ],

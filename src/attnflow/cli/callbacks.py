@@ -13,6 +13,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from attnflow.cli.ray_cluster import is_on_ray, join_ray, leave_ray
 from attnflow.cli.run_folder import claim_run_folder
 from attnflow.cli.sweep_folder import claim_sweep_folder
 from attnflow.cli.sweep_options import check_sweep_options
@@ -41,6 +42,8 @@ class OwnFolders(Callback):
         """Claim ``hydra.sweep.dir``."""
         try:
             check_sweep_options(config.hydra)
+            if is_on_ray(config.hydra):
+                join_ray(config)
         except AttnFlowError as error:
             sys.exit(f"error: {error}")
         claim(claim_sweep_folder, config, "hydra.sweep.dir")
@@ -51,6 +54,8 @@ class OwnFolders(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Release the claimed folders."""
         release_folder(Path(config.hydra.sweep.dir))
+        if is_on_ray(config.hydra):
+            leave_ray()
         while _commands:
             _commands.pop().finish()
 

@@ -15,6 +15,7 @@ OWN_CONFIGS = ("--config-dir", "-cd", "hydra.searchpath=")
 PLUGINS = {
     "hparams_search=optuna": ("hydra-optuna-sweeper", "search"),
     "launcher=joblib": ("hydra-joblib-launcher", "launchers"),
+    "launcher=ray": ("hydra-ray-launcher", "ray"),
     "launcher=slurm": ("hydra-submitit-launcher", "launchers"),
 }
 

@@ -108,6 +108,7 @@ def worker(folder: Path) -> Iterator[None]:
         AttnFlowError: a signal ended this job alone.
     """
     signals_count_once()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # Ray blocks SIGINT
     # The system's default: joblib's own cannot start the workers of a data loader.
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     watch = Watch.start(folder)
