@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import results
+from conftest import TINY, results
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
@@ -199,6 +199,37 @@ def test_the_jobs_of_a_sweep_share_a_group(train) -> None:
     assert none.run.display_name == "none-0"
     assert none.run.run_group == itrans.run.run_group == sweep.name
     assert none.run.run_id != itrans.run.run_id
+
+
+@pytest.mark.slow
+def test_a_job_of_a_sweep_is_resumed_alone_as_its_own_wandb_run(train) -> None:
+    options = ["logger=wandb", "test=false"]
+    sweep = train("hydra.mode=MULTIRUN", *options, "trainer.max_epochs=1", "seed=0,1")
+    alone = train(*options, "trainer.max_epochs=2", "seed=1", f"resume={sweep}/1")
+    zeroth, first, after = parts(sweep / "0", sweep / "1", alone)
+    assert after.run.run_id == first.run.run_id != zeroth.run.run_id
+    assert after.run.display_name == first.run.display_name == "imap-after_coupling-1"
+    assert after.run.run_group == first.run.run_group == sweep.name
+    assert max(first.values("val/bpd")) < min(after.values("val/bpd"))
+
+
+@pytest.mark.slow
+def test_the_jobs_of_a_sweep_that_go_on_from_one_checkpoint_have_their_own_runs(
+    command, monkeypatch
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "shared")
+    options = [*TINY, "logger=wandb", "test=false"]
+    first = command("train", *options, "trainer.max_epochs=1")
+    sweep = ["-m", *options, "optimizer.lr=1e-3,2e-3"]
+    folder = command("train", *sweep, "trainer.max_epochs=2", f"resume={first}")
+    before, *forks = parts(first, folder / "0", folder / "1")
+    ids = [fork.run.run_id for fork in forks]
+    assert before.run.run_id == "shared"
+    assert len({"shared", *ids}) == 3
+    # Resumed in their folders, they go on as themselves.
+    command("train", *sweep, "trainer.max_epochs=3", "resume=auto", run_dir=folder)
+    again = [part.run.run_id for part in parts(folder / "0", folder / "1")]
+    assert sorted(again) == sorted(2 * ids)
 
 
 @pytest.mark.slow

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from exactness import make_context, randomise
+from torch.nn import LayerNorm
 
 from attnflow import AttnFlowError
-from attnflow.nets import ConvNet, GatedResNet
+from attnflow.nets import CausalTransformer, ConvNet, GatedResNet
+from attnflow.nets.transformer import ConditionedNorm
 
 
 @pytest.mark.parametrize("make", [ConvNet, GatedResNet])
@@ -54,3 +56,29 @@ def test_self_attention_sees_every_position() -> None:
 def test_bad_number_of_heads_is_named() -> None:
     with pytest.raises(AttnFlowError, match=r"attention_heads: .* got 3"):
         GatedResNet(1, 1, hidden_channels=16, attention_heads=3)
+
+
+def test_a_condition_moves_every_norm_of_a_causal_transformer() -> None:
+    """Each by itself, under the token's own condition; without one, norms are ordinary."""
+    net = CausalTransformer(2, 3, (2, 3), width=8, num_heads=2, context_channels=4).double()
+    randomise(net)
+    net.condition.weight.data.zero_()  # what is added to the tokens tells nothing
+    tokens, condition = torch.randn(2, 6, 2).double(), torch.randn(2, 6, 4).double()
+    other = condition.clone()
+    other[:, 3] += 1
+    norms = [part for part in net.modules() if isinstance(part, ConditionedNorm)]
+    assert len(norms) == 3
+    for norm in norms:
+        moves = [part.moves.weight.clone() for part in norms]
+        for part in norms:
+            if part is not norm:
+                part.moves.weight.data.zero_()
+        moved = (net(tokens, condition) - net(tokens, other)).abs().amax((0, 2))
+        assert (moved[:3] == 0).all()
+        assert moved[3] > 1e-3
+        for part, weight in zip(norms, moves, strict=True):
+            part.moves.weight.data.copy_(weight)
+    for norm in norms:
+        torch.testing.assert_close(
+            norm(tokens.repeat(1, 1, 4)), LayerNorm.forward(norm, tokens.repeat(1, 1, 4))
+        )

@@ -31,7 +31,7 @@ from attnflow.data.base import ImageDataModule
 from attnflow.data.counts import image_counts
 from attnflow.data.training_images import training_images
 from attnflow.loggers.pictures import log_picture
-from attnflow.loggers.tracking import finished_wandb, make_loggers
+from attnflow.loggers.tracking import finished_wandb, make_loggers, named_runs
 from attnflow.metrics.conditional import (
     agreement_with_labels,
     bayes_rule,
@@ -96,7 +96,7 @@ def evaluate(config: DictConfig) -> float:
     callbacks = [PlanCheck(), rate, Soundness(config.eval.num_sound, seed=config.seed)]
     callbacks += [make(config.metrics, "metrics")] if config.metrics else []
     run_dir = run_folder(ckpt_path)
-    loggers = make_loggers(config.logger, held["choices"], evaluated=run_dir.name)
+    loggers = make_loggers(named_runs(config.logger, held["choices"], evaluated=run_dir.name))
     with quiet_warnings():
         trainer = make(
             config.trainer,

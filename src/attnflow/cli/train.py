@@ -28,7 +28,14 @@ from attnflow.cli.run import plain_config
 from attnflow.data.counts import image_counts
 from attnflow.errors import AttnFlowError
 from attnflow.loggers.pictures import log_picture
-from attnflow.loggers.tracking import finished_wandb, log_summary, make_loggers, wandb_id
+from attnflow.loggers.tracking import (
+    continued,
+    finished_wandb,
+    log_summary,
+    make_loggers,
+    named_runs,
+    tracked,
+)
 from attnflow.models.build import build_data, build_model
 from attnflow.models.checkpoint import describe, model_state, read_checkpoint
 from attnflow.models.image_model import ImageModel
@@ -87,14 +94,15 @@ def train(config: DictConfig) -> float:
         check_finite({f"val/{model.metric}": finished.score})
         rank_zero_only(print)(finished.sentence)
         return finished.score
-    run_id = resumed.wandb_id if resumed else None
-    loggers = make_loggers(config.logger, plain["choices"], run_id)
+    before = continued(resumed.held, resumed.path, run_dir) if resumed else {}
+    named_loggers = named_runs(config.logger, plain["choices"], before)
+    loggers = make_loggers(named_loggers)
     module = FlowModule(
         model,
         optimizer=make(config.optimizer, "optimizer"),
         scheduler=make(config.scheduler, "scheduler"),
         seed=config.seed,
-        description=describe(plain, datamodule.spec) | {"wandb_id": wandb_id(loggers) or run_id},
+        description=describe(plain, datamodule.spec) | (tracked(named_loggers) or before),
         progress=resumed.progress if resumed else None,
     )
     legs = Legs(started)

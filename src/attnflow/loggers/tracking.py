@@ -24,34 +24,39 @@ from attnflow.utils.making import make
 from attnflow.utils.validation import check_entry
 
 __all__ = [
+    "TRACKED",
+    "continued",
     "finished_wandb",
     "log_summary",
     "make_loggers",
-    "wandb_id",
+    "named_runs",
+    "tracked",
     "wandb_logger",
 ]
 
 log = logging.getLogger(__name__)
 # The methods by which a logger writes files.
 WRITING = ("log_hyperparams", "log_metrics", "save", "after_save_checkpoint", "finalize")
+# What a checkpoint tells of the W&B run that it was logged to, by the logger's options.
+TRACKED = {"id": "wandb_id", "name": "wandb_name", "group": "wandb_group"}
 MODES = ("online", "offline", "disabled", "shared")  # those of wandb.init
 
 
-def make_loggers(
+def named_runs(
     config: DictConfig,
     choices: Mapping[str, str],
-    run_id: str | None = None,
+    continued: Mapping[str, str | None] | None = None,
     evaluated: str | None = None,
-) -> list[Logger]:
-    """The loggers of the config's ``logger`` group; null ones are left out.
+) -> DictConfig:
+    """The config's ``logger`` group, in which every run has a name.
 
-    A logger whose config has a null ``name`` (``run_name``), ``group`` or ``id`` gets one here: the
-    attention and its placement, the sweep's folder, and ``run_id`` or a new one.
+    A null ``name`` (``run_name``), ``group`` or ``id`` becomes the attention and its placement, the
+    sweep's folder, and a new id.
 
     Args:
         config: one entry a logger.
         choices: of the config groups that made the model.
-        run_id: of the tracker's run to go on with; None for a new one.
+        continued: of the W&B run to go on with, by :data:`TRACKED`.
         evaluated: the name of the run that an evaluation is of.
     """
     name = run_name(choices) if evaluated is None else f"eval of {evaluated}"
@@ -59,17 +64,24 @@ def make_loggers(
         "name": name,
         "run_name": name,
         "group": sweep_name(),
-        # A W&B sweep's agent names the run that it waits for.
-        "id": run_id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4),
+        # A W&B sweep's agent names the run that it waits for; Hydra's own sweeps have many.
+        "id": (None if sweep_name() else os.environ.get("WANDB_RUN_ID")) or secrets.token_hex(4),
     }
-    loggers = []
-    for name, entry in config.items():
+    for option, key in TRACKED.items():
+        known[option] = (continued or {}).get(key) or known[option]
+    filled = config.copy()
+    for logger, entry in config.items():
         if entry:
-            check_entry(f"logger.{name}", entry)
+            check_entry(f"logger.{logger}", entry)
             nulls = {k: v for k, v in known.items() if k in entry and entry[k] is None}
-            made = make(OmegaConf.merge(entry, nulls), f"logger.{name}")
-            loggers.append(sheltered(made))
-    return loggers
+            filled[logger] = OmegaConf.merge(entry, nulls)
+    return filled
+
+
+def make_loggers(config: DictConfig) -> list[Logger]:
+    """The loggers of the config's ``logger`` group; null ones are left out."""
+    made = [make(entry, f"logger.{name}") for name, entry in config.items() if entry]
+    return [sheltered(logger) for logger in made]
 
 
 def sheltered(logger: Logger) -> Logger:
@@ -161,9 +173,32 @@ def has_key() -> bool:
     return wandb.login(prompt=False, verify=False)
 
 
-def wandb_id(loggers: Sequence[Logger]) -> str | None:
-    """The id of the W&B run among the loggers' runs; None where there is none."""
-    return next((logger.version for logger in loggers if isinstance(logger, WandbLogger)), None)
+def tracked(config: DictConfig) -> dict[str, str | None]:
+    """The W&B run of the config's ``logger`` group, by :data:`TRACKED`; empty without one."""
+    for entry in config.values():
+        if entry and set(TRACKED) <= set(entry):
+            return {key: entry[option] for option, key in TRACKED.items()}
+    return {}
+
+
+def continued(held: Mapping, path: Path, run_dir: Path) -> dict[str, str | None]:
+    """The W&B run of a checkpoint that a training goes on with, by :data:`TRACKED`.
+
+    A sweep's job that goes on with another run's checkpoint begins a run, as its fellows go on with
+    that one too.
+
+    Args:
+        held: what the checkpoint tells.
+        path: of the checkpoint.
+        run_dir: of the training.
+    """
+    run = {key: held.get(key) for key in TRACKED.values()}
+    if not run["wandb_id"]:
+        return {}
+    if sweep_name() and run_dir.resolve() not in path.resolve().parents:
+        log.info("the W&B run %s is the checkpoint's; this job has one of its own", run["wandb_id"])
+        return {}
+    return run
 
 
 @rank_zero_only

@@ -39,10 +39,11 @@ def check_description(held: Any, name: str, path: object) -> None:
     check_mapping(config.get("data"), path, "config.data")
     check_choices(config.get("choices"), path)
     check_seed(config.get("seed"))
-    if not isinstance(held.get("wandb_id"), str | type(None)):
-        raise AttnFlowError(
-            f"checkpoint {path}: expected a text as wandb_id, got {held['wandb_id']!r:.60}."
-        )
+    for key in ("wandb_id", "wandb_name", "wandb_group"):
+        if not isinstance(held.get(key), str | type(None)):
+            raise AttnFlowError(
+                f"checkpoint {path}: expected a text as {key}, got {held[key]!r:.60}."
+            )
     try:
         DataSpec.from_dict(held["data_spec"])
     except AttnFlowError as error:

@@ -83,6 +83,29 @@ class SelfAttention(nn.Module):
         return self.projection(mixed.transpose(1, 2).flatten(2))
 
 
+class ConditionedNorm(nn.LayerNorm):
+    """Layer normalisation whose scale and shift a condition moves, by a linear map from zero.
+
+    Peebles and Xie, Scalable Diffusion Models with Transformers (2023), call it adaptive.
+
+    Args:
+        width: of a token.
+        context_channels: width of the condition; 0 for none.
+    """
+
+    def __init__(self, width: int, context_channels: int = 0) -> None:
+        super().__init__(width)
+        self.moves = zero_linear(context_channels, 2 * width) if context_channels else None
+
+    def forward(self, h: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Normalise tokens (B, n, width), each under its own condition (B, n, context_channels)."""
+        h = super().forward(h)
+        if self.moves is None or condition is None:
+            return h
+        scale, shift = self.moves(condition).chunk(2, -1)
+        return h * (1 + scale) + shift
+
+
 class TransformerBlock(nn.Module):
     """``h = h + attention(norm(h))``, then ``h = h + mlp(norm(h))``, of tokens (B, T, width).
 
@@ -91,6 +114,7 @@ class TransformerBlock(nn.Module):
     Args:
         width, num_heads, causal, positions: of the attention.
         dropout: share of what both parts add that training leaves out.
+        context_channels: width of the condition that moves both norms; 0 for none.
     """
 
     def __init__(
@@ -100,35 +124,42 @@ class TransformerBlock(nn.Module):
         causal: bool,
         dropout: float = 0.0,
         positions: RotaryPositions | None = None,
+        context_channels: int = 0,
     ) -> None:
         super().__init__()
-        self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention_norm = ConditionedNorm(width, context_channels)
+        self.mlp_norm = ConditionedNorm(width, context_channels)
         self.attention = SelfAttention(width, num_heads, causal, positions)
         self.mlp = nn.Sequential(
             nn.Linear(width, WIDENING * width), nn.GELU(), nn.Linear(WIDENING * width, width)
         )
         self.dropout = SharedDropout(dropout) if dropout else nn.Identity()
 
-    def forward(self, h: Tensor) -> Tensor:
-        return self._rest(h, self.attention(self.attention_norm(h)))
+    def forward(self, h: Tensor, condition: Tensor | None = None) -> Tensor:
+        read = self.attention(self.attention_norm(h, condition))
+        return self._rest(h, read, condition)
 
-    def step(self, h: Tensor, places: slice, cache: Tensor) -> Tensor:
+    def step(
+        self, h: Tensor, places: slice, cache: Tensor, condition: Tensor | None = None
+    ) -> Tensor:
         """The tokens at some places, (B, n, width); as :meth:`SelfAttention.step`."""
-        return self._rest(h, self.attention.step(self.attention_norm(h), places, cache))
+        read = self.attention.step(self.attention_norm(h, condition), places, cache)
+        return self._rest(h, read, condition)
 
-    def _rest(self, h: Tensor, read: Tensor) -> Tensor:
+    def _rest(self, h: Tensor, read: Tensor, condition: Tensor | None) -> Tensor:
         h = h + self.dropout(read)
-        return h + self.dropout(self.mlp(self.mlp_norm(h)))
+        return h + self.dropout(self.mlp(self.mlp_norm(h, condition)))
 
 
 class CausalTransformer(nn.Module):
     """Features of every token of a grid, read from the tokens before it alone.
 
     Token i's input is what stands near it and before it in the order, a linear map of all that,
-    the embedding of place i, and the condition of token i. Blocks of causal attention and a
-    linear layer that starts at zero follow. Zhai et al., Normalizing Flows are Capable Generative
-    Models (2024), read the token before alone (``reach=0``), and nothing for the first token, to
-    which the embedding of its place is here what a start token is in Gu et al., STARFlow (2025).
+    the embedding of place i, and the condition of token i. Blocks of causal attention, whose norms
+    the condition moves, and a linear layer that starts at zero follow. Zhai et al., Normalizing
+    Flows are Capable Generative Models (2024), read the token before alone (``reach=0``), and
+    nothing for the first token, to which the embedding of its place is here what a start token is
+    in Gu et al., STARFlow (2025).
 
     Args:
         in_features: of a token.
@@ -180,9 +211,10 @@ class CausalTransformer(nn.Module):
         self.condition = nn.Linear(context_channels, width) if context_channels else None
         turned = RotaryPositions(grid, width // num_heads) if rotary else None
         self.blocks = nn.ModuleList(
-            TransformerBlock(width, num_heads, True, dropout, turned) for _ in range(depth)
+            TransformerBlock(width, num_heads, True, dropout, turned, context_channels)
+            for _ in range(depth)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = ConditionedNorm(width, context_channels)
         self.out = zero_linear(width, out_features)
 
     def forward(self, tokens: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -192,10 +224,10 @@ class CausalTransformer(nn.Module):
             tokens: the first n tokens, in order; the last is not read.
             condition: of every token, (B, T, context_channels), or None.
         """
-        h = self._inputs(tokens, slice(0, tokens.shape[1]), condition)
+        h, condition = self._inputs(tokens, slice(0, tokens.shape[1]), condition)
         for block in self._blocks():
-            h = block(h)
-        return self.out(self.norm(h))
+            h = block(h, condition)
+        return self.out(self.norm(h, condition))
 
     def cache(self, rows: int) -> Cache:
         """Room for the keys and values of T tokens of ``rows`` samples."""
@@ -215,10 +247,10 @@ class CausalTransformer(nn.Module):
             cache: of :meth:`cache`, which is written to.
             condition: of every token, (B, T, context_channels), or None.
         """
-        h = self._inputs(tokens, places, condition)
+        h, condition = self._inputs(tokens, places, condition)
         for block, kept in zip(self._blocks(), cache, strict=True):
-            h = block.step(h, places, kept)
-        return self.out(self.norm(h))
+            h = block.step(h, places, kept, condition)
+        return self.out(self.norm(h, condition))
 
     def weights(self, tokens: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         """How much each token reads of each, in every block: (B, heads, n, n), rows sum to 1.
@@ -226,22 +258,26 @@ class CausalTransformer(nn.Module):
         Arguments are those of :meth:`forward`. What is read of a token is its input: what stands
         near it and before it.
         """
-        h, found = self._inputs(tokens, slice(0, tokens.shape[1]), condition), []
+        h, condition = self._inputs(tokens, slice(0, tokens.shape[1]), condition)
+        found = []
         for block in self._blocks():
-            found.append(block.attention.weights(block.attention_norm(h)))
-            h = block(h)
+            found.append(block.attention.weights(block.attention_norm(h, condition)))
+            h = block(h, condition)
         return found
 
-    def _inputs(self, tokens: Tensor, places: slice, condition: Tensor | None) -> Tensor:
-        """What the first block reads, of the tokens at ``places``: (B, len(places), width)."""
+    def _inputs(
+        self, tokens: Tensor, places: slice, condition: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the blocks read of the tokens at n places: (B, n, width), and their condition."""
         near = tokens[:, self.near[places]].where(self.is_near[places], 0).flatten(2)
         h = self.embedding(near) + self.positions[places]
         if self.wave_embedding is not None:
             angles = torch.cat([near * (2 * math.pi * wave) for wave in self.waves], 2)
             h = h + self.wave_embedding(torch.cat([angles.sin(), angles.cos()], 2))
         if self.condition is None or condition is None:
-            return h
-        return h + self.condition(condition[:, places])
+            return h, None
+        condition = condition[:, places]
+        return h + self.condition(condition), condition
 
     def _blocks(self) -> list[TransformerBlock]:
         return cast(list[TransformerBlock], list(self.blocks))

@@ -109,13 +109,13 @@ class Resumed:
         path: of the checkpoint.
         progress: how far it has come.
         changes: in which options this run's config is another than the checkpoint's.
-        wandb_id: of the W&B run that it was logged to, or None.
+        held: what the checkpoint tells of its run.
     """
 
     path: Path
     progress: Progress
     changes: list[Difference]
-    wandb_id: str | None
+    held: Mapping
 
     def tell(self) -> None:
         """Log where training goes on, and each option that changes there."""
@@ -162,7 +162,7 @@ def open_resumed(path: str, model: nn.Module, config: Mapping, spec: DataSpec) -
         )
     check_resumed_weights(checkpoint, model, path)
     check_length(config["trainer"], progress, path)
-    return Resumed(Path(path), progress, changes, held.get("wandb_id"))
+    return Resumed(Path(path), progress, changes, held)
 
 
 def check_length(trainer: Mapping, progress: Progress, path: object) -> None:
