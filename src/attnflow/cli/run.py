@@ -23,7 +23,7 @@ from attnflow.cli.ranks import count_ranks, run_ranks
 from attnflow.cli.repeats import original_of, skip
 from attnflow.cli.sentences import sentence_of
 from attnflow.cli.sweep_folder import failed_jobs
-from attnflow.cli.unread import check_all_read
+from attnflow.cli.unread import check_added, check_all_read
 from attnflow.cli.workers import in_worker, worker
 from attnflow.runs.folder_lock import lock_folder, release_folder
 from attnflow.runs.hydra_records import adopt_records, drop_records
@@ -67,9 +67,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
             if "seed" in config:
                 check_seed(config.seed)
             check_config(given(config))
-            if "model" in config:
-                chosen, overrides = hydra.runtime.choices.get("model"), hydra.overrides.task
-                check_all_read(as_dict(config), as_list(overrides), str(chosen))
+            check_read(config)
             check_places(config, folder)
             original = original_of(config, folder, Path(hydra.sweep.dir)) if sweeping else None
             if original:
@@ -108,12 +106,22 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
 def do(task: Callable[[DictConfig], None], config: DictConfig) -> None:
     """Do what writes no folder of its own; an expected error is told in one sentence."""
     try:
+        check_read(config)
         task(config)
     except Exception as error:
         sentence = sentence_of(error, config)
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")
+
+
+def check_read(config: DictConfig) -> None:
+    """Raise :class:`AttnFlowError` for an option on the command line that nobody reads."""
+    hydra = HydraConfig.get()
+    choices, overrides = hydra.runtime.choices, as_list(hydra.overrides.task)
+    check_added(as_dict(config), overrides, list(choices), hydra.job.config_name)
+    if "model" in config:
+        check_all_read(as_dict(config), overrides, str(choices.get("model")))
 
 
 class FailedJobs(HydraCallback):

@@ -1,14 +1,17 @@
-"""Options of parts that a model of the chosen kind does not have."""
+"""Options that would change nothing: nobody reads them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
+import yaml
+
+from attnflow.cli.configs import config_folder
 from attnflow.errors import AttnFlowError
 from attnflow.models.groups import MODEL_GROUPS
 
-__all__ = ["check_all_read"]
+__all__ = ["check_added", "check_all_read"]
 
 REFERENCE = re.compile(r"\$\{(\w+)")
 
@@ -35,6 +38,36 @@ def check_all_read(config: Mapping, overrides: Sequence[str], model: str) -> Non
             )
 
 
+def check_added(
+    config: Mapping, overrides: Sequence[str], groups: Collection[str], command: str
+) -> None:
+    """Raise for an option that is added beside the command's own, and that none refers to.
+
+    Args:
+        config: composed, interpolations as they are.
+        overrides: what the command line changes.
+        groups: of which an option is chosen, as ``data`` and ``data@against``.
+        command: whose config it is.
+
+    Raises:
+        AttnFlowError: ``+seeed=1``, and the like.
+    """
+    known = options_of(command) | {re.split("[/@]", group)[0] for group in groups}
+    for override in overrides:
+        name = re.split(r"[.=@/]", override.lstrip("+"))[0]
+        if override.startswith("+") and name not in known | set(_references(config)):
+            raise AttnFlowError(
+                f"{override}: expected an option of attnflow {command} (--help lists them), or one "
+                f"that another refers to by ${{{name}}}, got one that nobody reads."
+            )
+
+
+def options_of(command: str) -> set[str]:
+    """The options and the groups that a command's own config holds."""
+    held = yaml.safe_load((config_folder() / f"{command}.yaml").read_text())
+    return set(held)
+
+
 def groups_read(config: Mapping) -> set[str]:
     """The groups of a model that its parts are made of; it is what others are referred from."""
     read, waiting = set(), ["model", "dequantization", "conditioning"]
@@ -47,7 +80,7 @@ def groups_read(config: Mapping) -> set[str]:
 
 
 def _references(value: object) -> Iterator[str]:
-    """The groups that a part of a config refers to."""
+    """The options that a part of a config refers to."""
     if isinstance(value, Mapping):
         for held in value.values():
             yield from _references(held)
