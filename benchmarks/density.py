@@ -8,8 +8,8 @@ Every model gets the same images, augmentation and uniform dequantization noise,
 seconds of training on one thread (a process's own, so that other work does not count; nor do
 set-up, reading and evaluation), AdamW with a warm-up and a cosine over these seconds, averaged
 weights, and early stopping by validation. Beside the bits/dim stands what log_prob and sampling
-cost. With --rates each peer is first trained once with each of these learning rates, and keeps
-the one with the lowest validation bits/dim. Writes a table and a plot to benchmarks/results/.
+cost. With --rates and --batch-sizes each peer is first trained once with each pair of these, and
+keeps the one with the lowest validation bits/dim. Writes a table and a plot to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import matplotlib.pyplot as plt
 import torch
@@ -57,7 +58,7 @@ class Job:
         data: of :data:`~recipes.DATA`.
         options: of train.py; None for a peer.
         budget: CPU seconds.
-        learning_rate: of a peer, in place of its own.
+        learning_rate, batch_size: of a peer, in place of its own.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Job:
     seed: int
     budget: float
     learning_rate: float | None = None
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,12 @@ def peer_bits(num_bins: int) -> BitsPerDim:
     return bits
 
 
-def make_peer(name: str, data: Data, learning_rate: float | None) -> tuple[nn.Module, Recipe]:
-    """A peer, with its learning rate or another."""
-    rows = torch.arange(len(data.train))
-    model = PEERS[name].make(dequantized(data.train, rows, 0, data.spec.num_bins))
-    return model, Recipe(learning_rate=learning_rate or PEERS[name].learning_rate)
+def make_peer(job: Job, data: Data) -> tuple[nn.Module, Recipe]:
+    """A job's peer, and how it is trained."""
+    rows, peer = torch.arange(len(data.train)), PEERS[job.name]
+    model = peer.make(dequantized(data.train, rows, 0, data.spec.num_bins))
+    rate, size = job.learning_rate or peer.learning_rate, job.batch_size or peer.batch_size
+    return model, Recipe(learning_rate=rate, batch_size=size)
 
 
 @torch.no_grad()
@@ -122,7 +125,7 @@ def run(job: Job) -> Result:
     torch.manual_seed(job.seed)
     if job.options is None:
         bits = peer_bits(data.spec.num_bins)
-        model, recipe = make_peer(job.name, data, job.learning_rate)
+        model, recipe = make_peer(job, data)
     else:
         bits = our_bits
         model, recipe = make_ours(job.options, data)
@@ -136,22 +139,26 @@ def run(job: Job) -> Result:
     )
 
 
-def preferred_rates(jobs: Sequence[Job], rates: Sequence[float], processes: int) -> list[Job]:
-    """The jobs, of which peers have the rate that validation prefers at the first seed."""
+def preferred(
+    jobs: Sequence[Job],
+    rates: Sequence[float | None],
+    batch_sizes: Sequence[int | None],
+    processes: int,
+) -> list[Job]:
+    """The jobs, of which peers have what validation prefers at the first seed."""
     tried = [
-        replace(job, learning_rate=rate)
+        replace(job, learning_rate=rate, batch_size=size)
         for job in jobs
         if job.options is None and job.seed == 0
-        for rate in rates
+        for rate, size in product(rates, batch_sizes)
     ]
-    best: dict[str, tuple[float, float | None]] = {}
+    best: dict[str, tuple[float, Job]] = {}
     for job, result in each(run, tried, processes):
-        found = result.outcome.val_bpd, job.learning_rate
-        print(f"{job.name} at {job.learning_rate:g}: val {found[0]:.4f}", flush=True)
-        best[job.name] = min(best.get(job.name, found), found)
-    return [
-        replace(job, learning_rate=best[job.name][1]) if job.name in best else job for job in jobs
-    ]
+        bpd = result.outcome.val_bpd
+        print(f"{job.name}, {job.learning_rate}, {job.batch_size}: val {bpd:.4f}", flush=True)
+        if job.name not in best or bpd < best[job.name][0]:
+            best[job.name] = bpd, job
+    return [replace(best[job.name][1], seed=job.seed) if job.name in best else job for job in jobs]
 
 
 def rows_of(results: dict[str, list[Result]]) -> list[list[str]]:
@@ -203,8 +210,9 @@ def compare(
         for seed in range(arguments.seeds)
         for name, options in models.items()
     ]
-    if arguments.rates:
-        jobs = preferred_rates(jobs, arguments.rates, arguments.processes)
+    if arguments.rates or arguments.batch_sizes:
+        tried = arguments.rates or [None], arguments.batch_sizes or [None]
+        jobs = preferred(jobs, *tried, arguments.processes)
     results: dict[str, list[Result]] = {}
     for job, result in each(run, jobs, arguments.processes):
         results.setdefault(job.name, []).append(result)
@@ -247,6 +255,7 @@ def main() -> None:
         help="one more model of ours: its name, and options of train.py",
     )
     parser.add_argument("--rates", type=float, nargs="+", help="to choose a peer's own from")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", help="to choose a peer's own from")
     parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
     arguments = parser.parse_args()
     if arguments.budget <= 0 or min(arguments.seeds, arguments.processes) < 1:

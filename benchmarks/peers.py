@@ -30,12 +30,13 @@ class Peer:
     Attributes:
         make: its maker.
         package: what it is imported from.
-        learning_rate: that its own validation preferred, where it was looked for.
+        learning_rate, batch_size: that its own validation preferred, where they were looked for.
     """
 
     make: Callable[[Tensor], nn.Module]
     package: str
     learning_rate: float
+    batch_size: int = 64
 
     @property
     def is_installed(self) -> bool:

@@ -140,7 +140,7 @@ def test_density_compares_models_on_equal_data(small, monkeypatch, capsys) -> No
     assert (small / "density_digits_0.2.png").stat().st_size > 1000
 
 
-def test_a_peer_keeps_the_rate_that_validation_prefers(monkeypatch) -> None:
+def test_a_peer_keeps_the_rate_and_the_batch_that_validation_prefers(monkeypatch) -> None:
     import density
 
     jobs = [density.Job(name, "digits", None, seed, 1.0) for seed in (0, 1) for name in ("a", "b")]
@@ -149,13 +149,15 @@ def test_a_peer_keeps_the_rate_that_validation_prefers(monkeypatch) -> None:
 
     def each(_, tried, processes):
         for job in tried:
-            outcome = SimpleNamespace(val_bpd=abs(job.learning_rate - best[job.name]))
+            bpd = abs(job.learning_rate - best[job.name]) + job.batch_size
+            outcome = SimpleNamespace(val_bpd=bpd)
             yield job, SimpleNamespace(outcome=outcome)
 
     monkeypatch.setattr(density, "each", each)
-    found = density.preferred_rates(jobs, [1e-3, 2e-3, 4e-3], 1)
+    found = density.preferred(jobs, [1e-3, 2e-3, 4e-3], [16, 8], 1)
     assert [job.learning_rate for job in found] == [2e-3, 1e-3, 2e-3, 1e-3, None]
-    assert [replace(job, learning_rate=None) for job in found] == jobs
+    assert [job.batch_size for job in found] == [8, 8, 8, 8, None]
+    assert [replace(job, learning_rate=None, batch_size=None) for job in found] == jobs
 
 
 @pytest.mark.slow
