@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-fast test-lowest test-newest lowest newest setup data-natural lint \
+.PHONY: help train test test-fast test-lowest test-newest lowest newest setup data-natural model-digits lint \
 	format types \
 	bench-density bench-longrange bench-attention bench-sampling bench-data bench-memory bench-large-data \
 	bench-speed bench-kills clean
@@ -70,6 +70,14 @@ data-natural: ## fetch the photographs of data=natural16 as Debian packages, wit
 	mkdir -p data/natural
 	cd data/natural && apt-get download $(NATURAL)
 	cd data/natural && for package in *.deb; do dpkg -x "$$package" . || exit 1; done
+
+# A class-conditional model of 8 x 8 digits, which is small enough to lie in the repository.
+model-digits: setup ## train and export the model that lies in models/digits
+	$(BIN)/python train.py experiment=digits_tarflow conditioning=class \
+		conditioning.condition_dropout=0.1 trainer=cpu hydra.run.dir=logs/train/runs/model_digits
+	rm -rf models/digits
+	$(BIN)/attnflow export ckpt_path=logs/train/runs/model_digits out=models/digits license=mit \
+		title="Digits, 8 x 8" intended_use="A first try of attnflow's commands."
 
 lint: setup ## check style and formatting
 	$(BIN)/ruff check .

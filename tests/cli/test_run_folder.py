@@ -80,7 +80,7 @@ def test_a_run_is_not_overwritten_unless_meant(train, command, tmp_path) -> None
     assert results(aside)["seed"] == 0
     after = content(aside)
     assert after == {name: held for name, held in before.items() if name in after}
-    assert before.keys() - after.keys() == {".lock", "notes.txt"}
+    assert before.keys() - after.keys() == {"notes.txt"}
     assert (run_dir / "notes.txt").read_text() == "mine"
     assert len(list((run_dir / "csv").iterdir())) == 1
 

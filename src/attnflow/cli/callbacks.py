@@ -65,7 +65,11 @@ def claim(claim_folder: Callable[[DictConfig], None], config: DictConfig, option
     try:
         check_value("overwrite", config.get("overwrite"), bool)
         with resolvable(config):
-            claim_folder(config)
+            try:
+                claim_folder(config)
+            except AttnFlowError:
+                release_folder(Path(OmegaConf.select(config, option)))
+                raise
     except AttnFlowError as error:
         sys.exit(f"error: {error}")
     except OSError as error:

@@ -16,7 +16,8 @@ __all__ = ["LOCK", "is_held", "lock_folder", "release_folder", "wait_for_folder"
 LOCK = ".lock"
 # The errors of a file system without locks, on which folders go unguarded.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-_held: dict[Path, int] = {}
+# The descriptor of each folder's lock file, and the process that took the lock.
+_held: dict[Path, tuple[int, int]] = {}
 
 
 def lock_folder(folder: Path, option: str) -> None:
@@ -38,6 +39,9 @@ def lock_folder(folder: Path, option: str) -> None:
     descriptor = _open(folder)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_there(descriptor, folder):  # released, and so removed, since it was opened
+            os.close(descriptor)
+            return lock_folder(folder, option)
     except OSError as error:
         holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
         os.close(descriptor)
@@ -49,7 +53,7 @@ def lock_folder(folder: Path, option: str) -> None:
         ) from error
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-    _held[folder] = descriptor
+    _held[folder] = descriptor, os.getpid()
 
 
 def _open(folder: Path) -> int:
@@ -57,12 +61,24 @@ def _open(folder: Path) -> int:
     return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
+def _is_there(descriptor: int, folder: Path) -> bool:
+    """Whether a folder's lock file is the one that was opened."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), (folder / LOCK).stat())
+    return False
+
+
 def release_folder(folder: Path) -> None:
-    """Release a folder, if this process holds it."""
-    descriptor = _held.pop(folder.resolve(), None)
-    if descriptor is not None:
-        with suppress(OSError):
-            os.close(descriptor)
+    """Release a folder, if this process holds it; its lock file, which names this machine, goes."""
+    folder = folder.resolve()
+    descriptor, holder = _held.pop(folder, (None, None))
+    if descriptor is None:
+        return
+    with suppress(OSError):
+        if holder == os.getpid():  # no child of the one that holds it
+            (folder / LOCK).unlink()
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def is_held(folder: Path) -> bool:
@@ -77,9 +93,6 @@ def is_held(folder: Path) -> bool:
 
 def wait_for_folder(folder: Path) -> None:
     """Wait until no other process holds ``folder``."""
-    descriptor = _open(folder)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.lockf(descriptor, fcntl.LOCK_EX)
-    finally:
-        os.close(descriptor)
+    # Without a file none does; with one, it may be on a file system without locks.
+    with suppress(OSError), (folder / LOCK).open("r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
