@@ -12,8 +12,11 @@ import torch
 from conftest import results, run_script
 from PIL import Image
 from refusals import refused
+from torchvision.io import write_png
 
 from attnflow import load
+from attnflow.data import DigitsDataModule, ImageDataModule, Mnist5kDataModule
+from attnflow.metrics.images import fetch, to_uint8
 from attnflow.metrics.outliers import detection
 from attnflow.metrics.scores import codec_bits_per_dim
 
@@ -97,6 +100,37 @@ def test_other_data_is_scored_as_in_training(train, score, tmp_path) -> None:
     assert "the data: expected image_shape (3, 8, 8)" in told
     columns = table(score(f"ckpt_path={run_dir}", "data=photos", "data.size=8"))
     assert len(columns["bpd"]) > 100
+
+
+def images_of(data: ImageDataModule) -> torch.Tensor:
+    rows = data.dataset("test")
+    return fetch(rows, range(len(rows)))["image"]
+
+
+def test_another_data_set_is_made_to_fit(train, score, tmp_path) -> None:
+    """As the same images of a folder are, whose grey values stand for the model's."""
+    run_dir = train("test=false", "data=mnist5k", "data.num_bits=4", "model.levels=2")
+    options = [f"ckpt_path={run_dir}", "images=files", "resize=true"]
+    folder = tmp_path / "files"
+    folder.mkdir()
+    data = DigitsDataModule()
+    digits = to_uint8(images_of(data), data.spec.num_bins)
+    for number, image in enumerate(digits[:20]):
+        write_png(image, str(folder / f"{number:02d}.png"))
+    files = table(score(*options, out="files.csv"))["bpd"]
+    both = [f"ckpt_path={run_dir}", "data=digits", "resize=true", "against=photos"]
+    other = score(*both, out="digits.csv")
+    assert table(other)["bpd"][:20] == pytest.approx(files, rel=1e-5)
+    assert json.loads(other.with_suffix(".json").read_text())["against_images"] > 100
+
+
+def test_images_of_a_padded_model_are_padded_as_in_training(train, score, tmp_path) -> None:
+    run_dir = train("test=false", "data=mnist5k", "model.levels=2")
+    held = table(score(f"ckpt_path={run_dir}", out="test.csv"))["bpd"]
+    data = Mnist5kDataModule(padding=0)
+    np.save(tmp_path / "test.npy", images_of(data).numpy())
+    given = table(score(f"ckpt_path={run_dir}", "images=test.npy", out="given.csv"))["bpd"]
+    assert given == pytest.approx(held, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,17 @@ def changed_options(changes: Mapping) -> dict[str, Any]:
     return {name: value for name, value in changes.items() if value is not None or name not in KEPT}
 
 
+def other_data(changes: Mapping) -> ImageDataModule:
+    """The data module of options of another data set, whatever its images are.
+
+    Raises:
+        AttnFlowError: an option of another type.
+    """
+    changed = changed_options(changes)
+    check_config({"data": changed})
+    return build_data(changed)
+
+
 def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataModule:
     """The data module of a checkpoint with other options, or another data set.
 

@@ -17,10 +17,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from attnflow.cli.checkpoints import named_checkpoint, trusted
-from attnflow.cli.evaluated_data import evaluated_data, is_other_data
-from attnflow.cli.scored import LabelledImages, Scored, SplitImages
+from attnflow.cli.evaluated_data import evaluated_data, is_other_data, other_data
+from attnflow.cli.scored import FittedImages, LabelledImages, Scored, SplitImages
 from attnflow.data.given import given_images
 from attnflow.errors import AttnFlowError, check_count
+from attnflow.flows.base import Shape
 from attnflow.flows.inputs import as_labels
 from attnflow.metrics.images import batches, cut_padding, spread, to_uint8
 from attnflow.metrics.outliers import detection
@@ -78,12 +79,16 @@ class Scorer:
                 parts.append(self.model.importance_bits_per_dim(batch, noises))
         return torch.cat(parts)
 
+    @property
+    def shape(self) -> Shape:
+        """Of an image without what training pads it by."""
+        return self.model.unpadded_shape or self.model.image_shape
+
     def codec(self, images: Scored) -> Tensor:
         """What lossless codecs take for every image, in bits/dim."""
-        shape = self.model.unpadded_shape or self.model.image_shape
         parts = []
         for batch, _ in self.batches(images):
-            pixels = to_uint8(cut_padding(batch["image"], shape), self.model.num_bins)
+            pixels = to_uint8(cut_padding(batch["image"], self.shape), self.model.num_bins)
             parts.append(codec_bits_per_dim(pixels))
         return torch.cat(parts)
 
@@ -107,26 +112,35 @@ class Scorer:
         """
         path = as_path(option, self.config[option])
         model = self.model
-        images = given_images(option, path, model.image_shape, model.num_bins, self.config.resize)
-        conditioning = model.conditioning
+        images = given_images(option, path, self.shape, model.num_bins, self.config.resize)
+        return LabelledImages(images, model.image_shape, self.label_of(option, path))
+
+    def label_of(self, option: str, told: object) -> Tensor | None:
+        """The class of images that have none; None where the model asks for none."""
+        conditioning = self.model.conditioning
         if conditioning is None:
-            return LabelledImages(images, None)
+            return None
         if not isinstance(conditioning, ClassConditioning) or self.config.label is None:
             raise AttnFlowError(
                 f"{option}: expected a data set, as in data=NAME, as this model's images go with a "
-                f"{conditioning.field}, or label=CLASS for a model of classes, got {path}."
+                f"{conditioning.field}, or label=CLASS for a model of classes, got {told}."
             )
-        label = as_labels(self.config.label, 1, conditioning.num_classes)
-        return LabelledImages(images, label)
+        return as_labels(self.config.label, 1, conditioning.num_classes)
 
     def split(self, changes: Mapping, split: str = "test") -> SplitImages:
         """A split of the checkpoint's data, with these options changed."""
         spec, data = self.held["data_spec"], self.held["config"]["data"]
         return SplitImages(evaluated_data(data, spec, changes), split)
 
-    def other(self, data: Mapping) -> SplitImages:
-        """The test images of another data set."""
-        return SplitImages(evaluated_data({}, self.held["data_spec"], data), "test")
+    def other(self, option: str, data: Mapping) -> Scored:
+        """The test images of another data set, with ``resize`` made to fit the model's."""
+        if not self.config.resize:
+            return SplitImages(evaluated_data({}, self.held["data_spec"], data), "test")
+        model, images = self.model, SplitImages(other_data(data), "test")
+        classes = images.data.spec.num_classes
+        has_labels = classes is not None and classes == self.held["data_spec"]["num_classes"]
+        label = None if has_labels else self.label_of(option, data["_target_"])
+        return FittedImages(images, self.shape, model.image_shape, model.num_bins, label)
 
 
 def score(config: DictConfig) -> float:
@@ -211,7 +225,7 @@ def known_of(scorer: Scorer) -> Scored:
                 f"got {config.images}."
             )
         return scorer.given("images")
-    return scorer.other(config.data) if is_other_data() else scorer.split(config.data)
+    return scorer.other("data", config.data) if is_other_data() else scorer.split(config.data)
 
 
 def others_of(scorer: Scorer) -> Scored | None:
@@ -221,7 +235,7 @@ def others_of(scorer: Scorer) -> Scored | None:
         return None
     if isinstance(against, str):
         return scorer.given("against")
-    return scorer.other(against)
+    return scorer.other("against", against)
 
 
 def source(config: DictConfig) -> object:

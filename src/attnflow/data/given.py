@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from attnflow.data.decoding import decode, fit, image_suffixes
 from attnflow.data.finding import find_files, shown
@@ -155,6 +156,20 @@ def from_bytes(image: Tensor, num_bins: int, name: str, rounded: bool) -> Tensor
             f"resize=true to round to them, got {found}."
         )
     return levels.to(torch.uint8)
+
+
+def fit_bytes(images: Tensor, shape: tuple[int, int, int], num_bins: int) -> Tensor:
+    """8-bit images as those of a model: of its size, its colours and its grey values.
+
+    Args:
+        images: uint8, (B, 1 or 3, H, W).
+        shape: (C, H, W) of the model's images.
+        num_bins: of its grey values.
+    """
+    if shape[0] == 1 and images.shape[1] == 3:
+        images = rgb_to_grayscale(images)
+    sized = torch.stack([fit(image, (shape[1], shape[2])) for image in images])
+    return from_bytes(sized.expand(-1, shape[0], -1, -1), num_bins, "an image", rounded=True)
 
 
 def _sizes(sizes: tuple[int, ...] | torch.Size) -> str:
