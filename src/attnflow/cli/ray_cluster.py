@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from omegaconf import DictConfig, OmegaConf
 
 from attnflow.errors import AttnFlowError
@@ -46,7 +48,7 @@ def leave_ray() -> None:
     ray.shutdown()
 
 
-def check_resources(options: DictConfig, has: dict[str, float], accelerator: str | None) -> None:
+def check_resources(options: DictConfig, has: Mapping[str, float], accelerator: str | None) -> None:
     """Check what each job takes.
 
     Args:

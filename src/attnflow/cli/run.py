@@ -119,7 +119,7 @@ def check_read(config: DictConfig) -> None:
     """Raise :class:`AttnFlowError` for an option on the command line that nobody reads."""
     hydra = HydraConfig.get()
     choices, overrides = hydra.runtime.choices, as_list(hydra.overrides.task)
-    check_added(as_dict(config), overrides, list(choices), hydra.job.config_name)
+    check_added(as_dict(config), overrides, list(choices), str(hydra.job.config_name))
     if "model" in config:
         check_all_read(as_dict(config), overrides, str(choices.get("model")))
 

@@ -97,9 +97,9 @@ class ConditionedNorm(nn.LayerNorm):
         super().__init__(width)
         self.moves = zero_linear(context_channels, 2 * width) if context_channels else None
 
-    def forward(self, h: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, input: Tensor, condition: Tensor | None = None) -> Tensor:
         """Normalise tokens (B, n, width), each under its own condition (B, n, context_channels)."""
-        h = super().forward(h)
+        h = super().forward(input)
         if self.moves is None or condition is None:
             return h
         scale, shift = self.moves(condition).chunk(2, -1)
