@@ -38,9 +38,16 @@ def accuracy(classifier: DomainClassifier, images: Tensor, labels: Tensor) -> fl
     return float((torch.cat(found) == labels).double().mean())
 
 
-def row(name: str, weight: str, share: float, count: int, bits: float) -> list[str]:
+def row(name: str, weight: str, share: float, count: int, bits: str) -> list[str]:
     error = math.sqrt(share * (1 - share) / count)
-    return [name, weight, f"{share:.3f}", f"{error:.3f}", f"{bits:.3f}"]
+    return [name, weight, f"{share:.3f}", f"{error:.3f}", bits]
+
+
+def mean_bits(model: LoadedModel, images: Tensor, labels: Tensor) -> str:
+    """Bits/dim of images given their classes; nothing under a model of noisy images."""
+    if model.model.metric != "bpd":
+        return ""
+    return f"{float(model.bits_per_dim(images, label=labels).mean()):.3f}"
 
 
 def real_row(model: LoadedModel, data: ImageDataModule, classifier: DomainClassifier) -> list[str]:
@@ -49,8 +56,7 @@ def real_row(model: LoadedModel, data: ImageDataModule, classifier: DomainClassi
     batch = fetch(rows, range(len(rows)))
     images, labels = batch["image"], batch["label"].long()
     share = accuracy(classifier, to_extract(images, data.spec), labels)
-    bits = model.bits_per_dim(images, label=labels).mean()
-    return row("real, test", "", share, len(labels), float(bits))
+    return row("real, test", "", share, len(labels), mean_bits(model, images, labels))
 
 
 def main() -> None:
@@ -72,7 +78,7 @@ def main() -> None:
     for weight in arguments.weights:
         images = model.sample(len(labels), label=labels, seed=arguments.seed, guidance=weight)
         share = accuracy(classifier, to_extract(images, data.spec), labels)
-        bits = float(model.bits_per_dim(images, label=labels).mean())
+        bits = mean_bits(model, images, labels)
         rows.append(row("samples", f"{weight:g}", share, len(labels), bits))
         print(rows[-1], flush=True)
         first = torch.cat([images[labels == each][:PICTURED] for each in labels.unique()])

@@ -242,13 +242,15 @@ def test_sampling_measures_cost_and_exactness_of_every_solver(benchmarks, monkey
     assert float(found["serial"]["times as fast as serial"]) == 1
 
 
-def test_guidance_is_judged_by_a_classifier_of_real_images(benchmarks, train, monkeypatch) -> None:
+@pytest.mark.parametrize("noise", ["uniform", "gaussian"])
+def test_guidance_is_judged_by_a_classifier_of_real_images(
+    benchmarks, train, monkeypatch, noise
+) -> None:
     import guidance
 
     monkeypatch.setattr(guidance, "RESULTS", benchmarks)
-    run_dir = train(
-        "conditioning=class", "conditioning.condition_dropout=0.1", "model.levels=1", "test=false"
-    )
+    options = ["conditioning=class", "conditioning.condition_dropout=0.1", "model.levels=1"]
+    run_dir = train(*options, f"dequantization={noise}", "test=false")
     options = ["--data", "digits", "--images", "20", "--weights", "0", "1"]
     monkeypatch.setattr(sys, "argv", ["guidance.py", str(run_dir), *options])
     guidance.main()
@@ -256,6 +258,8 @@ def test_guidance_is_judged_by_a_classifier_of_real_images(benchmarks, train, mo
     assert real[0] == "real, test"
     assert float(real[2]) > 0.8  # of the classifier itself
     assert [row[1] for row in guided] == ["0", "1"]
+    # The density of noisy images is none of the images.
+    assert all((row[4] == "") == (noise == "gaussian") for row in [real, *guided])
     # A model of a few steps draws what nothing can read.
     assert all(float(row[2]) < 0.6 for row in guided)
     assert (benchmarks / "guidance_1.png").stat().st_size > 1000
