@@ -7,10 +7,9 @@ export OMP_NUM_THREADS ?= 1
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-fast test-lowest test-newest lowest newest setup data-natural model-digits lint \
-	format types \
-	bench-density bench-longrange bench-attention bench-sampling bench-data bench-memory bench-large-data \
-	bench-speed bench-kills clean
+.PHONY: help train test test-fast test-lowest test-newest lowest newest setup data-natural \
+	model-digits lint format types bench-density bench-longrange bench-attention \
+	bench-sampling bench-data bench-memory bench-large-data bench-speed bench-kills clean
 
 help: ## list the targets; ARGS="..." adds arguments to a target's command
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
