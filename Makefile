@@ -76,7 +76,7 @@ model-digits: setup ## train and export the model that lies in models/digits
 		conditioning.condition_dropout=0.1 trainer=cpu hydra.run.dir=logs/train/runs/model_digits
 	rm -rf models/digits
 	$(BIN)/attnflow export ckpt_path=logs/train/runs/model_digits out=models/digits license=mit \
-		title="Digits, 8 x 8" intended_use="A first try of attnflow's commands."
+		title="Digits of 8 x 8 pixels" intended_use="To try the commands on."
 
 lint: setup ## check style and formatting
 	$(BIN)/ruff check .
