@@ -73,7 +73,8 @@ data-natural: ## fetch the photographs of data=natural16 as Debian packages, wit
 # A class-conditional model of 8 x 8 digits, which is small enough to lie in the repository.
 model-digits: setup ## train and export the model that lies in models/digits
 	$(BIN)/python train.py experiment=digits_tarflow conditioning=class \
-		conditioning.condition_dropout=0.1 trainer=cpu hydra.run.dir=logs/train/runs/model_digits
+		conditioning.condition_dropout=0.1 trainer=cpu \
+		hydra.run.dir=logs/train/runs/model_digits overwrite=true
 	rm -rf models/digits
 	$(BIN)/attnflow export ckpt_path=logs/train/runs/model_digits out=models/digits license=mit \
 		title="Digits of 8 x 8 pixels" intended_use="To try the commands on."

@@ -25,6 +25,7 @@ __all__ = [
     "class_frequencies",
     "evaluated_data",
     "is_other_data",
+    "other_data",
 ]
 
 log = logging.getLogger(__name__)
@@ -49,9 +50,13 @@ def other_data(changes: Mapping) -> ImageDataModule:
     Raises:
         AttnFlowError: an option of another type.
     """
-    changed = changed_options(changes)
-    check_config({"data": changed})
-    return build_data(changed)
+    return checked_data(changed_options(changes))
+
+
+def checked_data(options: Mapping) -> ImageDataModule:
+    """The data module of these options, whose types are checked."""
+    check_config({"data": options})
+    return build_data(options)
 
 
 def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataModule:
@@ -68,8 +73,7 @@ def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataM
     """
     changed = changed_options(changes)
     kept = {name: value for name, value in held.items() if name != "num_workers"}
-    check_config({"data": {**kept, **changed}})
-    datamodule = build_data({**kept, **changed})
+    datamodule = checked_data({**kept, **changed})
     trained, found = DataSpec.from_dict(spec), datamodule.spec
     for name in (field.name for field in fields(DataSpec)):
         if getattr(found, name) != getattr(trained, name):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
-from torchvision.transforms.v2.functional import center_crop
 
 from attnflow.data import ImageDataModule
 from attnflow.data.given import GivenImages, fit_bytes
 from attnflow.data.image_files import ImageFilesDataModule
+from attnflow.data.padding import pad_to
 from attnflow.metrics.images import cut_padding, fetch, to_uint8
 from attnflow.models.image_model import Batch
 
@@ -67,7 +67,7 @@ class LabelledImages:
         return self.images.names
 
     def batch(self, numbers: list[int]) -> Batch:
-        batch = {"image": padded(self.images.batch(numbers), self.shape)}
+        batch = {"image": pad_to(self.images.batch(numbers), self.shape)}
         return batch if self.label is None else batch | {"label": self.label.expand(len(numbers))}
 
 
@@ -98,10 +98,5 @@ class FittedImages:
         own = cut_padding(held["image"], spec.unpadded_shape or spec.image_shape)
         image = fit_bytes(to_uint8(own, spec.num_bins), self.shape, self.num_bins)
         label = held.get("label") if self.label is None else self.label.expand(len(numbers))
-        image = padded(image, self.padded_shape)
+        image = pad_to(image, self.padded_shape)
         return {"image": image} if label is None else {"image": image, "label": label}
-
-
-def padded(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """The images (B, C, H, W) with zeros around them up to ``shape``."""
-    return center_crop(images, list(shape[1:]))

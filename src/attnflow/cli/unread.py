@@ -52,10 +52,14 @@ def check_added(
     Raises:
         AttnFlowError: ``+seeed=1``, and the like.
     """
+    added = [override for override in overrides if override.startswith("+")]
+    if not added:
+        return
     known = options_of(command) | {re.split("[/@]", group)[0] for group in groups}
-    for override in overrides:
+    known |= set(_references(config))
+    for override in added:
         name = re.split(r"[.=@/]", override.lstrip("+"))[0]
-        if override.startswith("+") and name not in known | set(_references(config)):
+        if name not in known:
             raise AttnFlowError(
                 f"{override}: expected an option of attnflow {command} (--help lists them), or one "
                 f"that another refers to by ${{{name}}}, got one that nobody reads."

@@ -7,12 +7,20 @@ from torch.nn import functional as F
 
 from attnflow.spec import DataSpec
 
-__all__ = ["pad", "padded_spec"]
+__all__ = ["pad", "pad_to", "padded_spec"]
 
 
 def pad(images: Tensor, padding: int) -> Tensor:
     """Images (N, C, H, W) with so many zero pixels on every side."""
     return F.pad(images, (padding,) * 4)
+
+
+def pad_to(images: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Images (..., H, W) in the middle of zero pixels, as many as ``shape``, (C, H, W), has."""
+    _, height, width = shape
+    top, left = (height - images.shape[-2]) // 2, (width - images.shape[-1]) // 2
+    bottom, right = height - images.shape[-2] - top, width - images.shape[-1] - left
+    return F.pad(images, (left, right, top, bottom))
 
 
 def padded_spec(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from attnflow.data.decoding import CorruptImage, decode, fit, formats
 from attnflow.data.finding import shown
 from attnflow.data.given import from_bytes
+from attnflow.data.padding import pad_to
 from attnflow.errors import AttnFlowError
 
 __all__ = ["LARGEST", "LONGEST_SIDE", "check_upload", "uploaded_image"]
@@ -54,11 +54,7 @@ def uploaded_image(
         words = str(error).replace(shown(file), shown(Path(file.name)))
         raise AttnFlowError(f"upload: {words}") from None
     image = from_bytes(fit(decoded, (shape[1], shape[2])), num_bins, file.name, rounded=True)
-    if padded is None:
-        return image
-    top, left = ((whole - part) // 2 for whole, part in zip(padded[1:], shape[1:], strict=True))
-    bottom, right = padded[1] - shape[1] - top, padded[2] - shape[2] - left
-    return F.pad(image, (left, right, top, bottom))
+    return image if padded is None else pad_to(image, padded)
 
 
 def check_upload(file: Path) -> None:
