@@ -155,7 +155,9 @@ def preferred(
     best: dict[str, tuple[float, Job]] = {}
     for job, result in each(run, tried, processes):
         bpd = result.outcome.val_bpd
-        print(f"{job.name}, {job.learning_rate}, {job.batch_size}: val {bpd:.4f}", flush=True)
+        own = {"rate": job.learning_rate, "batch": job.batch_size}
+        at = ", ".join(f"{name} {value}" for name, value in own.items() if value is not None)
+        print(f"{job.name} at {at}: val {bpd:.4f}", flush=True)
         if job.name not in best or bpd < best[job.name][0]:
             best[job.name] = bpd, job
     return [replace(best[job.name][1], seed=job.seed) if job.name in best else job for job in jobs]

@@ -128,7 +128,7 @@ def test_density_compares_models_on_equal_data(small, monkeypatch, capsys) -> No
     monkeypatch.setattr(sys, "argv", ["density.py", *arguments, "--rates", "0.001", "0.002"])
     density.main()
     assert "zuko MAF is left out: nowhere is not installed" in (out := capsys.readouterr().out)
-    assert f"{published} at 0.002: val" in out
+    assert f"{published} at rate 0.002: val" in out
     columns, *rows = cells((small / "density_digits_0.2.md").read_text())
     assert {row[0] for row in rows} == {"glow, none", published, "one block"}
     for row in rows:

@@ -69,7 +69,8 @@ def check_added(
 def options_of(command: str) -> set[str]:
     """The options and the groups that a command's own config holds."""
     held = yaml.safe_load((config_folder() / f"{command}.yaml").read_text())
-    return set(held)
+    groups = [next(iter(default)) for default in held["defaults"] if isinstance(default, dict)]
+    return {*held, *(group.split("@")[-1] for group in groups)}
 
 
 def groups_read(config: Mapping) -> set[str]:
