@@ -193,3 +193,38 @@ def test_an_image_model_draws_for_given_images(sample, train, tmp_path) -> None:
     sample(*options, "resize=true", out="resized")
     shutil.rmtree(store.path)
     assert "condition: expected a folder" in refused(sample, *options, out="gone")
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("temperature=-1", "temperature: expected a number of 0 or more, got -1."),
+        ("guidance=-3", "guidance: expected a weight of 0 or more, got -3."),
+        ("guidance=2", "guidance: expected 0 of a model that was trained without condition_drop"),
+        ("resize=true", "resize: expected false without condition"),
+        ("label=1.5", "label: expected a class number from 0 to 9, got 1.5."),
+    ],
+)
+def test_what_is_refused_leaves_no_folder(sample, run_dir, tmp_path, option, told) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    assert told in refused(sample, f"ckpt_path={run_dir}", option)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_finished_folder_says_so(sample, run_dir, capsys) -> None:
+    folder = sample(f"ckpt_path={run_dir}", "n=2")
+    before = files(folder)
+    sample(f"ckpt_path={run_dir}", "n=2", "resume=auto")
+    assert "all 2 images are there already: none is drawn" in capsys.readouterr().out
+    assert files(folder) == before
+
+
+def test_a_sweep_draws_every_job_s_images(sample, run_dir) -> None:
+    folder = sample("-m", f"ckpt_path={run_dir}", "seed=1,2", "n=2")
+    assert files(folder / "0") != files(folder / "1")
+
+
+@pytest.mark.parametrize("out", ["taken", "taken/below"])
+def test_a_folder_that_cannot_be_is_named_as_the_user_named_it(sample, tmp_path, out) -> None:
+    (tmp_path / "taken").touch()
+    assert refused(sample, out=out).startswith("error: out: expected a folder")

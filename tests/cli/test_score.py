@@ -152,6 +152,11 @@ def test_images_of_a_padded_model_are_padded_as_in_training(train, score, tmp_pa
         (["batch_size=0"], "batch_size: expected a whole number of 1 or more"),
         (["importance_samples=0"], "importance_samples: expected a whole number of 1 or more"),
         (["ckpt_path=null"], "ckpt_path: expected a checkpoint"),
+        (["label=3", "images=other"], "label: expected null, as this model is conditioned on not"),
+        (["resize=true"], "resize: expected false for the checkpoint's own images, which fit"),
+        (["images=other", "against=./other"], "against: expected other images than those of ima"),
+        (["against=photos"], "against (resize=true makes other images fit)"),
+        (["out=null"], "out: expected a path, got null"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(train, score, tmp_path, arguments, told) -> None:
@@ -167,6 +172,7 @@ def test_what_cannot_be_scored_is_refused(train, score, tmp_path, arguments, tol
     assert told in refused(score, f"ckpt_path={run_dir}", *arguments)
     assert (tmp_path / "taken.csv").read_text() == "mine"
     assert not (tmp_path / "scores.csv").exists()
+    assert not list(tmp_path.glob("score_*"))
 
 
 def test_images_of_a_class_model_need_a_label(train, score, tmp_path) -> None:
@@ -176,6 +182,9 @@ def test_images_of_a_class_model_need_a_label(train, score, tmp_path) -> None:
     assert "or label=CLASS for a model of classes" in refused(score, *options)
     assert "label: expected whole numbers from 0 to 9, got 10" in refused(
         score, *options, "label=10"
+    )
+    assert "label: expected null without images or against" in refused(
+        score, f"ckpt_path={run_dir}", "label=3"
     )
     columns = table(score(*options, "label=3"))
     expected = load(run_dir).bits_per_dim(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), label=3)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from attnflow.cli.ray_cluster import is_on_ray, join_ray, leave_ray
-from attnflow.cli.run_folder import claim_run_folder
+from attnflow.cli.run_folder import claim_run_folder, option_of_folder
 from attnflow.cli.sweep_folder import claim_sweep_folder
 from attnflow.cli.sweep_options import check_sweep_options
 from attnflow.cli.workers import Command, in_worker
@@ -75,11 +75,12 @@ def claim(claim_folder: Callable[[DictConfig], None], config: DictConfig, option
     except OSError as error:
         place = error.filename or OmegaConf.select(config, option)
         sys.exit(
-            f"error: {option}: expected a folder that can be written to, got {place} "
-            f"({error.strerror})."
+            f"error: {option_of_folder(config, option)}: expected a folder that can be written to, "
+            f"got {place} ({error.strerror})."
         )
     except OmegaConfBaseException as error:
-        sys.exit(f"error: {option}: expected a folder, got one that {' '.join(str(error).split())}")
+        name, reason = option_of_folder(config, option), " ".join(str(error).split())
+        sys.exit(f"error: {name}: expected a folder, got one that {reason}")
 
 
 @contextmanager

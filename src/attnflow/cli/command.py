@@ -10,6 +10,7 @@ from importlib import import_module
 import hydra
 from omegaconf import DictConfig
 
+from attnflow.cli.composition import composed, composing, flags_first
 from attnflow.cli.configs import config_folder, own_folder, with_own_folder
 from attnflow.cli.help import help_of
 from attnflow.cli.slips import check_plugins, check_slips, named_data, named_subject
@@ -52,10 +53,12 @@ class Command:
             print(help_of(program, self.about, conf / f"{self.name}.yaml", folders))
             sys.exit(0)
         arguments = named_data(named_subject(arguments, self.subject), conf)
-        sys.argv[1:] = with_own_folder(arguments)
+        sys.argv[1:] = with_own_folder(flags_first(arguments))
         check_slips(sys.argv[1:], conf)
         check_plugins(sys.argv[1:])
-        hydra.main(version_base="1.3", config_path=str(conf), config_name=self.name)(self.task())()
+        with composing(sys.argv[1:], self.name):
+            run = hydra.main(version_base="1.3", config_path=str(conf), config_name=self.name)
+            run(self.task())()
         from attnflow.cli.run import exit_status
 
         sys.exit(exit_status())
@@ -66,6 +69,7 @@ class Command:
         is_run = self.is_run
 
         def task(config: DictConfig) -> float | None:
+            composed()
             end_at_signals()  # in a launcher's worker too
             from attnflow.cli.run import do, run
 

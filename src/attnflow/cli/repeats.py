@@ -48,7 +48,8 @@ def fingerprint(config: DictConfig, folder: Path) -> str:
     """Hash all of a config that a training depends on: equal where two would train the same."""
     config = deepcopy(config)
     placement = config.get("placement") or {}
-    if config.get("attention") is None or placement.get("positions") == []:
+    places = "attention" in config and "placement" in config
+    if places and (config.attention is None or placement.get("positions") == []):
         for name in ("attention", "placement"):  # nothing to place, or no place for it
             OmegaConf.update(config, name, None)
     plain = OmegaConf.to_container(config, resolve=True)

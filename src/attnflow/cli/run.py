@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from attnflow.cli.sweep_folder import failed_jobs
 from attnflow.cli.unread import check_added, check_all_read
 from attnflow.cli.workers import in_worker, worker
 from attnflow.runs.folder_lock import lock_folder, release_folder
-from attnflow.runs.hydra_records import adopt_records, drop_records
+from attnflow.runs.hydra_records import adopt_records, drop_records, holds_records_alone
 from attnflow.runs.names import ERROR_FILE, HYDRA, RESULTS, SKIPPED_FILE
 from attnflow.utils.arguments import check_seed
 from attnflow.utils.decoration import decoration
@@ -37,6 +38,8 @@ from attnflow.utils.validation import check_config
 __all__ = ["FailedJobs", "do", "exit_status", "plain_config", "run"]
 
 log = logging.getLogger(__name__)
+# The task whose failures are runs too: a report lists them.
+TRAIN = "train"
 _failed_jobs: list[Path] = []
 
 
@@ -46,7 +49,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     A run that fails leaves ``error.txt`` in its folder. A single one exits with status 1; a
     sweep's job counts as infinitely bad, the other jobs go on, and the sweep exits with status 1
     at its end (:func:`exit_status`); one that would repeat another is left out. What is refused to
-    resume a run leaves that as it is.
+    resume a run leaves that as it is; another command than training that is refused before it has
+    written anything leaves no folder.
     """
     logging.raiseExceptions = False  # a log on a full disk: not a traceback for each line
     hydra = HydraConfig.get()
@@ -60,6 +64,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
         for name in (ERROR_FILE, SKIPPED_FILE):  # of an earlier try
             (folder / name).unlink(missing_ok=True)
     ended = worker(Path(hydra.sweep.dir)) if sweeping and in_worker(hydra) else nullcontext()
+    refused = False
     try:
         with ended:
             if is_first(config):
@@ -86,7 +91,9 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
             except WriteError as full:  # nobody would know of the failed job
                 sys.exit(f"error: {full}")
             return float("inf")
-        if not resuming:
+        is_training = config.task_name == TRAIN
+        refused = sentence is not None and not is_training and holds_records_alone(folder)
+        if not resuming and not refused:
             with decoration(ERROR_FILE):
                 write_whole(folder / ERROR_FILE, told)
         if sentence is None:
@@ -101,6 +108,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
         if is_first(config):
             drop_records(folder)
         release_folder(folder)
+        if refused and is_first(config):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def do(task: Callable[[DictConfig], None], config: DictConfig) -> None:

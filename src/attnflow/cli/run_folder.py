@@ -24,6 +24,7 @@ __all__ = [
     "check_sources",
     "claim_run_folder",
     "named_folder",
+    "option_of_folder",
     "own_files",
     "put_aside",
     "set_option",
@@ -47,10 +48,11 @@ def claim_run_folder(config: DictConfig) -> None:
     if not is_first(config):
         keep_quiet(config)
         return
-    check_not_inside_a_run(folder, "hydra.run.dir")
+    option = option_of_folder(config, "hydra.run.dir")
+    check_not_inside_a_run(folder, option)
     check_unused(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
-    lock_folder(folder, "hydra.run.dir")
+    lock_folder(folder, option)
     check_unused(folder, config)  # again: another process may have been here in between
     drop_records(folder)  # of a start that was killed
     check_room(folder, config)
@@ -72,7 +74,8 @@ def named_folder(config: DictConfig, option: str) -> Path:
     """
     given = OmegaConf.select(config, option)
     if not given:
-        raise AttnFlowError(f"{option}: expected a folder, got {given!r}.")
+        name = option_of_folder(config, option)
+        raise AttnFlowError(f"{name}: expected a folder, got {given!r}.")
     folder = Path(os.path.abspath(os.path.expanduser(str(given))))
     if "${now:" not in as_written(config, option):
         return folder
@@ -115,7 +118,8 @@ def check_unused(folder: Path, config: DictConfig) -> None:
     """Raise :class:`AttnFlowError` for a run's folder that the config does not go on in."""
     if (folder / SWEEP).exists():
         raise AttnFlowError(
-            f"hydra.run.dir: expected the folder of a run, got a sweep's, {folder}."
+            f"{option_of_folder(config, 'hydra.run.dir')}: expected the folder of a run, got a "
+            f"sweep's, {folder}."
         )
     if config.overwrite or goes_on_in(folder, config):
         return
@@ -129,16 +133,26 @@ def check_unused(folder: Path, config: DictConfig) -> None:
         )
 
 
+def is_named_by_out(config: DictConfig) -> bool:
+    """Whether the option ``out`` names the folder, as it does of what writes images or a model."""
+    return config.hydra.runtime.choices.get("hydra") == "out"
+
+
+def option_of_folder(config: DictConfig, option: str) -> str:
+    """The option by which a user names the folder that Hydra has under ``option``."""
+    return "out" if is_named_by_out(config) else option
+
+
 def folder_option(config: DictConfig) -> str:
     """The option that names the folder, and what is expected of it."""
-    if "out" in config:
+    if is_named_by_out(config):
         return "out: expected a folder that is new or empty"
     return "hydra.run.dir: expected a folder without a run"
 
 
 def held_by(folder: Path, config: DictConfig) -> list[Path]:
     """What keeps a folder from being written to: of a run, what runs write; for an ``out``, all."""
-    if "out" not in config:
+    if not is_named_by_out(config):
         return own_files(folder, RESULTS)
     there = sorted(folder.iterdir()) if folder.is_dir() else []
     known = (*RECORDS, CANDIDATE, LOCK)
@@ -149,7 +163,7 @@ def goes_on_in(folder: Path, config: DictConfig) -> bool:
     """Whether the config goes on with what lies in ``folder``."""
     resume = config.get("resume")
     # What an ``out`` holds must be this task's.
-    tasks = (config.task_name,) if "out" in config else (config.task_name, None)
+    tasks = (config.task_name,) if is_named_by_out(config) else (config.task_name, None)
     if resume is None or task_of(folder) not in tasks:
         return False
     path = absolute(resume)

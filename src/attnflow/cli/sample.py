@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from attnflow.cli.checkpoints import named_checkpoint, trusted
+from attnflow.cli.conditions import check_taken
 from attnflow.cli.containers import as_dict
 from attnflow.cli.image_store import FORMATS, ImageStore, image_store
 from attnflow.data.given import GivenImages, given_images
 from attnflow.errors import AttnFlowError, check_choice, check_count
 from attnflow.flows.base import Shape
-from attnflow.flows.inputs import as_labels
+from attnflow.flows.inputs import as_labels, check_temperature
 from attnflow.metrics.images import cut_padding
 from attnflow.models.conditioning import ClassConditioning, ImageConditioning
 from attnflow.models.loaded import LoadedModel, load
@@ -36,6 +38,8 @@ from attnflow.utils.validation import as_path
 from attnflow.version import __version__
 
 __all__ = ["sample"]
+
+log = logging.getLogger(__name__)
 
 RECORD = "sampling.json"
 PICTURED = 64  # images of the grid
@@ -57,6 +61,7 @@ def sample(config: DictConfig) -> None:
     check_options_of(config)
     path = named_checkpoint(config)
     model = load(path, trusted(config.trust)).to(PRECISIONS[config.precision])
+    model.model.guided(None, config.guidance)  # raises where it can not be
     folder = Path(config.paths.output_dir)
     shape = model.model.unpadded_shape or model.image_shape
     store = image_store(config.format, folder, config.n, shape, model.num_bins)
@@ -76,6 +81,11 @@ def check_options_of(config: DictConfig) -> None:
     check_choice("format", config.format, FORMATS)
     check_choice("precision", config.precision, tuple(PRECISIONS))
     check_choice("resume", config.resume, (None, "auto"))
+    check_temperature(config.temperature)
+    if config.resize and config.condition is None:
+        raise AttnFlowError(
+            "resize: expected false without condition, whose images it is for, got true."
+        )
 
 
 @dataclass(frozen=True)
@@ -111,13 +121,7 @@ def conditions_of(config: DictConfig, model: LoadedModel) -> Conditions:
             model that does not take it.
     """
     conditioning = model.model.conditioning
-    takes = None if conditioning is None else conditioning.field
-    for option in ("label", "condition"):
-        if config[option] is not None and option != takes:
-            raise AttnFlowError(
-                f"{option}: expected null, as this model is conditioned on {takes or 'nothing'}, "
-                f"got {config[option]}."
-            )
+    check_taken(config, ("label", "condition"), model.model)
     if isinstance(conditioning, ClassConditioning):
         given = as_dict(config)["label"]
         given = list(range(conditioning.num_classes)) if given is None else given
@@ -167,6 +171,8 @@ class Drawing(LightningModule):
             self.begin()
         self.trainer.strategy.barrier()
         self.numbers = self.store.missing()
+        if self.trainer.is_global_zero and not self.numbers:
+            log.info("all %s images are there already: none is drawn", self.store.n)
         self.trainer.strategy.barrier()
 
     def begin(self) -> None:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from attnflow.cli.checkpoints import named_checkpoint, trusted
+from attnflow.cli.conditions import check_taken
 from attnflow.cli.evaluated_data import evaluated_data, is_other_data, other_data
 from attnflow.cli.scored import FittedImages, LabelledImages, Scored, SplitImages
 from attnflow.data.given import given_images
@@ -35,6 +36,7 @@ from attnflow.runs.results import print_notes, print_table
 from attnflow.utils.devices import chosen_device
 from attnflow.utils.files import write_whole
 from attnflow.utils.noise import NO_EPOCH, sample_keys, uniform_noise
+from attnflow.utils.sentences import named
 from attnflow.utils.validation import as_path
 
 __all__ = ["score"]
@@ -135,7 +137,8 @@ class Scorer:
     def other(self, option: str, data: Mapping) -> Scored:
         """The test images of another data set, with ``resize`` made to fit the model's."""
         if not self.config.resize:
-            return SplitImages(evaluated_data({}, self.held["data_spec"], data), "test")
+            with named(f"{option} (resize=true makes other images fit)"):
+                return SplitImages(evaluated_data({}, self.held["data_spec"], data), "test")
         model, images = self.model, SplitImages(other_data(data), "test")
         classes = images.data.spec.num_classes
         has_labels = classes is not None and classes == self.held["data_spec"]["num_classes"]
@@ -158,6 +161,7 @@ def score(config: DictConfig) -> float:
     check_count("batch_size", config.batch_size)
     check_count("importance_samples", config.importance_samples)
     scorer = make_scorer(config)
+    check_used(config, scorer.model)
     known = known_of(scorer)
     others = others_of(scorer)
     scores = scorer.scores(known)
@@ -167,7 +171,7 @@ def score(config: DictConfig) -> float:
     results = {
         "images": len(known.names),
         "bpd": float(scores.bits.double().mean()),
-        "bpd_std_err": float(scores.bits.double().std() / len(scores.bits) ** 0.5),
+        "bpd_std_err": standard_error(scores.bits),
     }
     curves = {"scored": scores.bits}
     if others is not None:
@@ -187,6 +191,11 @@ def score(config: DictConfig) -> float:
     return results["bpd"]
 
 
+def standard_error(bits: Tensor) -> float | None:
+    """Of a mean; None of a single value's."""
+    return None if len(bits) == 1 else float(bits.double().std() / len(bits) ** 0.5)
+
+
 def make_scorer(config: DictConfig) -> Scorer:
     """The model of the command's checkpoint, where it is to run."""
     path = named_checkpoint(config)
@@ -198,6 +207,21 @@ def make_scorer(config: DictConfig) -> Scorer:
             "a model of images with Gaussian noise."
         )
     return Scorer(path, model, checkpoint[KEY]["config"]["seed"], config, checkpoint[KEY])
+
+
+def check_used(config: DictConfig, model: ImageModel) -> None:
+    """Raise :class:`AttnFlowError` for an option that would change nothing."""
+    check_taken(config, ("label",), model)
+    given = config.images is not None or config.against is not None
+    if config.label is not None and not given:
+        raise AttnFlowError(
+            "label: expected null without images or against, as the images of a data set have "
+            f"labels of their own, got {config.label}."
+        )
+    if config.resize and not given and not is_other_data():
+        raise AttnFlowError(
+            "resize: expected false for the checkpoint's own images, which fit the model, got true."
+        )
 
 
 def out_file(config: DictConfig) -> Path:
@@ -234,6 +258,11 @@ def others_of(scorer: Scorer) -> Scored | None:
     if against is None:
         return None
     if isinstance(against, str):
+        images = scorer.config.images
+        if images is not None and Path(against).resolve() == Path(images).resolve():
+            raise AttnFlowError(
+                f"against: expected other images than those of images, got {against}."
+            )
         return scorer.given("against")
     return scorer.other("against", against)
 

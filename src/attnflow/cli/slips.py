@@ -39,8 +39,9 @@ def check_slips(arguments: Sequence[str], conf: Path) -> None:
             _check_recipe(value, conf)
         if value != "null":
             continue
-        if option in ("hydra.run.dir", "hydra.sweep.dir"):
-            sys.exit(f"error: {option}: expected a folder, got null.")
+        if option in ("hydra.run.dir", "hydra.sweep.dir", "out"):
+            kind = "a path" if option == "out" else "a folder"
+            sys.exit(f"error: {option}: expected {kind}, got null.")
         if choices := sorted(path.stem for path in (conf / option).glob("*.yaml")):
             sys.exit(f"error: {option}: expected one of {', '.join(choices)}, got null.")
 

@@ -119,8 +119,8 @@ def read_array(option: str, path: Path, shape: tuple[int, int, int]) -> np.ndarr
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise AttnFlowError(
-            f"{option}: expected an .npy file of whole numbers, got {path}, which cannot be read "
-            f"as one ({error})."
+            f"{option}: expected an .npy file of whole numbers, got {path}, which holds none "
+            "that can be read."
         ) from error
     if array.dtype.kind not in "iu" or array.shape[1:] != shape or not len(array):
         raise AttnFlowError(

@@ -9,7 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.errors import ArgumentError, check_choice, check_count
+from attnflow.errors import ArgumentError, AttnFlowError, check_choice, check_count
 from attnflow.flows.base import Flow, Shape
 from attnflow.flows.level import Level
 from attnflow.flows.memory import MEMORY
@@ -175,6 +175,11 @@ def check_sizes(image_shape: Shape, levels: int, steps: int) -> None:
     check_count("steps", steps)
     _, height, width = image_shape
     most = halvings(height, width)
+    if not most:
+        raise AttnFlowError(
+            "image_shape: expected even sides, which every level halves (data.size and "
+            f"data.padding change them), got {height} x {width}."
+        )
     if levels > most:
         raise ArgumentError(
             "levels", f"at most {most}, as often as {height} x {width} can be halved", levels

@@ -168,14 +168,15 @@ def as_labels(labels: object, rows: int, num_classes: int) -> Tensor:
     Raises:
         AttnFlowError: another number of labels, or others than 0 .. num_classes - 1.
     """
-    expected = f"a class number from 0 to {num_classes - 1}, or one for each of {rows} samples"
+    each = f", or one for each of {rows} samples" if rows > 1 else ""
+    expected = f"a class number from 0 to {num_classes - 1}{each}"
     try:
         found = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError) as error:
         raise AttnFlowError(f"label: expected {expected}, got {labels!r}.") from error
     _check_values("label", found)
     if not _is_integer(found):
-        raise AttnFlowError(f"label: expected {expected}, got {_kind(labels)} of {found.dtype}.")
+        raise AttnFlowError(f"label: expected {expected}, got {labels!r}.")
     if found.shape not in ((), (1,), (rows,)):
         raise AttnFlowError(f"label: expected {expected}, got the shape {tuple(found.shape)}.")
     _check_range("label", found, num_classes)
@@ -239,9 +240,8 @@ def _check_range(name: str, values: Tensor, number: int) -> None:
         raise AttnFlowError(f"{name}: expected a dense tensor of values, got a meta one.")
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= number:
-        raise AttnFlowError(
-            f"{name}: expected whole numbers from 0 to {number - 1}, got {low} to {high}."
-        )
+        got = str(low) if low == high else f"{low} to {high}"
+        raise AttnFlowError(f"{name}: expected whole numbers from 0 to {number - 1}, got {got}.")
 
 
 def _is_number(value: object) -> bool:

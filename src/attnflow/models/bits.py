@@ -24,9 +24,10 @@ def bits_per_dim(log_likelihood: Tensor, image_shape: Sequence[int], num_bins: i
     ``D log num_bins`` is the log-volume of the bin that x stands for.
 
     Args:
-        log_likelihood: (B,), the log-density of y in nats (with variational
-            dequantization: its lower bound, log p(y) - log q(u | x) in y's units).
-        image_shape: (C, H, W) of the original image, without padding.
+        log_likelihood: (B,), the log-density of y in nats (with variational dequantization its
+            lower bound, log p(y) - log q(u | x), q a density of u in [0, 1)^D).
+        image_shape: (C, H, W) of y. Of padded images, the model's bits/dim are these times the
+            dimensions with padding over those without.
         num_bins: the number of grey values a dimension can take.
 
     Returns:

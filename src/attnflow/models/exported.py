@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from safetensors import SafetensorError
@@ -98,8 +99,8 @@ def from_hub(name: str) -> Path:
 
 
 def shortened(error: Exception) -> str:
-    """The kind of an error of the hub and the beginning of its words, on one line."""
-    reason = " ".join(str(error).split())[:200]
+    """The kind of an error of the hub and its first sentences, on one line."""
+    reason = shorten(str(error), 200, placeholder=" ...")
     return f"{type(error).__name__} ({reason})"
 
 

@@ -168,7 +168,7 @@ class ImageModel(nn.Module):
             temperature, generator: as of :meth:`Flow.sample <attnflow.flows.Flow.sample>`.
             numbers: of the images; 0 to n - 1 by default.
             guidance: weight of classifier-free guidance, 0 for none; None for that of the
-                conditioning.
+                conditioning. What is denoised is so by the density without guidance.
 
         Returns:
             (n, C, H, W).

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["LOCK", "is_held", "lock_folder", "release_folder", "wait_for_folder"]
+__all__ = ["LOCK", "held_folders", "is_held", "lock_folder", "release_folder", "wait_for_folder"]
 
 LOCK = ".lock"
 # The errors of a file system without locks, on which folders go unguarded.
@@ -79,6 +79,11 @@ def release_folder(folder: Path) -> None:
             (folder / LOCK).unlink()
     with suppress(OSError):
         os.close(descriptor)
+
+
+def held_folders() -> list[Path]:
+    """The folders that this process holds."""
+    return list(_held)
 
 
 def is_held(folder: Path) -> bool:

@@ -7,10 +7,17 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from attnflow.runs.names import CANDIDATE, HYDRA
+from attnflow.runs.folder_lock import LOCK
+from attnflow.runs.names import CANDIDATE, ERROR_FILE, HYDRA, LOGS
 from attnflow.utils.files import write_whole
 
-__all__ = ["adopt_records", "check_room", "drop_records", "records_are_ours"]
+__all__ = [
+    "adopt_records",
+    "check_room",
+    "drop_records",
+    "holds_records_alone",
+    "records_are_ours",
+]
 
 
 def records_are_ours(config: DictConfig) -> bool:
@@ -37,6 +44,12 @@ def check_room(folder: Path, config: DictConfig) -> None:
         write_whole(folder / CANDIDATE / "config.yaml", OmegaConf.to_yaml(config))
     finally:
         drop_records(folder)
+
+
+def holds_records_alone(folder: Path) -> bool:
+    """Whether a folder holds nothing but what Hydra and the lock put there at the start."""
+    known = (HYDRA, CANDIDATE, LOCK, *LOGS, ERROR_FILE)
+    return all(path.name in known for path in folder.iterdir())
 
 
 def drop_records(folder: Path) -> None:

@@ -7,6 +7,7 @@ __all__ = [
     "CANDIDATE",
     "ERROR_FILE",
     "HYDRA",
+    "LOGS",
     "RECORDS",
     "RESULTS",
     "SKIPPED_FILE",

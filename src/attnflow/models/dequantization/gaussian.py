@@ -20,8 +20,8 @@ class GaussianDequantizer(Dequantizer):
     Zhai et al., TarFlow (2024), section 2.4. The flow learns the density of noisy images, which
     spreads over the space between images and is the easier to sample from. The noise leaves a
     grey value's bin, so that density says nothing of integer images: there are no bits/dim. What
-    is logged instead, ``noisy_bpd``, is ``-log p(y)`` in the same units, which compares
-    models of the same std alone, and is at least ``log2(num_bins std sqrt(2 pi e))``.
+    is logged instead, ``noisy_bpd``, is ``-log p(y)`` in the same units, which compares models of
+    the same std alone, and whose expectation is at least ``log2(num_bins std sqrt(2 pi e))``.
 
     Args:
         num_bins, image_shape: as for every :class:`Dequantizer`.

@@ -37,7 +37,7 @@ class ITrans(MaskedTransform):
     dominant (:mod:`~attnflow.transforms.attention.mixing`). Tokens are p x p patches
     (:mod:`~attnflow.transforms.attention.layout`). Each head mixes its share of a patch's
     transformed entries: ``log_det = sum_heads entries log|det W|``. Where an odd p parts the
-    tokens into two groups, W is a principal submatrix for each group.
+    tokens into two groups, each group has an S and a W of its own.
 
     Args:
         num_channels, image_size, parity, mask, context_channels: as for every
