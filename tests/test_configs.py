@@ -43,10 +43,13 @@ ITRANS = {
     "longrange": "itrans",
     "maps": "itrans_linear",
     "mnist": "itrans_patches",
+    "mnist5k": "itrans",
     "mnist5k_class": "itrans",
     "natural16": "itrans",
+    "natural32": "itrans",
     "photos": "itrans",
     "photos_colorize": "itrans",
+    "photos_tarflow": "itrans",
 }
 # What is trained with each kind of flow, each option at least once; attentions take turns beside
 # the parts that only Jet or TarFlow have.
