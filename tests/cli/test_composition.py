@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from conftest import run_script
@@ -46,3 +48,14 @@ def test_hydra_tells_in_its_own_way_where_it_is_asked_to(tmp_path, monkeypatch) 
 def test_a_sweep_s_flag_may_stand_anywhere() -> None:
     assert flags_first(["seed=1,2", "-m", "n=2"]) == ["-m", "seed=1,2", "n=2"]
     assert flags_first(["--cfg", "job", "seed=1"]) == ["--cfg", "job", "seed=1"]
+
+
+def test_a_reader_who_closes_the_pipe_of_the_help_sees_no_traceback() -> None:
+    """As ``attnflow train --help | head -1`` does."""
+    command = [sys.executable, "-m", "attnflow", "train", "--help"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, told = process.communicate()
+    assert told == b""
+    assert process.returncode == 0

@@ -23,7 +23,11 @@ def config(*overrides: str):
 def test_ranks_are_counted() -> None:
     assert count_ranks(config("trainer=cpu")) == 0
     assert count_ranks(config("trainer=ddp_cpu")) == 2
-    assert count_ranks(config("trainer=ddp_cpu", "trainer.devices=3")) == 3
+    assert count_ranks(config("trainer=ddp_cpu", "trainer.devices=4")) == 4
+    with pytest.raises(
+        AttnFlowError, match="expected a multiple of 3, the number of ranks, got 64"
+    ):
+        count_ranks(config("trainer=ddp_cpu", "trainer.devices=3"))
     with pytest.raises(
         AttnFlowError, match=r"trainer\.devices: expected 1 .*trainer=ddp .*, got 2"
     ):

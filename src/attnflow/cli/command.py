@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Command:
         if any(argument in HELP for argument in arguments):
             own = own_folder(arguments)
             folders = [conf, *([] if own is None else [own])]
-            print(help_of(program, self.about, conf / f"{self.name}.yaml", folders))
+            say(help_of(program, self.about, conf / f"{self.name}.yaml", folders))
             sys.exit(0)
         arguments = named_data(named_subject(arguments, self.subject), conf)
         sys.argv[1:] = with_own_folder(flags_first(arguments))
@@ -76,6 +77,14 @@ class Command:
             return (run if is_run else do)(getattr(import_module(module), name), config)
 
         return task
+
+
+def say(text: str) -> None:
+    """Print a text, to the end or to where its reader has closed the pipe."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 COMMANDS = {

@@ -32,6 +32,7 @@ from omegaconf import DictConfig
 from attnflow.cli.launch import is_single
 from attnflow.cli.sentences import sentence_of
 from attnflow.errors import AttnFlowError
+from attnflow.runs.names import TRAIN
 from attnflow.utils.signals import ENDING, end_at_signals, second_ends, signals_count_once
 
 __all__ = ["count_ranks", "run_ranks"]
@@ -69,6 +70,10 @@ def count_ranks(config: DictConfig) -> int:
     strategy = trainer.strategy
     if strategy.launcher is None or strategy.cluster_environment.creates_processes_externally:
         return 0
+    if config.task_name == TRAIN:
+        from attnflow.data.base import share_of_a_batch
+
+        share_of_a_batch(config.data.global_batch_size, trainer.world_size)
     return trainer.num_devices
 
 

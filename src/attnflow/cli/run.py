@@ -28,7 +28,7 @@ from attnflow.cli.unread import check_added, check_all_read
 from attnflow.cli.workers import in_worker, worker
 from attnflow.runs.folder_lock import lock_folder, release_folder
 from attnflow.runs.hydra_records import adopt_records, drop_records, holds_records_alone
-from attnflow.runs.names import ERROR_FILE, HYDRA, RESULTS, SKIPPED_FILE
+from attnflow.runs.names import ERROR_FILE, HYDRA, RESULTS, SKIPPED_FILE, TRAIN
 from attnflow.utils.arguments import check_seed
 from attnflow.utils.decoration import decoration
 from attnflow.utils.files import WriteError, write_whole
@@ -38,8 +38,6 @@ from attnflow.utils.validation import check_config
 __all__ = ["FailedJobs", "do", "exit_status", "plain_config", "run"]
 
 log = logging.getLogger(__name__)
-# The task whose failures are runs too: a report lists them.
-TRAIN = "train"
 _failed_jobs: list[Path] = []
 
 

@@ -23,7 +23,7 @@ from attnflow.spec import DataSpec
 from attnflow.utils.signals import ENDING
 from attnflow.utils.validation import check_options
 
-__all__ = ["SPLITS", "DataSpec", "ImageDataModule", "LoaderOptions"]
+__all__ = ["SPLITS", "DataSpec", "ImageDataModule", "LoaderOptions", "share_of_a_batch"]
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
@@ -155,12 +155,7 @@ class ImageDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         dataset = self.dataset("train")
         ranks, rank = self._ranks()
-        size, left_over = divmod(self.global_batch_size, ranks)
-        if left_over:
-            raise AttnFlowError(
-                f"data.global_batch_size: expected a multiple of {ranks}, the number of ranks, got "
-                f"{self.global_batch_size}."
-            )
+        size = share_of_a_batch(self.global_batch_size, ranks)
         if len(dataset) < self.global_batch_size:
             raise AttnFlowError(
                 f"data.global_batch_size: expected at most {len(dataset)}, the images of the "
@@ -213,6 +208,17 @@ class ImageDataModule(LightningDataModule):
     def _ranks(self) -> tuple[int, int]:
         """The number of ranks and this process's rank; (1, 0) outside a trainer."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+
+def share_of_a_batch(size: int, ranks: int) -> int:
+    """How many images of a batch each rank takes; raises :class:`AttnFlowError` for a remainder."""
+    share, left_over = divmod(size, ranks)
+    if left_over:
+        raise AttnFlowError(
+            f"data.global_batch_size: expected a multiple of {ranks}, the number of ranks, got "
+            f"{size}."
+        )
+    return share
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,8 @@ from attnflow.pictures.samples import (
 from attnflow.pictures.sheet import check_formats, save_picture
 from attnflow.utils.decoration import decoration
 from attnflow.utils.validation import check_value
+
+log = logging.getLogger(__name__)
 
 __all__ = ["PICTURES", "Evaluated", "check_options", "draw"]
 
@@ -229,11 +232,15 @@ def draw(subject: Evaluated, folder: Path) -> dict[str, Figure]:
 
     One that fails is left out, with a warning.
     """
-    drawn = {}
+    drawn, left_out = {}, []
     for name in subject.options.pictures:
         with decoration(f"picture {name}"):
             picture = PICTURES[name](subject)
-            if picture is not None:
+            if picture is None:
+                left_out.append(name)
+            else:
                 save_picture(picture, folder / f"{name}.png", subject.options.formats)
                 drawn[name] = picture
+    if left_out:
+        log.info("pictures that do not fit this model or its run: %s", ", ".join(left_out))
     return drawn

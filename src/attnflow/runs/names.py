@@ -12,8 +12,11 @@ __all__ = [
     "RESULTS",
     "SKIPPED_FILE",
     "SWEEP",
+    "TRAIN",
 ]
 
+# The task whose failures are runs too: a report lists them.
+TRAIN = "train"
 # The folder that Hydra writes its records to before the task runs,
 HYDRA = ".hydra"
 # and the one for a resumed run, whose earlier records are still there.

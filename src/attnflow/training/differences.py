@@ -136,7 +136,10 @@ def _refusal(difference: Difference, progress: Progress) -> str | None:
 
 
 def _start_anew(reason: str) -> str:
-    return f"{reason}, and init_from=PATH starts a new one from its weights"
+    return (
+        f"{reason}, whose options are given again beside resume; init_from=PATH starts a new one "
+        "from its weights"
+    )
 
 
 def _compared(key: str, before: Any, now: Any) -> Iterator[Difference]:

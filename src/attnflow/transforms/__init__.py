@@ -1,7 +1,13 @@
 """Invertible layers with exact log-determinants."""
 
 from attnflow.transforms.actnorm import ActNorm
-from attnflow.transforms.attention import AttentionCoupling, AttentionSequence, IMap, ITrans
+from attnflow.transforms.attention import (
+    AttentionCoupling,
+    AttentionSequence,
+    IMap,
+    ITrans,
+    MaskedTransform,
+)
 from attnflow.transforms.autoregressive import Autoregressive
 from attnflow.transforms.base import Composition, Transform
 from attnflow.transforms.centre import Centre
@@ -29,6 +35,7 @@ __all__ = [
     "IMap",
     "ITrans",
     "InvertibleConv1x1",
+    "MaskedTransform",
     "MixLogCDFCoupling",
     "SpatialCoupling",
     "Squeeze",

@@ -23,6 +23,7 @@ def quiet_warnings() -> Iterator[None]:
             ".*number of training batches.*smaller than the logging interval.*",
             ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run
             ".*sampler has shuffling enabled.*",
+            ".*recommended to use `self.log..images_per_second.*",  # of all ranks already
             ".*Total length of `DataLoader` across ranks is zero.*",  # nothing is left to draw
             ".*treespec, LeafSpec.*",  # Lightning's own use of torch
             ".*dataloader is not resumable.*",  # ours asks the trainer where to go on
