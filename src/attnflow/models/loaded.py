@@ -69,7 +69,7 @@ class LoadedModel(nn.Module):
     Args:
         model: in eval mode.
         seed: of its training, which the noise of :meth:`bits_per_dim` belongs to.
-        choices: of the config groups, for :func:`repr`.
+        choices: of the config groups, for ``repr``.
 
     Attributes:
         model: flow, dequantization and conditioning.

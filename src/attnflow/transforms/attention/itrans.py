@@ -33,8 +33,8 @@ class ITrans(MaskedTransform):
     ``W = alpha I + diag(g) S``, ``S = softmax(Q K^T / sqrt(d) + b)``, Q, K and g from M * h
 
     Generative Flows with Invertible Attentions (2022), the iTrans attention, made invertible by
-    construction: alpha > |g| in every row for every parameter value, so W is strictly diagonally
-    dominant (:mod:`~attnflow.transforms.attention.mixing`). Tokens are p x p patches
+    construction: ``alpha > |g|`` in every row for every parameter value, so W is strictly
+    diagonally dominant (:mod:`~attnflow.transforms.attention.mixing`). Tokens are p x p patches
     (:mod:`~attnflow.transforms.attention.layout`). Each head mixes its share of a patch's
     transformed entries: ``log_det = sum_heads entries log|det W|``. Where an odd p parts the
     tokens into two groups, W is a principal submatrix for each group.

@@ -15,7 +15,7 @@ __all__ = ["AffineMap", "GaussianMap"]
 
 @dataclass(frozen=True)
 class AffineMap(ElementwiseMap):
-    """``z = x exp(s) + t`` with ``s = S tanh(raw / S)``, so that |s| < S.
+    """``z = x exp(s) + t`` with ``s = S tanh(raw / S)``, so that ``|s| < S``.
 
     Dinh et al., RealNVP (2017), equations 7 and 8. Parameters: (t, raw).
 
