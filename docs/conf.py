@@ -22,9 +22,10 @@ extensions = [
     "myst_parser",
     "mathml",
     "config_reference",
+    "measured",
     "public_names",
 ]
-exclude_patterns = ["_build", "extensions"]
+exclude_patterns = ["_build", "extensions", "measured/RESULTS.md"]
 
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
