@@ -38,6 +38,8 @@ PAGE = "--page"
 # Seconds that a block may take.
 DEADLINE = 300
 SWEEP = ("-m", "--multirun")
+# A command that a page shows to be refused, with the lines that it goes on in.
+REFUSED = re.compile(r"(?m)^! ((?:.*\\\n)*.*)$")
 # Beside the environment and the folder, which the blocks of a page share as lines of one shell do.
 SHELL = """\
 set -euo pipefail
@@ -90,7 +92,9 @@ def treat(block: Block, page: Page, namespace: dict[str, object]) -> None:
     elif block.treatment == "read":
         yaml.safe_load(block.text)
     elif block.language == "bash":
-        run(["bash", "-c", SHELL.format(script=block.text)])
+        # In bash itself, a command after a "!" fails nothing, whether it succeeds or not.
+        script = REFUSED.sub(r"if \1; then echo 'expected a refusal' >&2; exit 1; fi", block.text)
+        run(["bash", "-c", SHELL.format(script=script)])
     else:
         # The lines of a traceback are those of the page.
         exec(compile("\n" * (block.line - 1) + block.text, page.path, "exec"), namespace)

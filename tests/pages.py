@@ -18,6 +18,8 @@ PLACEHOLDERS = ("README.md",)
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[^`\s]*)")
 MARKER = re.compile(r"^ *<!-- docs: (?P<mode>compose|skip)(?:: *(?P<reason>.+?))? *-->$")
 FILE = re.compile(r"^# (?P<path>[\w./-]+\.(?:py|yaml|sh|csv))$")
+# Pages that are written when the site is built.
+BUILT = ("measured", "_build", "config.md")
 # What is shown and not run.
 OUTPUT = ("text", "console", "json", "csv", "html", "bibtex")
 # What ends a command in a line of the shell.
@@ -88,8 +90,8 @@ class Page:
 
 
 def pages() -> list[Page]:
-    """Every page that users read."""
-    site = (p.relative_to(ROOT) for p in SITE.rglob("*.md") if "_build" not in p.parts)
+    """Every page that users read, but for those that are built of other files."""
+    site = (p.relative_to(ROOT) for p in SITE.rglob("*.md") if not set(BUILT) & set(p.parts))
     return [Page(path) for path in ("README.md", "CONTRIBUTING.md", *map(str, sorted(site)))]
 
 

@@ -27,6 +27,8 @@ THIN = "0.1667em"
 ALIGNED = re.compile(r"\\(begin|end)\{(?:aligned|align|split)\}")
 BARS = ("|", "‖")
 SCRIPTS = ("msub", "msup", "msubsup", "munder", "mover", "munderover")
+# How many parts an element has.
+PARTS = dict.fromkeys(("mfrac", "mroot", *SCRIPTS), 2) | {"msubsup": 3, "munderover": 3}
 
 
 def mathml(latex: str, is_block: bool = False) -> str:
@@ -48,6 +50,8 @@ def mathml(latex: str, is_block: bool = False) -> str:
         element.tag = element.tag.removeprefix(f"{{{SPACE}}}")
         if "\\" in (element.text or ""):
             raise ValueError(f"{latex!r}: expected commands of LaTeX, got {element.text!r}")
+        if len(element) != PARTS.get(element.tag, len(element)):
+            raise ValueError(f"{latex!r}: expected {PARTS[element.tag]} parts of a {element.tag}")
     for element in list(math.iter()):
         _align(element)
         _name_function(element)

@@ -195,6 +195,7 @@ BAD = {
     "bash": "```bash\nfalse\ntrue\n```\n",
     "attnflow": "```bash\nattnflow train atention=imap\n```\n",
     "composed": "<!-- docs: compose -->\n```bash\nattnflow train -m attention=imap,no_such\n```\n",
+    "not refused": "```bash\n! attnflow \\\n  --version\n```\n",
     "yaml": "```yaml\na: [\n```\n",
 }
 
@@ -215,9 +216,9 @@ def test_blocks_share_a_namespace_a_shell_and_a_folder(reader: Reader, tmp_path:
         "```python\nx = 1\n```\n```bash\nexport A=2\nmkdir f && cd f\n```\n"
         "```python\n# mine/part.py\ny = 3\n```\n"
         "```python\nfrom mine.part import y\n\nassert x + y == 4\n```\n"
-        '```bash\ntest "$A" = 2\ntest "${PWD##*/}" = f\nattnflow --version\n```\n'
+        '```bash\ntest "$A" = 2\ntest "${PWD##*/}" = f\nattnflow --version\n! attnflow nothing\n```\n'
     )
     status, output = reader.reads(str(page))
     assert status == 0, output
     assert len(reader.done) == 5
-    assert commands_run(reader.aside / "commands") == [["--version"]]
+    assert commands_run(reader.aside / "commands") == [["--version"], ["nothing"]]
