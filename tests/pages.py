@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 
@@ -16,7 +17,7 @@ SITE = ROOT / "docs"
 PLACEHOLDERS = ("README.md",)
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[^`\s]*)")
-MARKER = re.compile(r"^ *<!-- docs: (?P<mode>compose|skip)(?:: *(?P<reason>.+?))? *-->$")
+MARKER = re.compile(r"^ *<!-- docs: (?P<mode>compose|skip|needs):? *(?P<reason>.*?) *-->$")
 FILE = re.compile(r"^# (?P<path>[\w./-]+\.(?:py|yaml|sh|csv))$")
 # Pages that are written when the site is built.
 BUILT = ("measured", "_build", "config.md")
@@ -34,8 +35,8 @@ class Block:
         line: of its first line of text, from 1.
         language: that its fence names; "" for none.
         text: without indentation.
-        mode: ``compose`` or ``skip``, of the comment before it; "" for none.
-        reason: why it is skipped.
+        mode: ``compose``, ``skip`` or ``needs``, of the comment before it; "" for none.
+        reason: why it is skipped, or the module without which it is.
     """
 
     line: int
@@ -53,8 +54,10 @@ class Block:
     @property
     def treatment(self) -> str:
         """What the suite does with it: run | composed | skipped | written | read | output."""
-        if self.mode:
-            return {"compose": "composed", "skip": "skipped"}[self.mode]
+        if self.mode == "compose":
+            return "composed"
+        if self.mode == "skip" or (self.mode == "needs" and not find_spec(self.reason)):
+            return "skipped"
         if self.file:
             return "written"
         return {"bash": "run", "python": "run", "yaml": "read"}.get(self.language, "output")
@@ -102,7 +105,7 @@ def blocks_of(text: str) -> Iterator[Block]:
     while number < len(lines):
         opened, marked = FENCE.match(lines[number]), MARKER.match(lines[number])
         if marked:
-            mode = (marked["mode"], marked["reason"] or "")
+            mode = (marked["mode"], marked["reason"])
         elif opened:
             end = re.compile(rf"^ *{opened['fence']}`*$")
             held = list(takewhile(lambda line: not end.match(line), lines[number + 1 :]))
