@@ -1,4 +1,4 @@
-"""The configuration of the documentation: ``make docs`` builds it, strictly and without a network."""
+"""The configuration of the documentation, which ``make docs`` builds, strictly and offline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "extensions"), str(HERE.parent / "src")]
 
-from attnflow.version import __version__
+from attnflow.version import __version__  # noqa: E402
 
 project = "attnflow"
 author = "The attnflow authors"
@@ -40,7 +40,7 @@ autodoc_typehints_description_target = "documented_params"
 # Of Lightning's methods that are overridden, which explain Lightning.
 autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"
-autodoc_class_signature = "separated"
+autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True

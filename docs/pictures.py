@@ -1,7 +1,7 @@
 """Train small models by commands and copy what they draw into ``docs/pictures``.
 
-``make docs-pictures`` runs it. Each picture stands with the commands that make it, those that the pages
-name; names of pictures as arguments make these alone. A run that is finished is not trained again.
+``make docs-pictures`` runs it. Each picture stands with the commands that make it, those that the
+pages name; names of pictures as arguments make these alone. What is finished is not trained again.
 """
 
 from __future__ import annotations

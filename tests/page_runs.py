@@ -1,7 +1,7 @@
 """Run a page of the documentation from top to bottom in an empty folder, as its reader would.
 
-:func:`small` is the one place where commands differ from what the page says: it appends the settings
-of :data:`SMALL`, so that a training takes two batches. Everything else is run as it is written.
+:func:`small` is the one place where commands differ from what the page says: it appends the
+settings of :data:`SMALL`, so that a training takes two batches. All else is run as it is written.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def run(command: list[str], quiet: bool = False) -> None:
 
 
 def compositions(arguments: list[str]) -> Iterator[list[str]]:
-    """A command for every value of a sweep, each value once; the command itself where it is none."""
+    """A command for every value of a sweep, each value once; itself where it is no sweep."""
     arguments = [re.sub(r"\$\{?[A-Z_]+\}?", "1", argument) for argument in arguments]
     if not any(argument in SWEEP for argument in arguments):
         yield arguments

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
-from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -108,7 +107,9 @@ def blocks_of(text: str) -> Iterator[Block]:
             mode = (marked["mode"], marked["reason"])
         elif opened:
             end = re.compile(rf"^ *{opened['fence']}`*$")
-            held = list(takewhile(lambda line: not end.match(line), lines[number + 1 :]))
+            rest = lines[number + 1 :]
+            ends = (at for at, line in enumerate(rest) if end.match(line))
+            held = rest[: next(ends, len(rest))]
             indent = len(opened["indent"])
             inside = "\n".join(line[indent:] for line in held) + "\n"
             yield Block(number + 2, opened["language"], inside, *mode)

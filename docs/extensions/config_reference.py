@@ -31,8 +31,8 @@ INTRODUCTION = """\
 A command's configuration is composed from groups and options. A **group** is a folder of `conf/`,
 an **option** a file in it: `attention=itrans` chooses the option `itrans` of the group `attention`.
 Every key of an option is set with its path, as in `attention.num_heads=2`. Defaults in the form
-`${seed}` take the value of another key. `attnflow train --help` prints the tables of this page that a
-training takes, `attnflow train --cfg job` the composed configuration.
+`${seed}` take the value of another key. `attnflow train --help` prints the tables of this page that
+a training takes, `attnflow train --cfg job` the composed configuration.
 
 Options of your own lie in the folder `conf/` where you start a command.
 """
@@ -144,7 +144,7 @@ def key_table(path: Path) -> Iterator[str]:
     """The keys of a file, with defaults and comments; nothing for a file without."""
     held = yaml.safe_load(path.read_text()) or {}
     rows = [(o.key, _default(held, o.key, o.default), o.about) for o in options_of(path)]
-    rows = [row for row in rows if any(row[1:])]
+    rows = [row for row in rows if any(row[1:]) and row[0] != "task_name"]
     if rows:
         yield from ("| key | default | |", "|---|---|---|")
         for key, default, comment in rows:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element
 
 from docutils import nodes
 from latex2mathml.converter import convert
@@ -73,7 +73,7 @@ def _align(cell: Element) -> None:
 
 
 def _name_function(element: Element) -> None:
-    """Take the wide spaces of operators from names, as ``det`` and ``\\operatorname``'s, and bars."""
+    """Take the wide spaces of operators from names, as of ``\\operatorname``, and from bars."""
     if element.tag == "mo" and element.text in BARS:
         element.set("lspace", "0")
         element.set("rspace", "0")

@@ -1,7 +1,7 @@
 """Copy what ``benchmarks/`` measured beside the pages, before they are read.
 
-``results.md`` includes ``RESULTS.md``, whose links to pictures and tables then lead to pages and files
-of the site. The tables have no heading of their own: their first line becomes one.
+``results.md`` includes ``RESULTS.md``, whose links to pictures and tables then lead to pages and
+files of the site. The tables have no heading of their own, and get their file's name as one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def copy(benchmarks: Path, pages: Path) -> None:
     for path in sorted((benchmarks / "results").iterdir()):
         content = path.read_bytes()
         if path.suffix == ".md":
-            content = b"# " + content
+            title = path.stem.replace("_", " ").capitalize()
+            content = f"# {title}\n\n".encode() + content
         if path.suffix in (".md", ".png"):
             held[Path("results", path.name)] = content
     for name, content in held.items():

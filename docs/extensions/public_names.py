@@ -1,14 +1,15 @@
 """Link names of attnflow to where they are documented, whichever module they were named by.
 
-A class is documented once, by its public name (``attnflow.transforms.ITrans``), but annotations name
-its home (``attnflow.transforms.attention.itrans.ITrans``) and docstrings its bare name. A name that
-exists and is not documented stands as it is, without a link; one that does not exist is warned of.
+A class is documented once, by its public name (``attnflow.transforms.ITrans``), but annotations
+name its home (``attnflow.transforms.attention.itrans.ITrans``) and docstrings its bare name. A name
+that exists and is not documented stands as it is, without a link; one that does not exist is warned
+of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 from pkgutil import walk_packages
 
@@ -49,7 +50,7 @@ def _attribute(it: object, name: str) -> object:
     return getattr(it, name, annotated.get(name, MISSING))
 
 
-@lru_cache(maxsize=None)
+@cache
 def modules() -> tuple[str, ...]:
     """Every module of the package."""
     walked = walk_packages(attnflow.__path__, "attnflow.", onerror=lambda _: None)

@@ -1,4 +1,4 @@
-"""Every block of the documentation does what it says: it is run, composed or skipped for a reason."""
+"""Every block of the documentation is run, composed, or skipped for a reason."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ class Reader:
             "PATH": os.pathsep.join(map(str, places)),
             "MPLBACKEND": "agg",
             "PYTHONPATH": str(ROOT / "src"),
-            **{f"PAGE_{name.upper()}": str(self.aside / name) for name in ("blocks", "commands", "state")},
+            **{
+                f"PAGE_{name.upper()}": str(self.aside / name)
+                for name in ("blocks", "commands", "state")
+            },
         }
 
     def reads(self, path: str) -> tuple[int, str]:
@@ -124,7 +127,9 @@ def test_every_block_is_run_composed_or_skipped_for_a_reason(capsys) -> None:
             treatments["directive" if is_directive else treatment] += 1
             commands[treatment] += len(block.commands)
     with capsys.disabled():
-        print(f"\n{len(PAGES)} pages; blocks: {_counted(treatments)}; attnflow: {_counted(commands)}")
+        print(
+            f"\n{len(PAGES)} pages; blocks: {_counted(treatments)}; attnflow: {_counted(commands)}"
+        )
     assert not commands["output"]
     assert not commands["skipped"]
 
@@ -222,7 +227,8 @@ def test_blocks_share_a_namespace_a_shell_and_a_folder(reader: Reader, tmp_path:
         "```python\nx = 1\n```\n```bash\nexport A=2\nmkdir f && cd f\n```\n"
         "```python\n# mine/part.py\ny = 3\n```\n"
         "```python\nfrom mine.part import y\n\nassert x + y == 4\n```\n"
-        '```bash\ntest "$A" = 2\ntest "${PWD##*/}" = f\nattnflow --version\n! attnflow nothing\n```\n'
+        '```bash\ntest "$A" = 2\ntest "${PWD##*/}" = f\n'
+        "attnflow --version\n! attnflow nothing\n```\n"
     )
     status, output = reader.reads(str(page))
     assert status == 0, output

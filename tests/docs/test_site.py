@@ -38,7 +38,7 @@ def own_files(page: Page) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_every_path_that_is_named_exists(page: Page) -> None:
-    named = {name for name in NAMED.findall(page.text)} - own_files(page)
+    named = set(NAMED.findall(page.text)) - own_files(page)
     places = (ROOT, ROOT / "src" / "attnflow")
     missing = [n for n in named if not any(any(at.glob(n.rstrip("/"))) for at in places)]
     assert sorted(name for name in missing if name.removeprefix("docs/") not in BUILT) == []
@@ -46,7 +46,7 @@ def test_every_path_that_is_named_exists(page: Page) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_every_option_that_is_named_exists(page: Page) -> None:
-    """In text, commands and tables; not in Python, refused commands, or those that the page makes."""
+    """In text, commands and tables; not in Python, refused commands, or what the page makes."""
     own = own_files(page)
     text = re.sub(r"(?ms)^ *```python.*?^ *```|^! .*?$", "", page.text)
     unknown = [

@@ -53,6 +53,15 @@ class ITrans(MaskedTransform):
         key_channels: width of Q and K at a position and head, by default C / h and at least 4; not
             read by ``linear``.
         rank: of S with ``linear``, at most the number of tokens that mix; read by no other variant.
+
+    Example:
+        >>> attention = ITrans(4, image_size=(8, 8), num_heads=2)
+        >>> x = torch.randn(2, 4, 8, 8)
+        >>> z, log_det = attention(x)
+        >>> z.shape, log_det.shape
+        (torch.Size([2, 4, 8, 8]), torch.Size([2]))
+        >>> torch.allclose(attention.inverse(z), x, atol=1e-4)
+        True
     """
 
     unread: Tensor | None
