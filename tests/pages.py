@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs"
 # Pages with placeholders: their blocks are counted and not run.
-PLACEHOLDERS = ("README.md",)
+PLACEHOLDERS: tuple[str, ...] = ()
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[^`\s]*)")
 MARKER = re.compile(r"^ *<!-- docs: (?P<mode>compose|skip|needs):? *(?P<reason>.*?) *-->$")

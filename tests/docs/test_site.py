@@ -25,7 +25,7 @@ HAS_SPHINX = all(find_spec(name) for name in ("sphinx", "furo", "myst_parser", "
 
 # A path of the repository, in backticks or as a link's target.
 NAMED = re.compile(r"`((?:tests|conf|src|benchmarks|docs|models)/[\w./*-]*)(?:::\w+)?`")
-LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(#[^)\s]*)?\)")
+LINK = re.compile(r"(?:\]\(|<img src=\")(?!https?:)([^)\"\s#]*)(#[^)\"\s]*)?[)\"]")
 CHOICE = re.compile(rf"(?<![\w.@/:-])({'|'.join(GROUPS)})=([a-z0-9][\w,]*)(?![\w./=(*])")
 # What is made when the site is built.
 BUILT = ("reference/config.md", "measured/")
