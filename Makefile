@@ -9,7 +9,8 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help train test test-fast test-lowest test-newest lowest newest setup data-natural \
 	model-digits lint format types bench-density bench-longrange bench-attention \
-	bench-sampling bench-data bench-memory bench-large-data bench-speed bench-kills clean
+	bench-sampling bench-data bench-memory bench-large-data bench-speed bench-kills docs docs-serve \
+	docs-pictures clean
 
 help: ## list the targets; ARGS="..." adds arguments to a target's command
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -90,6 +91,15 @@ format: setup ## mend what ruff can, and format
 types: setup ## check types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: setup ## build the documentation into docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build/html
+
+docs-serve: docs ## build the documentation and serve it at http://127.0.0.1:8000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html 8000
+
+docs-pictures: setup ## train small models and draw the pictures of README and the documentation
+	$(BIN)/python docs/pictures.py $(ARGS)
+
 bench-density: setup ## bits/dim at equal CPU seconds, beside other libraries
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/density.py $(ARGS)
@@ -120,4 +130,4 @@ bench-kills: setup ## trainings that are killed and resumed
 	$(BIN)/python benchmarks/kills.py $(ARGS)
 
 clean: ## remove the environments and what was built
-	rm -rf $(VENV) .venv-lowest .venv-newest build src/*.egg-info
+	rm -rf $(VENV) .venv-lowest .venv-newest build docs/_build src/*.egg-info

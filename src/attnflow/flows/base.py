@@ -82,7 +82,7 @@ class Flow(nn.Module, ABC):
 
     @property
     def map_sizes(self) -> list[tuple[int, int]]:
-        """(H, W) of each feature map that a context may hold: one, as large as the images."""
+        """(H, W) of each feature map that a context may hold; here one, as large as the images."""
         return [self.image_shape[1:]]
 
     def log_prob(self, x: Tensor, context: Context | None = None) -> Tensor:

@@ -63,6 +63,20 @@ class Glow(Flow):
 
     Raises:
         AttnFlowError: sizes, placement or attention that do not fit the images.
+
+    Example:
+        >>> from functools import partial
+        >>> from attnflow.transforms import ITrans
+        >>> flow = Glow((3, 16, 16), levels=2, steps=4, attention=partial(ITrans, num_heads=2))
+        >>> y = torch.rand(5, 3, 16, 16)
+        >>> flow.initialize(y)
+        >>> flow.log_prob(y).shape
+        torch.Size([5])
+        >>> latents = flow.encode(y)
+        >>> [tuple(z.shape[1:]) for z in latents]
+        [(6, 8, 8), (24, 4, 4)]
+        >>> torch.allclose(flow.decode(latents), y, atol=1e-4)
+        True
     """
 
     POSITIONS = (*positions_around(STEP), "level_end")

@@ -63,6 +63,11 @@ class Jet(SingleScale):
 
     Raises:
         AttnFlowError: sizes, placement or attention that do not fit the images.
+
+    Example:
+        >>> flow = Jet((1, 8, 8), patch_size=2, steps=4)
+        >>> flow.log_prob(torch.rand(5, 1, 8, 8)).shape
+        torch.Size([5])
     """
 
     POSITIONS = positions_around(STEP)

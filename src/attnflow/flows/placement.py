@@ -21,6 +21,10 @@ class Placement:
         levels: ``all``, or the levels' numbers, from 0.
         steps: ``all``, ``first``, ``last`` or ``every N`` (the last of each N steps);
             ``level_end`` does not look at it.
+
+    Example:
+        >>> Placement(["after_actnorm", "after_coupling"], levels=[1], steps="every 2").positions
+        ('after_actnorm', 'after_coupling')
     """
 
     positions: str | Sequence[str] = "after_coupling"

@@ -72,6 +72,13 @@ class TarFlow(SingleScale):
 
     Raises:
         AttnFlowError: sizes, placement or attention that do not fit the images.
+
+    Example:
+        >>> flow = TarFlow((1, 8, 8), patch_size=2, blocks=2)
+        >>> flow.log_prob(torch.rand(5, 1, 8, 8)).shape
+        torch.Size([5])
+        >>> flow.sample(3, temperature=0.9).shape
+        torch.Size([3, 1, 8, 8])
     """
 
     POSITIONS = positions_around(BLOCK)

@@ -32,6 +32,13 @@ def bits_per_dim(log_likelihood: Tensor, image_shape: Sequence[int], num_bins: i
 
     Returns:
         (B,), bits per dimension.
+
+    Example:
+        A density of 1 on [0, 1)^D, which knows nothing of 256 grey values:
+
+        >>> import torch
+        >>> bits_per_dim(torch.zeros(2), (3, 8, 8), num_bins=256)
+        tensor([8., 8.])
     """
     dims = num_dimensions(image_shape)
     return -(log_likelihood - dims * math.log(num_bins)) / (dims * math.log(2))

@@ -45,6 +45,14 @@ def load(path: str | Path, trust: Sequence[str] = ()) -> LoadedModel:
     Raises:
         AttnFlowError: the file is missing, damaged or not one of ours, or names what is not
             trusted.
+
+    Example:
+        >>> model = load("models/digits")
+        >>> images = model.sample(4, label=3, seed=0)
+        >>> images.shape, images.dtype, model.num_bins
+        (torch.Size([4, 1, 8, 8]), torch.uint8, 17)
+        >>> model.bits_per_dim(images, label=3).shape
+        torch.Size([4])
     """
     if not isinstance(path, str | os.PathLike):
         raise AttnFlowError(
@@ -69,10 +77,17 @@ class LoadedModel(nn.Module):
     Args:
         model: in eval mode.
         seed: of its training, which the noise of :meth:`bits_per_dim` belongs to.
-        choices: of the config groups, for :func:`repr`.
+        choices: of the config groups, for ``repr``.
 
     Attributes:
         model: flow, dequantization and conditioning.
+
+    Example:
+        >>> model = load("models/digits")
+        >>> images = model.sample(2, label=[1, 7], seed=0)
+        >>> latents = model.encode(images, label=[1, 7])
+        >>> torch.equal(model.decode(latents, label=[1, 7]), images)
+        True
     """
 
     def __init__(self, model: ImageModel, seed: int = 0, choices: Mapping | None = None) -> None:

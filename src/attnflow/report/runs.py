@@ -79,7 +79,7 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, str]:
-        """What the run was composed of: every option and the choice of every config group."""
+        """Every option that the run was composed of, and the choice of every config group."""
         composed = {
             key: value
             for key, value in self.leaves.items()

@@ -24,7 +24,7 @@ class ActNorm(Transform):
     on feature maps at every position, as SRFlow's affine injector (Lugmayr et al., 2020).
 
     Args:
-        num_channels: C.
+        num_channels: C of the images.
         context_channels: width of the condition; 0 for none.
     """
 

@@ -53,7 +53,7 @@ class InvertibleConv1x1(Transform):
     with these a permutation is the better start (on the digits by 0.12 bits/dim).
 
     Args:
-        num_channels: C.
+        num_channels: C of the images.
         start: ``rotation`` or ``permutation``.
         context_channels: width of the condition; 0 for none.
     """

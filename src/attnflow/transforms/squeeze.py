@@ -19,6 +19,11 @@ class Squeeze(Transform):
 
     Args:
         factor: f, the side of a block.
+
+    Example:
+        >>> z, log_det = Squeeze()(torch.rand(2, 3, 8, 8))
+        >>> z.shape, log_det
+        (torch.Size([2, 12, 4, 4]), tensor([0., 0.]))
     """
 
     def __init__(self, factor: int = 2) -> None:

@@ -19,7 +19,7 @@ class MaskedTransform(Transform):
     """A transform of one half of an image that reads the other half, which its mask M marks.
 
     Args:
-        num_channels: C.
+        num_channels: C of the images.
         image_size: (H, W) of the feature map.
         parity: 0 or 1; alternate it from one attention to the next.
         mask: ``checkerboard``, ``coarse``, ``channel`` or ``spatial``, of

@@ -44,6 +44,15 @@ class IMap(MaskedTransform):
             :class:`MaskedTransform`.
         kernel_size: odd side of the convolution that computes the map.
         global_context: add a function of the pooled masked half to the map.
+
+    Example:
+        >>> attention = IMap(4, image_size=(8, 8))
+        >>> x = torch.randn(2, 4, 8, 8)
+        >>> z, log_det = attention(x)
+        >>> z.shape, log_det.shape
+        (torch.Size([2, 4, 8, 8]), torch.Size([2]))
+        >>> torch.allclose(attention.inverse(z), x, atol=1e-4)
+        True
     """
 
     def __init__(

@@ -33,8 +33,8 @@ class ITrans(MaskedTransform):
     ``W = alpha I + diag(g) S``, ``S = softmax(Q K^T / sqrt(d) + b)``, Q, K and g from M * h
 
     Generative Flows with Invertible Attentions (2022), the iTrans attention, made invertible by
-    construction: alpha > |g| in every row for every parameter value, so W is strictly diagonally
-    dominant (:mod:`~attnflow.transforms.attention.mixing`). Tokens are p x p patches
+    construction: ``alpha > |g|`` in every row for every parameter value, so W is strictly
+    diagonally dominant (:mod:`~attnflow.transforms.attention.mixing`). Tokens are p x p patches
     (:mod:`~attnflow.transforms.attention.layout`). Each head mixes its share of a patch's
     transformed entries: ``log_det = sum_heads entries log|det W|``. Where an odd p parts the
     tokens into two groups, each group has an S and a W of its own.
@@ -53,6 +53,15 @@ class ITrans(MaskedTransform):
         key_channels: width of Q and K at a position and head, by default C / h and at least 4; not
             read by ``linear``.
         rank: of S with ``linear``, at most the number of tokens that mix; read by no other variant.
+
+    Example:
+        >>> attention = ITrans(4, image_size=(8, 8), num_heads=2)
+        >>> x = torch.randn(2, 4, 8, 8)
+        >>> z, log_det = attention(x)
+        >>> z.shape, log_det.shape
+        (torch.Size([2, 4, 8, 8]), torch.Size([2]))
+        >>> torch.allclose(attention.inverse(z), x, atol=1e-4)
+        True
     """
 
     unread: Tensor | None

@@ -24,7 +24,7 @@ class Mixing:
     Args:
         query, key: (B, G, h, d, n).
         alpha: positive, one for each head, (h, 1).
-        ratio: (B, G, h, n), |ratio| < 1.
+        ratio: (B, G, h, n), ``|ratio| < 1``.
         valid: (G, n), False at tokens that are padding, or None. Padding comes last, and it adds
             nothing to the log-determinant.
         bias: :meth:`unread`, and what else is to be added to the logits of S; broadcasts to

@@ -15,7 +15,7 @@ class AttentionSequence(Composition):
     """``z = f_n(... f_1(x))`` of attentions that stand at the same place; their log_dets add up.
 
     Args:
-        num_channels: C.
+        num_channels: C of the images.
         image_size: (H, W) of the feature map.
         attentions: what makes each, by name, in forward order; called as ``attention(num_channels,
             image_size=, parity=, context_channels=)``.

@@ -15,12 +15,12 @@ __all__ = ["AffineMap", "GaussianMap"]
 
 @dataclass(frozen=True)
 class AffineMap(ElementwiseMap):
-    """``z = x exp(s) + t`` with ``s = S tanh(raw / S)``, so that |s| < S.
+    """``z = x exp(s) + t`` with ``s = S tanh(raw / S)``, so that ``|s| < S``.
 
     Dinh et al., RealNVP (2017), equations 7 and 8. Parameters: (t, raw).
 
     Args:
-        largest_log_scale: S.
+        largest_log_scale: the bound S.
     """
 
     largest_log_scale: float = 2.0
@@ -60,7 +60,7 @@ class GaussianMap(ElementwiseMap):
     Papamakarios et al., MAF (2017), equation 4. Parameters: (mean, raw).
 
     Args:
-        largest_log_std: S.
+        largest_log_std: the bound S.
     """
 
     largest_log_std: float = 3.0
