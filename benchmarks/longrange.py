@@ -39,7 +39,7 @@ FLOWS = {
     "mixlogcdf, wide": [*GLOW, "coupling_net.hidden_channels=60"],
     "jet": JET,
     "tarflow": TARFLOW,
-    "tarflow, patch 1": [*TARFLOW, "model.patch_size=1"],
+    "tarflow, patch 2": [*TARFLOW, "model.patch_size=2"],
 }
 ATTENTIONS = {
     "none": ["attention=none"],

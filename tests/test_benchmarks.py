@@ -164,7 +164,7 @@ def test_a_peer_keeps_the_rate_and_the_batch_that_validation_prefers(monkeypatch
 def test_longrange_measures_the_gap_at_every_offset(small, monkeypatch) -> None:
     import longrange
 
-    arguments = ["--steps", "1", "--flows", "affine", "tarflow, patch 1", "--attentions"]
+    arguments = ["--steps", "1", "--flows", "affine", "tarflow, patch 2", "--attentions"]
     arguments += ["none", "itrans_reading", "--offsets", "4,8", "7,5"]
     monkeypatch.setattr(sys, "argv", ["longrange.py", *arguments])
     longrange.main()
