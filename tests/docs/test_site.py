@@ -28,12 +28,13 @@ NAMED = re.compile(r"`((?:tests|conf|src|benchmarks|docs|models)/[\w./*-]*)(?:::
 LINK = re.compile(r"(?:\]\(|<img src=\")(?!https?:)([^)\"\s#]*)(#[^)\"\s]*)?[)\"]")
 CHOICE = re.compile(rf"(?<![\w.@/:-])({'|'.join(GROUPS)})=([a-z0-9][\w,]*)(?![\w./=(*])")
 # What is made when the site is built.
-BUILT = ("reference/config.md", "measured/")
+BUILT = ("reference/config.md", "measured/", "_build/html")
 
 
 def own_files(page: Page) -> set[str]:
     """The files that a page's blocks make, and those that its text tells the reader to make."""
-    return {block.file for block in page.blocks if block.file}
+    written = re.findall(r"> (conf/\w+/\w+\.yaml)", page.text)
+    return {*written, *(block.file for block in page.blocks if block.file)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)

@@ -7,6 +7,7 @@ those of whole images, labels and conditions, which no training passes, look at 
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from numbers import Rational, Real
 from typing import Any
@@ -176,7 +177,9 @@ def as_labels(labels: object, rows: int, num_classes: int) -> Tensor:
         raise AttnFlowError(f"label: expected {expected}, got {labels!r}.") from error
     _check_values("label", found)
     if not _is_integer(found):
-        raise AttnFlowError(f"label: expected {expected}, got {labels!r}.")
+        of_type = f"{_kind(labels)} of {found.dtype}"
+        got = of_type if hasattr(labels, "dtype") else reprlib.repr(labels)
+        raise AttnFlowError(f"label: expected {expected}, got {got}.")
     if found.shape not in ((), (1,), (rows,)):
         raise AttnFlowError(f"label: expected {expected}, got the shape {tuple(found.shape)}.")
     _check_range("label", found, num_classes)
