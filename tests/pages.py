@@ -12,8 +12,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs"
-# Pages with placeholders: their blocks are counted and not run.
-PLACEHOLDERS: tuple[str, ...] = ()
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[^`\s]*)")
 MARKER = re.compile(r"^ *<!-- docs: (?P<mode>compose|skip|needs):? *(?P<reason>.*?) *-->$")
@@ -80,10 +78,6 @@ class Page:
     @cached_property
     def blocks(self) -> list[Block]:
         return list(blocks_of(self.text))
-
-    @property
-    def is_run(self) -> bool:
-        return self.path not in PLACEHOLDERS
 
     @property
     def commands(self) -> list[list[str]]:

@@ -224,6 +224,13 @@ def test_a_sweep_draws_every_job_s_images(sample, run_dir) -> None:
     assert files(folder / "0") != files(folder / "1")
 
 
+def test_records_of_another_task_stay(sample, tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "train.log").write_text("mine")
+    refused(sample, "ckpt_path=nowhere")
+    assert (tmp_path / "out" / "train.log").read_text() == "mine"
+
+
 @pytest.mark.parametrize("out", ["taken", "taken/below"])
 def test_a_folder_that_cannot_be_is_named_as_the_user_named_it(sample, tmp_path, out) -> None:
     (tmp_path / "taken").touch()

@@ -89,8 +89,9 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
             except WriteError as full:  # nobody would know of the failed job
                 sys.exit(f"error: {full}")
             return float("inf")
-        is_training = config.task_name == TRAIN
-        refused = sentence is not None and not is_training and holds_records_alone(folder)
+        task_name = config.task_name
+        has_nothing = task_name != TRAIN and holds_records_alone(folder, task_name)
+        refused = sentence is not None and has_nothing
         if not resuming and not refused:
             with decoration(ERROR_FILE):
                 write_whole(folder / ERROR_FILE, told)

@@ -36,9 +36,9 @@ from attnflow.pictures.sheet import check_formats, save_picture
 from attnflow.utils.decoration import decoration
 from attnflow.utils.validation import check_value
 
-log = logging.getLogger(__name__)
-
 __all__ = ["PICTURES", "Evaluated", "check_options", "draw"]
+
+log = logging.getLogger(__name__)
 
 COLUMNS = 8
 # Least values of numeric options; diversity needs two samples of a condition.

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from attnflow.runs.folder_lock import LOCK
-from attnflow.runs.names import CANDIDATE, ERROR_FILE, HYDRA, LOGS
+from attnflow.runs.names import CANDIDATE, ERROR_FILE, HYDRA
 from attnflow.utils.files import write_whole
 
 __all__ = [
@@ -46,9 +46,9 @@ def check_room(folder: Path, config: DictConfig) -> None:
         drop_records(folder)
 
 
-def holds_records_alone(folder: Path) -> bool:
-    """Whether a folder holds nothing but what Hydra and the lock put there at the start."""
-    known = (HYDRA, CANDIDATE, LOCK, *LOGS, ERROR_FILE)
+def holds_records_alone(folder: Path, task: str) -> bool:
+    """Whether a folder holds nothing but what a start of a task puts there, of no other task."""
+    known = (HYDRA, CANDIDATE, LOCK, f"{task}.log", ERROR_FILE)
     return all(path.name in known for path in folder.iterdir())
 
 

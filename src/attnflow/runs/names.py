@@ -7,7 +7,6 @@ __all__ = [
     "CANDIDATE",
     "ERROR_FILE",
     "HYDRA",
-    "LOGS",
     "RECORDS",
     "RESULTS",
     "SKIPPED_FILE",
