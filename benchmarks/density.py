@@ -58,6 +58,7 @@ class Job:
         data: of :data:`~recipes.DATA`.
         options: of train.py; None for a peer.
         budget: CPU seconds.
+        validations: how often the weights are looked at.
         learning_rate, batch_size: of a peer, in place of its own.
     """
 
@@ -66,6 +67,7 @@ class Job:
     options: tuple[str, ...] | None
     seed: int
     budget: float
+    validations: int
     learning_rate: float | None = None
     batch_size: int | None = None
 
@@ -129,7 +131,9 @@ def run(job: Job) -> Result:
     else:
         bits = our_bits
         model, recipe = make_ours(job.options, data)
-    outcome = train_for(job.budget, model, bits, data, recipe, job.seed)
+    outcome = train_for(
+        job.budget, model, bits, data, recipe, job.seed, validations=job.validations
+    )
     model.eval()
     images, rows = data.test[:IMAGES], torch.arange(len(data.test))[:IMAGES]
     return Result(
@@ -208,7 +212,7 @@ def compare(
 ) -> None:
     """Train all models of one data set, seeds outermost; print and write what comes of it."""
     jobs = [
-        Job(name, data, options, seed, arguments.budget)
+        Job(name, data, options, seed, arguments.budget, arguments.validations)
         for seed in range(arguments.seeds)
         for name, options in models.items()
     ]
@@ -247,6 +251,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["digits"], choices=DATA)
     parser.add_argument("--budget", type=float, default=60, help="CPU seconds of training each")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--validations", type=int, default=30, help="of each training")
     parser.add_argument("--models", nargs="*", default=names, choices=names)
     parser.add_argument(
         "--recipe",
@@ -260,11 +265,11 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", help="to choose a peer's own from")
     parser.add_argument("--processes", type=int, default=1, help="trainings at a time")
     arguments = parser.parse_args()
-    if arguments.budget <= 0 or min(arguments.seeds, arguments.processes) < 1:
-        parser.error(
-            "expected a budget above 0, 1 seed and 1 process or more, got "
-            f"{arguments.budget}, {arguments.seeds} and {arguments.processes}"
-        )
+    if arguments.budget <= 0:
+        parser.error(f"budget: expected a number above 0, got {arguments.budget}")
+    for name in ("seeds", "validations", "processes"):
+        if getattr(arguments, name) < 1:
+            parser.error(f"{name}: expected 1 or more, got {getattr(arguments, name)}")
     for data in arguments.data:
         compare(data, chosen(data, arguments), arguments)
 
