@@ -1,7 +1,8 @@
 """Run a page of the documentation from top to bottom in an empty folder, as its reader would.
 
 :func:`small` is the one place where commands differ from what the page says: it appends the
-settings of :data:`SMALL`, so that a training takes two batches. All else is run as it is written.
+settings of :data:`SMALL`, so that a training takes two batches; and a page that ``attnflow
+explore`` serves is left as soon as it is there. All else is run as it is written.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from page_givens import GIVENS
 from pages import Block, Page
 
 # What is appended to a command of a page, by its name.
@@ -30,7 +32,10 @@ SMALL = {
     ],
     "eval": ["trainer.limit_test_batches=1", "eval.num_searched=64", "eval.num_conditions=4"],
     "sample": ["n=8"],
+    "explore": ["port=0", "test_images=8"],
 }
+# A search has two trials.
+SEARCH = "hydra.sweeper.n_trials=2"
 # A run that is resumed with more epochs has one more.
 RESUMED = "trainer.max_epochs=2"
 # The first argument of a request for a page.
@@ -56,10 +61,19 @@ def small(arguments: list[str]) -> list[str]:
     added = list(SMALL.get(name, ()))
     if any(option in arguments for option in ("--help", "-h", "--cfg", "--hydra-help")):
         return arguments
+    if any(argument.startswith("hparams_search=") for argument in arguments):
+        added.append(SEARCH)
     resumed = any(re.match(r"resume=(?!null|auto)", argument) for argument in arguments)
     if resumed and any(argument.startswith("trainer.max_epochs=") for argument in arguments):
         added.append(RESUMED)
     return [*arguments, *added]
+
+
+def leave_pages() -> None:
+    """Let this process's ``attnflow explore`` end once its page is served."""
+    from attnflow.cli import explore
+
+    explore.wait = lambda: None
 
 
 def run_page(path: str) -> None:
@@ -81,7 +95,9 @@ def run_page(path: str) -> None:
 
 
 def treat(block: Block, page: Page, namespace: dict[str, object]) -> None:
-    """Do with a block what its treatment says."""
+    """Do with a block what its treatment says, in folders of which some are given."""
+    for name in block.reason.split() if block.mode == "given" else ():
+        GIVENS[name](Path(name))
     if block.treatment == "composed":
         for arguments in block.commands:
             for composed in compositions(arguments):

@@ -32,6 +32,8 @@ sys.exit(int(connection.recv(16) or b"1"))
 """
 MOST_BYTES = 2**20
 WAIT = 0.02
+# What starts processes of its own ends them where Python ends, which a forked process does not.
+ALONE = "launcher="
 
 
 def main(address: str) -> None:
@@ -102,7 +104,12 @@ def task(argv: list[str]) -> Callable[[], None]:
 
     if argv[:1] == [page_runs.PAGE]:
         return lambda: page_runs.run_page(argv[1])
-    sys.argv = ["attnflow", *page_runs.small(argv)]
+    arguments = page_runs.small(argv)
+    if any(argument.startswith(ALONE) for argument in argv):
+        python = [sys.executable, "-m", "attnflow"]
+        return lambda: os.execv(sys.executable, [*python, *arguments])
+    page_runs.leave_pages()
+    sys.argv = ["attnflow", *arguments]
     from attnflow.__main__ import main as attnflow
 
     return attnflow

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs"
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[^`\s]*)")
-MARKER = re.compile(r"^ *<!-- docs: (?P<mode>compose|skip|needs):? *(?P<reason>.*?) *-->$")
+MARKER = re.compile(r"^ *<!-- docs: (?P<mode>compose|skip|needs|given):? *(?P<reason>.*?) *-->$")
 FILE = re.compile(r"^# (?P<path>[\w./-]+\.(?:py|yaml|sh|csv))$")
 # Pages that are written when the site is built.
 BUILT = ("measured", "_build", "config.md")
@@ -32,8 +32,8 @@ class Block:
         line: of its first line of text, from 1.
         language: that its fence names; "" for none.
         text: without indentation.
-        mode: ``compose``, ``skip`` or ``needs``, of the comment before it; "" for none.
-        reason: why it is skipped, or the module without which it is.
+        mode: ``compose``, ``skip``, ``needs`` or ``given``, of the comment before it; "" for none.
+        reason: why it is skipped, the module without which it is, or the folders that are given.
     """
 
     line: int

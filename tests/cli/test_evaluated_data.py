@@ -76,6 +76,11 @@ def test_a_checkpoint_knows_its_data_from_anywhere(checkpoint, tmp_path, command
         assert "test/bayes_accuracy" not in figures
         assert capsys.readouterr().out.count("needs training images and is left out") == 2
 
+    whole = ("data.data_dir=alone/test", "+data.splits={test: .}", "eval.pictures=[]")
+    figures = results(command("eval", f"ckpt_path={checkpoint}", *whole))
+    assert figures["test/bpd"] == pytest.approx(expected, abs=1e-5)
+    assert figures["data/test_images"] == 5
+
     with pytest.raises(SystemExit) as stopped:
         command("eval", f"ckpt_path={checkpoint}", "data.data_dir=alone", "+data.size=8")
     assert "the data: expected image_shape (3, 4, 4)" in str(stopped.value.code)

@@ -170,14 +170,20 @@ attnflow none
 ```yaml
 a: 1
 ```
+<!-- docs: given: photographs -->
+```bash
+ls photographs
+```
 """
     found = list(blocks_of(text))
-    treatments = "run composed skipped skipped written output read"
+    treatments = "run composed skipped skipped written output read run"
     assert [b.treatment for b in found] == treatments.split()
     assert found[1].commands == [["train", "trainer=ddp", "resume=auto"]]
     assert found[2].reason == "it needs a network"
     assert found[4] == Block(20, "python", "# my_package/mine.py\nx = 1\n")
     assert found[5].commands == []
+    assert found[7].mode == "given"
+    assert found[7].reason == "photographs"
 
 
 def test_commands_are_found_in_scripts() -> None:

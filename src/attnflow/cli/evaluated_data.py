@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 from torch import Tensor
 
+from attnflow.cli.containers import as_dict
 from attnflow.data import ImageDataModule
 from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError
@@ -40,8 +42,9 @@ def is_other_data() -> bool:
 
 
 def changed_options(changes: Mapping) -> dict[str, Any]:
-    """The options of ``data`` that are given; a null one of conf/eval.yaml's is not."""
-    return {name: value for name, value in changes.items() if value is not None or name not in KEPT}
+    """The options of ``data`` that are given, as plain values; a null one of KEPT is not."""
+    plain = as_dict(changes, resolve=True) if isinstance(changes, DictConfig) else changes
+    return {name: value for name, value in plain.items() if value is not None or name not in KEPT}
 
 
 def other_data(changes: Mapping) -> ImageDataModule:
