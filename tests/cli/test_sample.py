@@ -220,8 +220,10 @@ def test_a_finished_folder_says_so(sample, run_dir, capsys) -> None:
 
 
 def test_a_sweep_draws_every_job_s_images(sample, run_dir) -> None:
-    folder = sample("-m", f"ckpt_path={run_dir}", "seed=1,2", "n=2")
+    options = ("-m", f"ckpt_path={run_dir}", "seed=1,2", "n=2")
+    folder = sample(*options)
     assert files(folder / "0") != files(folder / "1")
+    assert "out: expected a folder without a sweep" in refused(sample, *options)
 
 
 def test_records_of_another_task_stay(sample, tmp_path) -> None:

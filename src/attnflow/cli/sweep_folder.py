@@ -14,6 +14,7 @@ from attnflow.cli.run_folder import (
     check_not_inside_a_run,
     check_sources,
     named_folder,
+    option_of_folder,
     own_files,
     put_aside,
     set_option,
@@ -51,10 +52,11 @@ def claim_sweep_folder(config: DictConfig) -> None:
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
         if config.get("resume") == "auto" and records_are_ours(config):
             config.hydra.overrides.hydra.append(f"hydra.output_subdir={CANDIDATE}")
-    check_not_inside_a_run(folder, "hydra.sweep.dir")
+    option = option_of_folder(config, "hydra.sweep.dir")
+    check_not_inside_a_run(folder, option)
     check_unused(folder, config)
     folder.mkdir(parents=True, exist_ok=True)
-    lock_folder(folder, "hydra.sweep.dir")
+    lock_folder(folder, option)
     check_unused(folder, config)  # again: another process may have been here in between
     if config.overwrite:
         check_sources(folder, config)
@@ -78,9 +80,10 @@ def check_folder_of_jobs(config: DictConfig) -> None:
 
 def check_unused(folder: Path, config: DictConfig) -> None:
     """Raise :class:`AttnFlowError` for a folder that holds a run, or a sweep that is not this."""
+    option = option_of_folder(config, "hydra.sweep.dir")
     if found := [path.name for path in own_files(folder, RESULTS)]:
         raise AttnFlowError(
-            f"hydra.sweep.dir: expected the folder of a sweep, got {folder}, a run's, which holds "
+            f"{option}: expected the folder of a sweep, got {folder}, a run's, which holds "
             f"{' and '.join(found)}."
         )
     if config.overwrite or not (own_files(folder, RECORDS) or jobs(folder)):
@@ -89,12 +92,12 @@ def check_unused(folder: Path, config: DictConfig) -> None:
     if config.get("resume") != "auto":
         go_on = "resume=auto goes on with it, " if "resume" in config else ""
         raise AttnFlowError(
-            f"hydra.sweep.dir: expected a folder without a sweep, got {folder}, which holds one; "
+            f"{option}: expected a folder without a sweep, got {folder}, which holds one; "
             f"{go_on}{overwrite}."
         )
     if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
         raise AttnFlowError(
-            "hydra.sweep.dir: expected a new folder, as a search tries other values when it is "
+            f"{option}: expected a new folder, as a search tries other values when it is "
             f"started again, got {folder}, which holds one; {overwrite}."
         )
     before, now = swept(read(folder / SWEEP)), swept(config)
