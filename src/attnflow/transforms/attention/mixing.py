@@ -15,6 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from attnflow.transforms.attention.dominant import log_abs_det
+
 __all__ = ["MIXINGS", "CausalMixing", "DenseMixing", "LinearMixing", "Mixing"]
 
 
@@ -102,7 +104,7 @@ class DenseMixing(Mixing):
         return self.ratio.unsqueeze(-2) * (values @ self.stochastic.mT)
 
     def _unit_log_det(self) -> Tensor:
-        return torch.linalg.slogdet(self._unit_matrix()).logabsdet
+        return log_abs_det(self._unit_matrix())
 
     def _unit_solve(self, values: Tensor) -> Tensor:
         return torch.linalg.solve(self._unit_matrix(), values.mT).mT
@@ -160,7 +162,7 @@ class LinearMixing(Mixing):
         return values @ self.gather.mT @ self.scaled
 
     def _unit_log_det(self) -> Tensor:
-        return torch.linalg.slogdet(self._slot_matrix()).logabsdet
+        return log_abs_det(self._slot_matrix())
 
     def _unit_solve(self, values: Tensor) -> Tensor:
         slots = torch.linalg.solve(self._slot_matrix(), self.gather @ values.mT)
