@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -61,11 +62,12 @@ class GatedResNet(nn.Module):
             *blocks,
             nn.SiLU(),
             zero_conv(hidden_channels, out_channels, 3),
-        )
+        ).to(memory_format=torch.channels_last)
 
     def forward(self, features: Tensor, context: Context | None = None) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
-        return self.layers(with_condition(features, context, self.context_channels))
+        read = with_condition(features, context, self.context_channels)
+        return self.layers(read.contiguous(memory_format=torch.channels_last))
 
 
 class GatedBlock(nn.Module):
