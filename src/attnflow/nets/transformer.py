@@ -178,7 +178,6 @@ class CausalTransformer(nn.Module):
     """
 
     near: Tensor
-    is_near: Tensor
 
     def __init__(
         self,
@@ -199,8 +198,7 @@ class CausalTransformer(nn.Module):
         check_count("reach", reach, least=0)
         self.waves = tuple(waves)
         near = tokens_near(*grid, reach).to(torch.get_default_device())
-        self.register_buffer("near", near.clamp(min=0), persistent=False)
-        self.register_buffer("is_near", near[..., None] >= 0, persistent=False)
+        self.register_buffer("near", near + 1, persistent=False)
         num_features = near.shape[1] * in_features
         self.embedding = nn.Linear(num_features, width, bias=False)
         # Apart, so that many waves do not make the values' first weights small.
@@ -269,7 +267,9 @@ class CausalTransformer(nn.Module):
         self, tokens: Tensor, places: slice, condition: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """What the blocks read of the tokens at n places: (B, n, width), and their condition."""
-        near = tokens[:, self.near[places]].where(self.is_near[places], 0).flatten(2)
+        known = F.pad(tokens, (0, 0, 1, 0))  # zeros first, which stand where no token is near
+        index = self.near[places]
+        near = known.index_select(1, index.flatten()).view(len(tokens), len(index), -1)
         h = self.embedding(near) + self.positions[places]
         if self.wave_embedding is not None:
             angles = torch.cat([near * (2 * math.pi * wave) for wave in self.waves], 2)
