@@ -9,8 +9,8 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help train test test-fast test-lowest test-newest lowest newest setup data-natural \
 	model-digits lint format types bench-density bench-longrange bench-attention \
-	bench-sampling bench-data bench-memory bench-large-data bench-speed bench-kills docs docs-serve \
-	docs-pictures clean
+	bench-sampling bench-data bench-memory bench-large-data bench-speed bench-recipe-speed bench-gpu bench-kills \
+	docs docs-serve docs-pictures clean
 
 help: ## list the targets; ARGS="..." adds arguments to a target's command
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -125,6 +125,16 @@ bench-large-data: setup ## memory of reading by the number of images
 bench-speed: setup ## seconds of training steps and samples
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python benchmarks/speed.py $(ARGS)
+
+bench-recipe-speed: setup ## what a step, log_prob and a sample of each recipe cost
+	$(BIN)/python benchmarks/recipe_speed.py $(ARGS)
+
+# Within 8 minutes on one GPU.
+bench-gpu: setup ## speed and memory on a GPU, in bfloat16 and compiled too
+	$(BIN)/python benchmarks/recipe_speed.py --device cuda --compiled --repeats 5 \
+		--recipes "digits, imap" "photos, itrans" "natural16, none"
+	$(BIN)/python benchmarks/speed.py --device cuda --peers --hidden 256 --repeats 5
+	$(BIN)/python benchmarks/memory.py --device cuda --steps 4 16
 
 bench-kills: setup ## trainings that are killed and resumed
 	$(BIN)/python benchmarks/kills.py $(ARGS)

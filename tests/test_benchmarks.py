@@ -143,8 +143,10 @@ def test_density_compares_models_on_equal_data(small, monkeypatch, capsys) -> No
 def test_a_peer_keeps_the_rate_and_the_batch_that_validation_prefers(monkeypatch) -> None:
     import density
 
-    jobs = [density.Job(name, "digits", None, seed, 1.0) for seed in (0, 1) for name in ("a", "b")]
-    jobs.append(density.Job("ours", "digits", ("x",), 0, 1.0))
+    jobs = [
+        density.Job(name, "digits", None, seed, 1.0, 1) for seed in (0, 1) for name in ("a", "b")
+    ]
+    jobs.append(density.Job("ours", "digits", ("x",), 0, 1.0, 1))
     best = {"a": 2e-3, "b": 1e-3}
 
     def each(_, tried, processes):
@@ -322,6 +324,39 @@ def test_speed_measures_steps_samples_and_scaling(benchmarks, monkeypatch) -> No
     assert (benchmarks / "speed.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
+def test_recipes_are_measured_also_against_a_checkout_and_over_ranks(
+    benchmarks, monkeypatch
+) -> None:
+    import recipe_speed
+
+    few = ("trainer.limit_train_batches=3", "trainer.limit_val_batches=1")
+    monkeypatch.setattr(recipe_speed, "TRAINED", (*recipe_speed.TRAINED, *few))
+    options = ["--repeats", "1", "--ranks", "--baseline", str(recipe_speed.ROOT)]
+    names = ["digits_tarflow, none", "digits, imap"]
+    monkeypatch.setattr(sys, "argv", ["recipe_speed.py", *options, "--recipes", *names])
+    recipe_speed.main()
+    found = cells((benchmarks / "recipe_speed.md").read_text())
+    alone, compared, ranks = found[1:3], found[4:6], found[7:]
+    assert [row[0] for row in alone] == [row[0] for row in compared] == names
+    for row in alone:
+        assert 0 < float(row[3]) < 1
+        assert all(float(cell.replace(",", "")) > 0 for cell in (row[2], *row[6:9]))
+    assert all(float(row[3]) > 0 for row in compared)
+    assert [row[0] for row in ranks] == ["1", "2"]
+    assert float(ranks[0][2]) == 1.0
+
+
+def test_a_stepper_that_ends_says_so(tmp_path) -> None:
+    import stepper
+
+    (tmp_path / "src").mkdir()
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "loop.py").write_text("raise SystemExit(3)")
+    with pytest.raises(RuntimeError, match="ended before it had answered"):
+        stepper.Stepper(tmp_path, "digits, imap")
+
+
 def test_exponents_are_fitted_where_the_work_dominates(benchmarks) -> None:
     import speed
 
@@ -349,6 +384,8 @@ def test_exponents_are_fitted_where_the_work_dominates(benchmarks) -> None:
         ("large_data", ["--images", "9"], "images: expected 74 or more, got [9]"),
         ("memory", ["--steps", "4", "0"], "steps: expected 1 or more, got [4, 0]"),
         ("speed", ["--repeats", "0"], "repeats: expected 1 or more, got 0"),
+        ("recipe_speed", ["--repeats", "0"], "repeats: expected 1 or more, got 0"),
+        ("recipe_speed", ["--baseline", "no"], "baseline: expected a checkout, with a folder src"),
         ("speed", ["--tokens", "15"], "tokens: expected squares of 2 or more, got 15"),
     ],
 )
