@@ -15,7 +15,7 @@ ARGS ?=
 help: ## list the targets; ARGS="..." adds arguments to a target's command
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-train: setup ## set up .venv and train the default model
+train: $(VENV)/.runs ## set up .venv with what training needs, and train the default model
 	$(BIN)/python train.py $(ARGS)
 
 test: lint types ## set up .venv, check style and types, and run every test
@@ -55,12 +55,25 @@ define fresh
 	$(BIN)/uv pip install --quiet --python $(1) --resolution $(2) -e '.[dev]'
 endef
 
+# uv where it is installed, which is quicker, and pip elsewhere.
+UV := $(shell command -v uv)
+PIP = $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/pip install --disable-pip-version-check)
+
+# Installs $(1) in .venv, which is made where it is not there.
+define install
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --quiet -e $(1)
+endef
+
+$(VENV)/.runs: pyproject.toml
+	$(call install,.)
+	touch $@
+
 setup: $(VENV)/.installed ## make .venv with everything that development needs
 
 $(VENV)/.installed: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $@
+	$(call install,'.[dev]')
+	touch $@ $(VENV)/.runs
 
 # Wallpapers of which the list of data=natural16 names those that are used.
 NATURAL := plasma-workspace-wallpapers lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 \
@@ -101,7 +114,7 @@ docs-pictures: setup ## train small models and draw the pictures of README and t
 	$(BIN)/python docs/pictures.py $(ARGS)
 
 bench-density: setup ## bits/dim at equal CPU seconds, beside other libraries
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(call install,'.[bench]')
 	$(BIN)/python benchmarks/density.py $(ARGS)
 
 bench-longrange: setup ## how much of a far dependence each flow and attention finds
@@ -123,7 +136,7 @@ bench-large-data: setup ## memory of reading by the number of images
 	$(BIN)/python benchmarks/large_data.py $(ARGS)
 
 bench-speed: setup ## seconds of training steps and samples
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(call install,'.[bench]')
 	$(BIN)/python benchmarks/speed.py $(ARGS)
 
 bench-recipe-speed: setup ## what a step, log_prob and a sample of each recipe cost

@@ -109,6 +109,24 @@ def test_an_installation_trains_in_an_empty_folder(wheel, tmp_path) -> None:
     assert '"attention": "mine"' in (run_dir / "results.json").read_text()
 
 
+def test_a_training_is_installed_alone_and_by_uv_where_it_is_there(tmp_path) -> None:
+    def told(target: str, path: str = os.defpath) -> str:
+        command = ["make", "-n", target, f"VENV={tmp_path / 'venv'}"]
+        environment = {"PATH": path}
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert "venv/bin/pip install --disable-pip-version-check --quiet -e .\n" in told("train")
+    assert "--quiet -e '.[dev]'\n" in told("setup")
+    uv = tmp_path / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text("#!/bin/sh\n")
+    uv.chmod(0o755)
+    found = told("train", f"{uv.parent}:{os.defpath}")
+    assert f"{uv} pip install --python {tmp_path}/venv/bin/python --quiet -e .\n" in found
+
+
 def test_ci_runs_targets_of_the_makefile_on_the_declared_versions() -> None:
     job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["test"]
     declared = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
