@@ -91,7 +91,7 @@ class Mixing:
 
 
 class DenseMixing(Mixing):
-    """``S = softmax(Q K^T / sqrt(d) + bias)``; LU for the determinant and the inverse: O(n^3)."""
+    """``S = softmax(Q K^T / sqrt(d) + bias)``; its determinant and its inverse cost O(n^3)."""
 
     def weights(self, rows: slice | Tensor = slice(None)) -> Tensor:
         return self.stochastic[..., rows, :]
