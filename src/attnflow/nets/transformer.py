@@ -267,7 +267,8 @@ class CausalTransformer(nn.Module):
         self, tokens: Tensor, places: slice, condition: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """What the blocks read of the tokens at n places: (B, n, width), and their condition."""
-        known = F.pad(tokens, (0, 0, 1, 0))  # zeros first, which stand where no token is near
+        # Zeros first, which stand where no token is near.
+        known = F.pad(tokens[:, : places.stop], (0, 0, 1, 0))
         index = self.near[places]
         near = known.index_select(1, index.flatten()).view(len(tokens), len(index), -1)
         h = self.embedding(near) + self.positions[places]

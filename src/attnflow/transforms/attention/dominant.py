@@ -45,7 +45,7 @@ class LogAbsDet(torch.autograd.Function):
 def invert(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """``A^-1`` and ``log|det A|`` of strictly diagonally dominant matrices, (B, n, n) and (B,).
 
-    With A in blocks ((P, Q), (R, S)), both follow from P and its Schur complement ``S - R P^-1 Q``.
+    With A in blocks ((P, Q), (R, U)), both follow from P and its Schur complement ``U - R P^-1 Q``.
     These are strictly diagonally dominant too, and no entry of an elimination grows to more than
     twice the largest, so that no rows need to be exchanged (Higham, Accuracy and Stability of
     Numerical Algorithms, 2002, theorem 9.9).
