@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
-import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -157,6 +157,8 @@ def wandb_logger(
         raise ArgumentError("tags", f"a list, as in [{tags}]", tags)
     check_choice("mode", mode, (None, *MODES))
     check_choice("log_model", log_model, (False, True, "all"))
+    import wandb  # takes a second, which a training without it should not wait for
+
     mode = mode or wandb.setup().settings.mode
     if mode == "online" and getattr(rank_zero_only, "rank", 0) == 0 and not has_key():
         mode = "offline"
@@ -170,6 +172,8 @@ def wandb_logger(
 
 def has_key() -> bool:
     """Whether the environment, a netrc file or W&B's settings hold a key."""
+    import wandb
+
     return wandb.login(prompt=False, verify=False)
 
 
@@ -217,5 +221,6 @@ def finished_wandb() -> Iterator[None]:
         yield
         failed = False
     finally:
-        if wandb.run is not None:
+        wandb = sys.modules.get("wandb")  # which only a run of it imports
+        if wandb is not None and wandb.run is not None:
             wandb.finish(exit_code=int(failed))
