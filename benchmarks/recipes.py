@@ -57,7 +57,7 @@ FLOWS = {
     "jet": dict.fromkeys(DATA, JET),
     "tarflow": {
         "digits": ["experiment=digits_tarflow"],
-        "mnist5k": TARFLOW,
+        "mnist5k": ["experiment=mnist5k"],
         "photos": ["experiment=natural16"],
         "natural16": ["experiment=natural16"],
         "longrange": ["experiment=longrange"],
