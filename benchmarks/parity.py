@@ -145,7 +145,9 @@ def fill(model: nn.Module) -> None:
             scale = min(0.1, parameter.numel() ** -0.5)
             noise = torch.randn(parameter.numel(), generator=generator, dtype=torch.float64)
             order = moved.get(parameter, slice(None))
-            parameter.view(-1)[order] = (scale * noise).to(parameter.dtype)
+            values = torch.empty(parameter.numel(), dtype=parameter.dtype)
+            values[order] = (scale * noise).to(parameter.dtype)
+            parameter.copy_(values.view(parameter.shape))  # in whatever order they lie in memory
         saved = model.state_dict(keep_vars=True)
         for buffer in (value for value in saved.values() if not isinstance(value, nn.Parameter)):
             if buffer.dtype == torch.int64:
