@@ -41,7 +41,7 @@ RESUMED = "trainer.max_epochs=2"
 # The first argument of a request for a page.
 PAGE = "--page"
 # Seconds that a block may take.
-DEADLINE = 300
+DEADLINE = 600
 SWEEP = ("-m", "--multirun")
 # A command that a page shows to be refused, with the lines that it goes on in.
 REFUSED = re.compile(r"(?m)^! ((?:.*\\\n)*.*)$")
