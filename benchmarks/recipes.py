@@ -35,6 +35,7 @@ DATA = {
     # One photograph trains, whose colours are not those of the other.
     "photos": ["data=photos", f"data.augment=[{FLIPS}, {COLOURS}]"],
     "natural16": ["data=natural16", f"data.augment=[{FLIPS}]"],
+    "natural32": ["data=natural32", f"data.augment=[{FLIPS}]"],
     "longrange": ["data=longrange"],
 }
 JET = ["model=jet", "optimizer.lr=2e-3"]
@@ -46,6 +47,7 @@ FLOWS = {
         "mnist5k": ["experiment=digits"],
         "photos": ["experiment=photos"],
         "natural16": ["experiment=photos"],
+        "natural32": ["experiment=photos"],
         "longrange": [
             "model.levels=1",
             "coupling_net=convnet",
@@ -60,6 +62,7 @@ FLOWS = {
         "mnist5k": ["experiment=mnist5k"],
         "photos": ["experiment=natural16"],
         "natural16": ["experiment=natural16"],
+        "natural32": ["experiment=natural32"],
         "longrange": ["experiment=longrange"],
     },
 }
