@@ -9,8 +9,8 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help train test test-fast test-lowest test-newest lowest newest setup data-natural \
 	model-digits lint format types bench-density bench-longrange bench-attention \
-	bench-sampling bench-data bench-memory bench-large-data bench-speed bench-recipe-speed bench-gpu bench-kills \
-	docs docs-serve docs-pictures clean
+	bench-sampling bench-data bench-memory bench-large-data bench-speed bench-recipe-speed \
+	bench-gpu bench-kills docs docs-serve docs-pictures clean
 
 help: ## list the targets; ARGS="..." adds arguments to a target's command
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
