@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from written import write_twin
 
 __all__ = ["GIVENS"]
 
@@ -17,20 +17,20 @@ SIDE = 48
 def photographs(folder: Path) -> None:
     """Write smooth colour images into a subfolder."""
     for number in range(IMAGES):
-        save(folder / "holidays" / f"{number + 1}.jpg", picture(number))
+        write_twin(folder / "holidays" / f"{number + 1}.jpg", picture(number))
 
 
 def classes(folder: Path) -> None:
     """Write a folder of images for each of two classes."""
     for number in range(2 * IMAGES):
-        save(folder / ("cats", "dogs")[number % 2] / f"{number}.png", picture(number))
+        write_twin(folder / ("cats", "dogs")[number % 2] / f"{number}.png", picture(number))
 
 
 def halves(folder: Path) -> None:
     """Write images of which one half is the other's condition."""
     for number in range(IMAGES):
         image = picture(number)
-        save(folder / f"{number}.png", np.concatenate([image, 255 - image], axis=1))
+        write_twin(folder / f"{number}.png", np.concatenate([image, 255 - image], axis=1))
 
 
 def picture(number: int) -> np.ndarray:
@@ -44,11 +44,6 @@ def picture(number: int) -> np.ndarray:
     ]
     noise = generator.normal(0, 4, (SIDE, SIDE, 3))
     return np.clip(128 + 50 * np.stack(waves, -1) + noise, 0, 255).astype(np.uint8)
-
-
-def save(path: Path, image: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
 
 
 # Makes a folder, by the name that it has on pages.
