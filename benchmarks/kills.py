@@ -168,6 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error(f"{name}: expected 1 or more, got {getattr(options, name)}")
     torch.set_num_threads(1)
     signum = signal.Signals[options.signal]
+    if signal.getsignal(signum) is signal.SIG_IGN:  # a shell's job in the background
+        signal.signal(signum, signal.SIG_DFL)
     end_at_signals()  # in the trainings too, from their first moment on
     with tempfile.TemporaryDirectory() as folder:
         dice = random.Random(options.seed)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from attnflow.data import DigitsDataModule
 from attnflow.data.samples import TensorImages
 
-__all__ = ["COMMAND", "FewerDigits", "Probe"]
+__all__ = ["COMMAND", "FewerDigits", "Interrupted", "Probe"]
 
 # Names the process that a rank works for, where that is not its parent.
 COMMAND = "TESTED_COMMAND"
@@ -63,6 +63,17 @@ class Probe(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.held["end"] = pl_module.state_dict()
         torch.save(self.held, self.folder / f"rank_{trainer.global_rank}.pt")
+
+
+class Interrupted(Callback):
+    """Is ended by a signal while it is made, and cannot clean up what was half done."""
+
+    def __init__(self) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            raise KeyError("half of a copy")
 
 
 class FewerDigits(DigitsDataModule):

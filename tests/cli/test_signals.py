@@ -77,6 +77,16 @@ def test_before_training_there_is_nothing_to_save(tmp_path, signum) -> None:
 
 
 @pytest.mark.slow
+def test_a_signal_counts_where_what_it_interrupts_cannot_clean_up(tmp_path) -> None:
+    """Its exit was hidden by the error of a config that was being copied."""
+    options = ["+callbacks.probe._target_=probe.Interrupted", f"hydra.run.dir={tmp_path}/run"]
+    with started(*ENDLESS, *options, cwd=tmp_path) as process:
+        assert ends(process) == 143
+    assert "error" not in output(tmp_path)
+    assert not (tmp_path / "run" / "error.txt").exists()
+
+
+@pytest.mark.slow
 def test_ctrl_c_ends_a_sweep_with_its_job(tmp_path) -> None:
     sweep = tmp_path / "sweep"
     options = ["-m", *ENDLESS, f"hydra.sweep.dir={sweep}", "seed=0,1"]

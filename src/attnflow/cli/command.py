@@ -15,7 +15,7 @@ from attnflow.cli.composition import composed, composing, flags_first
 from attnflow.cli.configs import config_folder, own_folder, with_own_folder
 from attnflow.cli.help import help_of
 from attnflow.cli.slips import check_plugins, check_slips, named_data, named_subject
-from attnflow.utils.signals import end_at_signals
+from attnflow.utils.signals import end_at_signals, signals_first
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -57,7 +57,7 @@ class Command:
         sys.argv[1:] = with_own_folder(flags_first(arguments))
         check_slips(sys.argv[1:], conf)
         check_plugins(sys.argv[1:])
-        with composing(sys.argv[1:], self.name):
+        with signals_first(), composing(sys.argv[1:], self.name):
             run = hydra.main(version_base="1.3", config_path=str(conf), config_name=self.name)
             run(self.task())()
         from attnflow.cli.run import exit_status

@@ -33,7 +33,13 @@ from attnflow.cli.launch import is_single
 from attnflow.cli.sentences import sentence_of
 from attnflow.errors import AttnFlowError
 from attnflow.runs.names import TRAIN
-from attnflow.utils.signals import ENDING, end_at_signals, second_ends, signals_count_once
+from attnflow.utils.signals import (
+    ENDING,
+    end_at_signals,
+    second_ends,
+    signals_count_once,
+    signals_first,
+)
 
 __all__ = ["count_ranks", "run_ranks"]
 
@@ -241,7 +247,8 @@ def main(folder: Path) -> None:
     else:
         silence()
     try:
-        value = task(config)
+        with signals_first():
+            value = task(config)
     except Exception as error:
         told = json.dumps([sentence_of(error, config), traceback.format_exc()])
         (folder / f"error_{local_rank}.json").write_text(told)

@@ -32,7 +32,7 @@ from attnflow.runs.names import ERROR_FILE, HYDRA, RESULTS, SKIPPED_FILE, TRAIN
 from attnflow.utils.arguments import check_seed
 from attnflow.utils.decoration import decoration
 from attnflow.utils.files import WriteError, write_whole
-from attnflow.utils.signals import end_at_signals
+from attnflow.utils.signals import end_at_signals, signals_first
 from attnflow.utils.validation import check_config
 
 __all__ = ["FailedJobs", "do", "exit_status", "plain_config", "run"]
@@ -64,7 +64,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     ended = worker(Path(hydra.sweep.dir)) if sweeping and in_worker(hydra) else nullcontext()
     refused = False
     try:
-        with ended:
+        with ended, signals_first():
             if is_first(config):
                 lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
             if "seed" in config:
@@ -114,8 +114,9 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
 def do(task: Callable[[DictConfig], None], config: DictConfig) -> None:
     """Do what writes no folder of its own; an expected error is told in one sentence."""
     try:
-        check_read(config)
-        task(config)
+        with signals_first():
+            check_read(config)
+            task(config)
     except Exception as error:
         sentence = sentence_of(error, config)
         if sentence is None:
