@@ -84,12 +84,18 @@ def test_the_first_token_is_moved_too() -> None:
     assert ((block(x)[0] - x)[..., 0, 0].abs() > 1e-4).all()
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "spread"), [(torch.float64, 1e-10, 0.3), (torch.float32, 1e-5, 0.1)]
+)
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("map", MAPS)
 @pytest.mark.parametrize("context", [0, 5])
-def test_solvers_agree_with_the_serial_inverse(map, solver, dtype, tolerance, context) -> None:
+def test_solvers_agree_with_the_serial_inverse(
+    map, solver, dtype, tolerance, spread, context
+) -> None:
+    """In float32 with weights that do not blow roundings up, which differ between processors."""
     block = block_of(map, (3, 4, 4), context).to(dtype)
+    randomise(block, min(spread, 0.1) if map == "mixture_cdf" else spread)
     z = torch.randn(2, 3, 4, 4).to(dtype)
     condition = make_context(2, 3, (3, 4, 4)) if context else None
     if condition:

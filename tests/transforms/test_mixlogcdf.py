@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from attnflow import AttnFlowError
 from attnflow.nets import ConvNet
 from attnflow.transforms import MixLogCDFCoupling
+from attnflow.transforms.maps import MixtureCDFMap
 from attnflow.transforms.maps.mixture import invert_mixture_logit, mixture_logit
 
 
@@ -33,32 +34,57 @@ def test_against_the_naive_formula() -> None:
     torch.testing.assert_close(log_derivative, (pdf / (cdf * (1 - cdf))).log())
 
 
+def raw_parameters(components: int) -> torch.Tensor:
+    """Of the map, (2 + 3 K, 4, 2, 3, 3), whose scales come near their bounds."""
+    return 2 * torch.randn(2 + 3 * components, 4, 2, 3, 3, dtype=torch.float64)
+
+
+def naive_map(x: torch.Tensor, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The map with bounds 3 and 2, by autograd's own functions."""
+    shift, raw_affine, *rest = parameters
+    mean, raw, logits = torch.stack(rest).chunk(3)
+    log_scale, affine = 3 * torch.tanh(raw / 3), 2 * torch.tanh(raw_affine / 2)
+    log_weight = logits.log_softmax(0)
+    t = (x - mean) / log_scale.exp()
+    below, above = F.logsigmoid(t), F.logsigmoid(-t)
+    cdf, survival = (log_weight + below).logsumexp(0), (log_weight + above).logsumexp(0)
+    density = (log_weight + below + above - log_scale).logsumexp(0)
+    return (cdf - survival) * affine.exp() + shift, density - cdf - survival + affine
+
+
 def test_derivative_against_autograd() -> None:
-    mean, log_scale, log_weight = mixture()
     x = (30 * torch.randn(4, 2, 3, 3, dtype=torch.float64)).requires_grad_()
-    value, log_derivative = mixture_logit(x, mean, log_scale, log_weight)
+    value, log_derivative = MixtureCDFMap(5).forward(x, raw_parameters(5))
     (gradient,) = torch.autograd.grad(value.sum(), x)
     torch.testing.assert_close(gradient.log(), log_derivative, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("spread", [1.0, 30.0])
-def test_written_out_gradients_are_autograds(spread) -> None:
-    parameters = mixture(components=3)
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_written_out_gradients_are_autograds(spread, broadcast) -> None:
+    parameters = raw_parameters(3)[:, :1] if broadcast else raw_parameters(3)
     x = spread * torch.randn(4, 2, 3, 3, dtype=torch.float64)
-    inputs = [each.requires_grad_() for each in (x, *parameters)]
-    upstream = torch.randn(2, 4, 2, 3, 3, dtype=torch.float64)
-
-    def naive(x, mean, log_scale, log_weight):
-        t = (x - mean) / log_scale.exp()
-        below, above = F.logsigmoid(t), F.logsigmoid(-t)
-        cdf, survival = (log_weight + below).logsumexp(0), (log_weight + above).logsumexp(0)
-        density = (log_weight + below + above - log_scale).logsumexp(0)
-        return cdf - survival, density - cdf - survival
-
-    ours, expected = (
-        torch.autograd.grad(f(*inputs), inputs, tuple(upstream)) for f in (mixture_logit, naive)
-    )
+    inputs = [each.requires_grad_() for each in (x, parameters)]
+    upstream = tuple(torch.randn(2, 4, 2, 3, 3, dtype=torch.float64))
+    ours, expected = MixtureCDFMap(3).forward(*inputs), naive_map(*inputs)
     torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
+    gradients = (torch.autograd.grad(values, inputs, upstream) for values in (ours, expected))
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+def test_float32_is_float64_up_to_rounding(spread) -> None:
+    """Values, log-derivatives and gradients, against the plain form."""
+    parameters, x = raw_parameters(4), spread * torch.randn(4, 2, 3, 3, dtype=torch.float64)
+    upstream = tuple(torch.randn(2, 4, 2, 3, 3, dtype=torch.float64))
+    found = []
+    for function, dtype in ((MixtureCDFMap(4).forward, torch.float32), (naive_map, torch.float64)):
+        inputs = [each.to(dtype).requires_grad_() for each in (x, parameters)]
+        values = function(*inputs)
+        given = [each.to(dtype) for each in upstream]
+        found.append([*values, *torch.autograd.grad(values, inputs, given)])
+    for ours, exact in zip(*found, strict=True):
+        assert (ours - exact).abs().max() < 1e-5 * exact.abs().max()
 
 
 @pytest.mark.parametrize("spread", [1.0, 30.0, 1e3, 1e5])

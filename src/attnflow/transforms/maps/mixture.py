@@ -6,22 +6,21 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 __all__ = ["invert_mixture_logit", "mixture_logit"]
 
 
+@torch.no_grad()
 def mixture_logit(
     x: Tensor, mean: Tensor, log_scale: Tensor, log_weight: Tensor
 ) -> tuple[Tensor, Tensor]:
     """``logit(F(x))`` of a mixture of logistics, and the log of its derivative.
 
-    Computed from log F and log (1 - F), so that saturated values keep their precision. Gradients
-    are written out, which takes half the time of autograd's; they have none of their own.
+    Computed from log F and log (1 - F), so that saturated values keep their precision. Without
+    gradients (:func:`~attnflow.transforms.maps.mixture_function.mixture_cdf` has them).
 
     Args:
         x: of any shape.
@@ -31,10 +30,8 @@ def mixture_logit(
     Returns:
         Two tensors of x's shape.
     """
-    mean, log_scale, log_weight = (
-        each.expand(len(each), *x.shape) for each in (mean, log_scale, log_weight)
-    )
-    return MixtureLogit.apply(x, mean, log_scale, log_weight)
+    at = Mixture.at(x, mean, log_scale, log_weight)
+    return at.logit, at.log_slope
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,12 @@ class Mixture:
     def at(cls, x: Tensor, mean: Tensor, log_scale: Tensor, log_weight: Tensor) -> Mixture:
         inverse_scale = log_scale.neg().exp_()
         t = (x - mean).mul_(inverse_scale)
-        distance = t.abs()
-        below, above = t.clamp(max=0), t.clamp(min=0).neg_()
-        terms = torch.stack([below, above, -distance]).add_(log_weight)
+        below = t.clamp(max=0)
+        above = below - t
+        distance = below + above  # -|t|
+        terms = torch.stack([below, above, distance]).add_(log_weight)
         largest = terms.amax(1)
-        near = distance.sigmoid_()
+        near = distance.neg_().sigmoid_()
         terms.sub_(largest[:, None]).exp_().mul_(near)
         terms[2].mul_(near).mul_(inverse_scale)
         totals = terms.sum(1)
@@ -84,39 +82,6 @@ class Mixture:
     def shares(self) -> Tensor:
         """The share of each term in its sum, (3, K, ...), over the terms themselves."""
         return self.terms.div_(self.totals[:, None])
-
-
-class MixtureLogit(torch.autograd.Function):
-    """:func:`mixture_logit`, with its gradients."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, mean: Tensor, log_scale: Tensor, log_weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        at = Mixture.at(x, mean, log_scale, log_weight)
-        ctx.save_for_backward(at.t, at.inverse_scale, at.shares())
-        return at.logit, at.log_slope
-
-    @staticmethod
-    @once_differentiable  # whose type takes the context by position alone
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *gradients: Tensor
-    ) -> tuple[Tensor, ...]:
-        """The log of a sum changes with a component's log by its share.
-
-        With s = sigmoid(t), d log sigmoid(t) / dt = 1 - s, d log sigmoid(-t) / dt = -s, and the
-        log density of a component changes by 1 - 2 s.
-        """
-        t, inverse_scale, shares = ctx.saved_tensors
-        of_logit, of_slope = gradients
-        # Of log F, log (1 - F) and log F', by component.
-        of_logs = torch.stack([of_logit - of_slope, -of_logit - of_slope, of_slope])
-        cdf, survival, density = of_logs[:, None] * shares
-        of_weight = survival.add_(cdf).add_(density)
-        of_t = t.sigmoid().mul_(of_weight + density).neg_().add_(cdf).add_(density)
-        of_scale = (of_t * t).add_(density).neg_()
-        of_x = of_t.mul_(inverse_scale)
-        return of_x.sum(0), -of_x, of_scale, of_weight
 
 
 @torch.no_grad()
@@ -200,8 +165,8 @@ def careful_logit(
     x: Tensor, mean: Tensor, log_scale: Tensor, log_weight: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The logit and the inverse of its slope, by logs."""
-    at = Mixture.at(x, mean, log_scale, log_weight)
-    return at.logit, at.log_slope.neg().exp_()
+    logit, log_slope = mixture_logit(x, mean, log_scale, log_weight)
+    return logit, log_slope.neg().exp_()
 
 
 def plain_logit(

@@ -13,7 +13,8 @@ from attnflow.transforms.base import full_precision
 from attnflow.transforms.guidance import linear
 from attnflow.transforms.maps.affine import AffineMap
 from attnflow.transforms.maps.base import ElementwiseMap, bounded, near_bound
-from attnflow.transforms.maps.mixture import invert_mixture_logit, mixture_logit
+from attnflow.transforms.maps.mixture import invert_mixture_logit
+from attnflow.transforms.maps.mixture_function import mixture_cdf, pieces
 
 __all__ = ["MixtureCDFMap"]
 
@@ -54,10 +55,7 @@ class MixtureCDFMap(ElementwiseMap):
 
     def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         with full_precision(x):
-            affine, mixture = self._split(parameters)
-            bent, log_derivative = mixture_logit(x, *mixture)
-            z, log_scale = AFFINE.forward(bent, affine)
-            return z, log_derivative + log_scale
+            return mixture_cdf(x, parameters, self.largest_log_scale, AFFINE.largest_log_scale)
 
     def inverse(self, z: Tensor, parameters: Tensor) -> Tensor:
         with full_precision(z):
@@ -73,9 +71,9 @@ class MixtureCDFMap(ElementwiseMap):
 
     def at_bound(self, parameters: Tensor) -> Tensor:
         """Where the affine map's scale has reached its bound, or that of any component."""
-        affine, _, raw, _ = self._pieces(parameters)
+        _, _, _, raw, _ = pieces(parameters)
         components = near_bound(raw, self.largest_log_scale).any(0)
-        return AFFINE.at_bound(affine) | components
+        return AFFINE.at_bound(parameters[: AFFINE.num_parameters]) | components
 
     def beyond(self, conditional: Tensor, unconditional: Tensor, weight: Tensor | float) -> Tensor:
         """The parameters of guidance: the affine map's, and the mixture's as they are."""
@@ -85,12 +83,8 @@ class MixtureCDFMap(ElementwiseMap):
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """The affine map's parameters; means, log-scales and log-weights, (K, ...) each."""
-        affine, mean, raw, logits = self._pieces(parameters)
-        log_scale = bounded(raw, self.largest_log_scale)
-        return affine, (mean, log_scale, F.log_softmax(logits, 0))
-
-    def _pieces(self, parameters: Tensor) -> tuple[Tensor, ...]:
-        """The affine map's parameters; means, raw log-scales and logits, (K, ...) each."""
-        k = self.num_components
         # Made contiguous, as sums over components are then several times as fast.
-        return parameters.contiguous().split([AFFINE.num_parameters, k, k, k])
+        parameters = parameters.contiguous()
+        _, _, mean, raw, logits = pieces(parameters)
+        log_scale = bounded(raw, self.largest_log_scale)
+        return parameters[: AFFINE.num_parameters], (mean, log_scale, F.log_softmax(logits, 0))
