@@ -89,8 +89,9 @@ class Coupling(Transform):
     def _read(self, passive: Tensor, context: Context | None) -> Tensor:
         """What the net gives for :meth:`_map_parameters` under one context."""
         features = self.net(passive, context).to(passive.dtype)
-        parameters = parameters_first(features, self.map.num_parameters, dim=1)
-        return parameters if self.start is None else parameters + self.start[:, None]
+        if self.start is not None:
+            features = features + self.start.flatten(0, 1)
+        return parameters_first(features, self.map.num_parameters, dim=1)
 
     def extra_repr(self) -> str:
         return str(self.map)

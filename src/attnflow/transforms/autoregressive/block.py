@@ -181,7 +181,7 @@ class NetReader(Reader):
         return self._parameters(self.block.net.step(tokens, places, cache, self.condition), tokens)
 
     def _parameters(self, features: Tensor, like: Tensor) -> Tensor:
-        features = features.to(like.dtype)
-        parameters = parameters_first(features, self.block.map.num_parameters, dim=2)
-        start = self.block.start
-        return parameters if start is None else parameters + start[:, None, None]
+        features, start = features.to(like.dtype), self.block.start
+        if start is not None:
+            features = features + start.flatten()
+        return parameters_first(features, self.block.map.num_parameters, dim=2)
