@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
 from conftest import ROOT, SHORT
 from hydra import compose, initialize_config_dir
 
+from attnflow.cli import ranks
 from attnflow.cli.ranks import cause_of_failure, count_ranks, rank_environment
 from attnflow.data import DigitsDataModule
 from attnflow.errors import AttnFlowError
@@ -115,6 +119,25 @@ def test_the_first_error_is_the_cause(tmp_path) -> None:
     assert "rank 2 ended with status -9" in cause_of_failure(tmp_path, [1, 1, -9])
     tell(1, '["the loss is nan.", "Traceback"]')
     assert cause_of_failure(tmp_path, [1, 1, -9]) == "the loss is nan."
+
+
+@pytest.mark.parametrize("code", ["sys.exit(1)", "sys.exit(143)", "os.kill(os.getpid(), 15)"])
+def test_a_rank_that_waits_for_one_that_has_ended_is_ended(monkeypatch, code) -> None:
+    """Whatever its number: the first waits for the second, which a signal ended before it began."""
+    monkeypatch.setattr(ranks, "GRACE", 0.2)
+    monkeypatch.setattr(ranks, "LINGER", 0.2)
+    bodies = ("import time; time.sleep(3600)", f"import os, sys; {code}")
+    processes = [subprocess.Popen([sys.executable, "-c", body]) for body in bodies]
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits for ever"))
+    signal.alarm(60)
+    try:
+        ranks.wait(processes)
+        assert processes[0].poll() is None
+    finally:
+        signal.alarm(0)
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.slow

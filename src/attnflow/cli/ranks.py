@@ -197,11 +197,13 @@ def hand_back(signum: int) -> NoReturn:
 def wait(processes: Sequence[subprocess.Popen]) -> None:
     """Wait until all processes have ended, or one has failed and the others had time to follow."""
     deadline = float("inf")
-    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
-        codes = [process.returncode for process in processes if process.returncode]
-        if codes:
+    # All are asked, as the first may wait for ever for one that has ended.
+    while None in (codes := [process.poll() for process in processes]):
+        if any(codes):
             patience = GRACE if any(failed(code) for code in codes) else LINGER
             deadline = min(deadline, time.monotonic() + patience)
+        if time.monotonic() > deadline:
+            return
         time.sleep(POLL)
 
 
