@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 
-# Underscored, yet the only way to change all weights at once; torch.optim's averages use them.
-from torch import Tensor, _foreach_add_, _foreach_mul_, _foreach_sub  # pyright: ignore[reportPrivateImportUsage]
+# Underscored, yet the only way to change all weights at once; torch.optim's averages use it.
+from torch import Tensor, _foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
 
 from attnflow.errors import ArgumentError
 
@@ -33,10 +33,8 @@ def exponential_average(decay: float) -> Update:
 
     @torch.no_grad()
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        share = 1 - ((1 + count) / (10 + count)).clamp(max=decay)
-        change = _foreach_sub(current, averaged)
-        _foreach_mul_(change, share)  # a tensor: reading it would synchronise
-        _foreach_add_(averaged, change)
+        updates = int(count)
+        _foreach_lerp_(averaged, current, 1 - min(decay, (1 + updates) / (10 + updates)))
 
     return update
 
