@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-__all__ = ["GradientNorm", "gradient_norm"]
+from attnflow.training.declared import flow_module
+
+__all__ = ["GradientNorm"]
 
 
 class GradientNorm(Callback):
@@ -20,9 +20,4 @@ class GradientNorm(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        pl_module.log("train/grad_norm", gradient_norm(pl_module))
-
-
-def gradient_norm(module: nn.Module) -> Tensor:
-    """The Euclidean norm of all gradients of a module's parameters together: a scalar."""
-    return get_total_norm([p.grad for p in module.parameters() if p.grad is not None])
+        pl_module.log("train/grad_norm", flow_module(pl_module).gradient_norm())

@@ -16,7 +16,6 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
-from attnflow.callbacks.gradient_norm import gradient_norm
 from attnflow.errors import ArgumentError, AttnFlowError
 from attnflow.models.image_model import Batch
 from attnflow.training.declared import declared, flow_module
@@ -35,8 +34,9 @@ class NonFiniteGuard(Callback):
     finite are made NaN, and DDP's own reduction takes them to every rank, so that all ranks skip
     the same steps without a further exchange.
 
-    A fused optimizer is told to skip on the device, and the limit is looked at when Lightning
-    logs. Any other optimizer needs an answer before it steps: one synchronisation a step.
+    A fused optimizer is told to skip on the device, and on an accelerator the limit is looked at
+    when Lightning logs. Any other optimizer needs an answer before it steps: one synchronisation a
+    step.
 
     Args:
         limit: how many steps in a row may be skipped; 0 stops at the first.
@@ -72,13 +72,14 @@ class NonFiniteGuard(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        bad = ~torch.isfinite(gradient_norm(pl_module))
+        bad = ~torch.isfinite(flow_module(pl_module).gradient_norm())
         self.skipped = self.skipped + bad
         self.in_a_row = (self.in_a_row + bad) * bad
         if optimizer.defaults.get("fused"):
             # torch's stubs lack the attribute, by which its GradScaler too tells an optimizer.
             optimizer.found_inf = bad.float()  # pyright: ignore[reportAttributeAccessIssue]
-            if trainer.global_step % declared(trainer).log_every_n_steps:
+            waits = pl_module.device.type != "cpu"
+            if waits and trainer.global_step % declared(trainer).log_every_n_steps:
                 return
         if bad:
             self._report(trainer, pl_module)

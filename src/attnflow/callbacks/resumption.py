@@ -13,6 +13,7 @@ from attnflow.errors import AttnFlowError
 from attnflow.models.checkpoint import KEY
 from attnflow.training.best import carry_best
 from attnflow.training.declared import datamodule_of, declared
+from attnflow.training.fusing import place_steps
 
 __all__ = ["Resumption"]
 
@@ -54,6 +55,7 @@ class Resumption(Callback):
         groups = trainer.optimizers[0].param_groups
         for group, options in zip(groups, self.options, strict=True):
             group.update(options)
+        place_steps(trainer.optimizers[0])
         for config, state in zip(trainer.lr_scheduler_configs, self.schedules, strict=True):
             config.scheduler.load_state_dict(state)
 

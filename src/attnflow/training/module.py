@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
@@ -18,6 +20,7 @@ from attnflow.models.checkpoint import KEY
 from attnflow.models.image_model import Batch, ImageModel
 from attnflow.training.accumulation import back_to_window_start, window_size
 from attnflow.training.declared import datamodule_of
+from attnflow.training.fusing import SCALED, fusing
 from attnflow.training.progress import Progress, planned_steps
 from attnflow.utils.arguments import call, check_kind
 from attnflow.utils.distributed import all_reduce_sum, world_size
@@ -67,6 +70,7 @@ class FlowModule(LightningModule):
         self.importance_samples = importance_samples
         self.val_bpd, self.test_bpd, self.test_importance = (MeanMetric() for _ in range(3))
         self.test_bpd_std_err = StandardError()
+        self._norm: Tensor | None = None  # of this step's gradients, once it is known
 
     def bits_per_dim(self, batch: Batch, epoch: int = NO_EPOCH) -> Tensor:
         """Bits per dimension of every image, with this epoch's noise: (B,)."""
@@ -101,6 +105,7 @@ class FlowModule(LightningModule):
         self.first_batch = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        self._norm = None
         if batch_idx == 0:
             self.first_batch = 0
         # One seed on all ranks, as SharedDropout tells the ranks apart.
@@ -124,6 +129,28 @@ class FlowModule(LightningModule):
         size = window_size(self.trainer.fit_loop.batch_idx, per_step, batches, self.first_batch)
         super().backward(loss if size == per_step else loss * (per_step / size))
 
+    def gradient_norm(self) -> Tensor:
+        """The Euclidean norm of all of a step's gradients together, before clipping: a scalar.
+
+        Found once a step, before the optimizer takes it, for callbacks and clipping alike.
+        """
+        if self._norm is None:
+            self._norm = get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
+        return self._norm
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm that is known already; leave other ways of clipping to Lightning."""
+        by_norm = gradient_clip_algorithm in (None, GradClipAlgorithmType.NORM)
+        if gradient_clip_val and by_norm and self.trainer.precision != SCALED:
+            clip_grads_with_norm_(self.parameters(), gradient_clip_val, self.gradient_norm())
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.val_bpd.update(self.bits_per_dim(batch))
         size = len(batch["image"])
@@ -143,8 +170,9 @@ class FlowModule(LightningModule):
             self.log(f"{name}_importance", self.test_importance, batch_size=size)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        options = fusing(self.make_optimizer, self.device, str(self.trainer.precision))
         try:
-            optimizer = call("optimizer", self.make_optimizer, self.parameters())
+            optimizer = call("optimizer", self.make_optimizer, self.parameters(), **options)
             check_kind("optimizer", optimizer, Optimizer)
         except AttnFlowError:
             raise
