@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.utils import Bunch
 
 from attnflow.data.base import ImageDataModule
 from attnflow.data.samples import TensorImages
 from attnflow.spec import DataSpec
+
+if TYPE_CHECKING:
+    from sklearn.utils import Bunch
 
 __all__ = ["DigitsDataModule"]
 
@@ -20,7 +21,9 @@ __all__ = ["DigitsDataModule"]
 @cache
 def digits() -> Bunch:
     """Read all images: once, as they are a text file, and each split is some of its lines."""
-    return cast(Bunch, load_digits())
+    from sklearn.datasets import load_digits  # which takes half a second, not spent on other data
+
+    return cast("Bunch", load_digits())
 
 
 class DigitsDataModule(ImageDataModule):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -52,6 +51,8 @@ class PhotosDataModule(ImageDataModule):
         return DataSpec(image_shape=(3, self.size, self.size), num_bins=2**self.num_bits)
 
     def read(self, split: str) -> TensorImages:
+        from sklearn.datasets import load_sample_images  # as in digits.py
+
         first, second = (torch.from_numpy(np.array(p)) for p in load_sample_images().images)
         width = first.shape[1]
         train_end, val_end = round(TRAIN_COLUMNS * width), round(VAL_COLUMNS * width)
