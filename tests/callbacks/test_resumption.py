@@ -14,7 +14,7 @@ import torch
 from conftest import results, run_script
 from lightning import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from runs import assert_same_training, last
+from runs import assert_same_training, content, last
 
 from attnflow.cli import train as training
 from attnflow.training.differences import differences
@@ -166,6 +166,25 @@ def test_a_schedule_of_another_class_is_entered_at_the_present_step(resume) -> N
     assert found[25] == pytest.approx(optimizer.param_groups[0]["lr"])
 
 
+def test_a_schedule_may_follow_one_whose_state_it_could_not_load(command, base) -> None:
+    """And one may follow none, or none one."""
+    options = [option for option in BASE if option != WARMUP]
+    cycle = "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, _partial_: true, max_lr: 1}"
+    cycled = command("train", *options, "~scheduler", f"+{cycle}")
+    assert "max_lr" in group(cycled)
+    rate_of = rates(command("train", *options, WARMUP, "trainer.max_epochs=3", f"resume={cycled}"))
+    wanted = [cosine(step, 30) for step in range(20, 29)]
+    assert [rate_of[step] for step in range(20, 29)] == pytest.approx(wanted)
+    constant = command(
+        "train", *options, "scheduler=none", "trainer.max_epochs=3", f"resume={base}"
+    )
+    assert rates(constant)[25] == pytest.approx(4e-3)
+    rate_of = rates(
+        command("train", *options, WARMUP, "trainer.max_epochs=4", f"resume={constant}")
+    )
+    assert rate_of[35] == pytest.approx(cosine(35, 40))
+
+
 def test_trainer_and_callbacks_are_as_the_command_says(resume, trainers) -> None:
     resume(
         "trainer.gradient_clip_val=0.25",
@@ -284,6 +303,22 @@ def test_a_finished_run_stays_as_it_is(base, command, capfd) -> None:
     assert held() == before
 
 
+def test_a_run_whose_time_is_up_stays_as_it_is(command, tmp_path, capfd) -> None:
+    run_dir = tmp_path / "timed"
+    options = (*BASE, "scheduler=warmup_constant", "trainer.max_epochs=100000", "resume=auto")
+    command("train", *options, "trainer.max_time=00:00:00:01", run_dir=run_dir)
+    before, first = content(run_dir), results(run_dir)
+    assert first["train/seconds"] >= 1
+    command("train", *options, "trainer.max_time=00:00:00:01", run_dir=run_dir)
+    assert "a larger trainer.max_time (00:00:00:01, over all legs)" in capfd.readouterr().out
+    assert content(run_dir) == before
+    steps = first["steps"] + 2
+    more = ("trainer.max_time=00:01:00:00", f"trainer.max_steps={steps}")
+    command("train", *options, *more, run_dir=run_dir)
+    assert results(run_dir)["steps"] == steps
+    assert results(run_dir)["train/seconds"] > first["train/seconds"]
+
+
 def test_three_legs_make_one_run(resume, base) -> None:
     first = results(base)
     second = resume("trainer.max_epochs=3", "resume=auto", run_dir=base)
@@ -312,6 +347,18 @@ def test_the_best_of_all_legs_is_kept(resume, base, moved) -> None:
     assert (found["val/bpd"], found["test/bpd"]) == (best["val/bpd"], best["test/bpd"])
     kept = torch.load(run_dir / "checkpoints" / "best.ckpt", weights_only=True)
     assert kept["global_step"] == 20
+
+
+def test_an_old_best_is_not_left_beside_later_figures(resume, base, tmp_path) -> None:
+    before, none = content(base), "callbacks.checkpoint.save_top_k=0"
+    for options in ([f"resume={base}"], ["resume=auto"]):
+        run_dir = base if "resume=auto" in options else tmp_path / "other"
+        message = refused(resume, none, *options, run_dir=run_dir)
+        assert "callbacks.checkpoint.save_top_k: expected 1 or more" in message
+        assert message.endswith("has kept its best, in best.ckpt, got 0.")
+        assert not (tmp_path / "other" / "checkpoints").exists()
+    changed = {name for name, held in content(base).items() if before.get(name) != held}
+    assert changed == {"train.log"}
 
 
 def test_the_best_of_several_stays_the_best(resume, base) -> None:
@@ -376,8 +423,13 @@ def test_a_share_is_no_number_of_batches() -> None:
 def test_an_epoch_that_has_begun_is_not_done(command, tmp_path) -> None:
     run_dir = command("train", *BASE, WARMUP, "trainer.max_steps=25", "trainer.max_epochs=9")
     assert (results(run_dir)["epochs"], results(run_dir)["steps"]) == (2, 25)
+    again = ("trainer.max_steps=25", "trainer.max_epochs=9", f"resume={run_dir}")
+    in_new_folder = command("train", *BASE, WARMUP, *again)
+    assert (results(in_new_folder)["epochs"], results(in_new_folder)["steps"]) == (2, 25)
+    assert "no step was left to make after step 25" in (in_new_folder / "train.log").read_text()
     options = (*BASE, WARMUP, "resume=auto", "trainer.max_epochs=3")
     command("train", *options, run_dir=run_dir)
+    assert "no step was left" not in (run_dir / "train.log").read_text()
     assert (results(run_dir)["epochs"], results(run_dir)["steps"]) == (3, 30)
 
 

@@ -81,7 +81,19 @@ from refusals import refused
         (["init_strict=maybe"], "init_strict: expected true or false, got 'maybe'."),
         (["callbacks.last=5"], "callbacks.last: expected a _target_ with its options"),
         (["logger.csv=5"], "logger.csv: expected a _target_ with its options"),
-        (["optimizer.betas=3"], "optimizer.betas: expected a list, got 3."),
+        (["optimizer.betas=3"], "optimizer.betas: expected two numbers, got 3."),
+        (["optimizer.betas=[0.9]"], "optimizer.betas: expected two numbers, got [0.9]."),
+        (
+            ["+optimizer.capturable=true"],
+            "optimizer.capturable: expected false on the CPU, which has no CUDA graphs",
+        ),
+        (["+optimizer.differentiable=true"], "optimizer.differentiable: expected false, as"),
+        (
+            ["+trainer.num_nodes=2"],
+            "trainer.num_nodes: expected 1 for a trainer of one device (trainer=ddp and "
+            "trainer=ddp_cpu take more), got 2.",
+        ),
+        (["trainer.devices=2"], "trainer.devices: expected 1 for a trainer of one device"),
         (["+trainer.max_time=5"], "trainer.max_time: expected text or a mapping or null, got 5."),
         (
             ["trainer.val_check_interval=true"],
@@ -244,6 +256,12 @@ def test_damaged_checkpoints_are_named(command, checkpoint, how) -> None:
     for arguments in (["eval", f"ckpt_path={damaged}"], ["train", *SHORT, f"resume={damaged}"]):
         assert str(damaged) in refused(command, *arguments)
     assert damaged.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_number_of_epochs_that_is_none_is_named_to_a_resumed_run_too(command, checkpoint) -> None:
+    told = refused(command, "train", *TINY, f"resume={checkpoint}", "trainer.max_epochs=many")
+    assert "trainer.max_epochs: expected a whole number or null, got 'many'." in told
 
 
 @pytest.mark.slow

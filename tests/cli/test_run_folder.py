@@ -16,6 +16,7 @@ from runs import content, last
 
 from attnflow.cli import launch
 from attnflow.cli.run_folder import named_folder, new_folder
+from attnflow.errors import AttnFlowError
 from attnflow.runs.folder_lock import lock_folder, release_folder
 
 
@@ -83,6 +84,34 @@ def test_a_run_is_not_overwritten_unless_meant(train, command, tmp_path) -> None
     assert before.keys() - after.keys() == {"notes.txt"}
     assert (run_dir / "notes.txt").read_text() == "mine"
     assert len(list((run_dir / "csv").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "option", ["optimizer.lr=fast", "model.levels=9", "scheduler.warmup_steps=-1", "seed=-1"]
+)
+def test_a_start_that_is_refused_overwrites_nothing(train, command, capsys, option) -> None:
+    run_dir = train(*TINY, "test=false")
+    (run_dir / "notes.txt").write_text("mine")
+    before = content(run_dir)
+    refused(train, *TINY, "overwrite=true", option, run_dir=run_dir)
+    assert f"lies in {run_dir} again" in capsys.readouterr().out
+    assert content(run_dir) == before
+    told = refused(command, "eval", "ckpt_path=no.ckpt", "overwrite=true", run_dir=run_dir)
+    assert "no.ckpt" in told
+    assert content(run_dir) == before
+
+
+def test_a_training_that_has_begun_keeps_its_place(train, monkeypatch) -> None:
+    """What it has written stays beside the sentence of its end."""
+    run_dir = train(*TINY, "test=false")
+    monkeypatch.setattr("attnflow.cli.train.check_finite", raise_no_figures)
+    told = refused(train, *TINY, "test=false", "overwrite=true", "seed=1", run_dir=run_dir)
+    assert (run_dir / "error.txt").read_text() in told
+    assert (results(run_dir)["seed"], results(run_dir / "overwritten")["seed"]) == (1, 0)
+
+
+def raise_no_figures(results: object) -> None:
+    raise AttnFlowError("no figures.")
 
 
 def test_overwriting_what_is_started_from_is_refused(train) -> None:

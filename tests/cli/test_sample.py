@@ -123,6 +123,10 @@ def test_a_folder_that_holds_anything_is_refused(sample, run_dir, tmp_path) -> N
     told = refused(sample, f"ckpt_path={run_dir}")
     assert "out: expected a folder that is new or empty, got" in told
     assert "holiday.jpg" in told
+    assert "resume=auto" not in told  # which goes on with no other command's folder
+    of_a_run = refused(sample, f"ckpt_path={run_dir}", out=str(run_dir))
+    assert f"got {run_dir}, which holds" in of_a_run
+    assert of_a_run.endswith("and ...; overwrite=true puts it aside and begins anew.")
     assert "holiday.jpg" in refused(sample, f"ckpt_path={run_dir}", "resume=auto")
     folder = sample(f"ckpt_path={run_dir}", "overwrite=true")
     assert (folder / "overwritten" / "holiday.jpg").read_text() == "mine"

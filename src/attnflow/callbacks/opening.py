@@ -47,7 +47,9 @@ class Opening(Callback):
         self.open(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.open(trainer)  # where no step was left to do
+        if not self.opened and self.resumed:
+            self.open(trainer)
+            self.resumed.tell_of_no_step()
 
     def open(self, trainer: Trainer) -> None:
         """Give the trainer its loggers, and write what a run has from the beginning; once."""

@@ -57,6 +57,29 @@ class PlanCheck(Callback):
         batches = {split: count_batches(trainer, split) for split in self.splits}
         check_interval(trainer, batches["train"])
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for group in trainer.optimizers[0].param_groups:
+            check_optimizer(group, trainer.strategy.root_device.type)
+
+
+def check_optimizer(options: Mapping[str, object], device: str) -> None:
+    """Raise :class:`AttnFlowError` for options with which torch's optimizers fail at their step.
+
+    Args:
+        options: of a group of parameters.
+        device: the kind that they lie on.
+    """
+    if options.get("differentiable"):
+        raise AttnFlowError(
+            "optimizer.differentiable: expected false, as training takes no gradient of its own "
+            "steps, got true."
+        )
+    if options.get("capturable") and device == "cpu":
+        raise AttnFlowError(
+            "optimizer.capturable: expected false on the CPU, which has no CUDA graphs to capture "
+            "a step in, got true."
+        )
+
 
 def count_batches(trainer: Trainer, split: str) -> int:
     """How many batches of a split an epoch or an evaluation has, on this rank; at least one."""

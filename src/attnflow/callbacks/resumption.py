@@ -24,9 +24,10 @@ class Resumption(Callback):
     """Makes a resumed training go on as its own config says, where Lightning would restore.
 
     Lightning brings weights, moments, counters and callbacks back as they were, and with them the
-    options of the checkpoint's run. This callback puts the optimizer's options and the schedule,
-    at its present step, in their place; takes the weights that training was at where they are no
-    longer averaged; and keeps the best checkpoint of all legs. List it before other callbacks.
+    options of the checkpoint's run. This callback puts the optimizer's options in their place;
+    leaves the schedule as this run's config makes it, at its present step; takes the weights that
+    training was at where they are no longer averaged; and keeps the best checkpoint of all legs.
+    List it before other callbacks.
 
     Args:
         path: of the checkpoint.
@@ -43,12 +44,14 @@ class Resumption(Callback):
         if not averages and "current_model_state" in checkpoint:
             # Lightning has loaded the averaged weights, but the moments belong to these.
             pl_module.load_state_dict(checkpoint["current_model_state"])
-        carry_best(checkpoint, self.path.parent, trainer)
+        carry_best(checkpoint, self.path, trainer)
+        # The schedule of this run's config is at the present step by itself, and may be of another
+        # class, which could not load these states.
+        checkpoint["lr_schedulers"] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # At this point they are built from this run's config, and not yet restored.
+        # At this point it is built from this run's config, and not yet restored.
         self.options = [dict(group) for group in trainer.optimizers[0].param_groups]
-        self.schedules = [c.scheduler.state_dict() for c in trainer.lr_scheduler_configs]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         begin_next_epoch(trainer)
@@ -56,8 +59,6 @@ class Resumption(Callback):
         for group, options in zip(groups, self.options, strict=True):
             group.update(options)
         place_steps(trainer.optimizers[0])
-        for config, state in zip(trainer.lr_scheduler_configs, self.schedules, strict=True):
-            config.scheduler.load_state_dict(state)
 
     def _check_images(self, trainer: Trainer, checkpoint: dict[str, Any]) -> None:
         """Refuse data that has grown or shrunk: the order of all images would be another."""

@@ -69,9 +69,10 @@ def count_ranks(config: DictConfig) -> int:
     with quiet_warnings():
         trainer = make(options, "trainer", logger=False, enable_checkpointing=False)
     if trainer.world_size > 1 and options.get("strategy") is None:
+        name = "devices" if options.get("num_nodes", 1) == 1 else "num_nodes"
         raise AttnFlowError(
-            "trainer.devices: expected 1 for a trainer of one device (trainer=ddp and "
-            f"trainer=ddp_cpu take more), got {options.devices}."
+            f"trainer.{name}: expected 1 for a trainer of one device (trainer=ddp and "
+            f"trainer=ddp_cpu take more), got {options[name]}."
         )
     strategy = trainer.strategy
     if strategy.launcher is None or strategy.cluster_environment.creates_processes_externally:

@@ -26,6 +26,7 @@ from attnflow.cli.sentences import sentence_of
 from attnflow.cli.sweep_folder import failed_jobs
 from attnflow.cli.unread import check_added, check_all_read
 from attnflow.cli.workers import in_worker, worker
+from attnflow.runs.aside import put_back
 from attnflow.runs.folder_lock import lock_folder, release_folder
 from attnflow.runs.hydra_records import adopt_records, drop_records, holds_records_alone
 from attnflow.runs.names import ERROR_FILE, HYDRA, RESULTS, SKIPPED_FILE, TRAIN
@@ -47,8 +48,8 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
     A run that fails leaves ``error.txt`` in its folder. A single one exits with status 1; a
     sweep's job counts as infinitely bad, the other jobs go on, and the sweep exits with status 1
     at its end (:func:`exit_status`); one that would repeat another is left out. What is refused to
-    resume a run leaves that as it is; another command than training that is refused before it has
-    written anything leaves no folder.
+    resume a run, or fails to overwrite one before it has written anything, leaves that as it is;
+    another command than training that is so refused leaves no folder.
     """
     logging.raiseExceptions = False  # a log on a full disk: not a traceback for each line
     hydra = HydraConfig.get()
@@ -90,9 +91,10 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
                 sys.exit(f"error: {full}")
             return float("inf")
         task_name = config.task_name
+        restored = bool(config.get("overwrite")) and put_back(folder)
         has_nothing = task_name != TRAIN and holds_records_alone(folder, task_name)
-        refused = sentence is not None and has_nothing
-        if not resuming and not refused:
+        refused = sentence is not None and has_nothing and not restored
+        if not (resuming or restored or refused):
             with decoration(ERROR_FILE):
                 write_whole(folder / ERROR_FILE, told)
         if sentence is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 
 import yaml
@@ -14,10 +13,12 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from attnflow.cli.containers import as_dict
 from attnflow.cli.launch import agree, by_slurm, by_torchrun, is_first
 from attnflow.errors import AttnFlowError
+from attnflow.runs.aside import put_aside
 from attnflow.runs.finished import read_finished
 from attnflow.runs.folder_lock import LOCK, lock_folder
 from attnflow.runs.hydra_records import check_room, drop_records, records_are_ours
 from attnflow.runs.names import ASIDE, CANDIDATE, HYDRA, RECORDS, RESULTS, SWEEP
+from attnflow.utils.files import new_folder
 
 __all__ = [
     "check_not_inside_a_run",
@@ -26,7 +27,6 @@ __all__ = [
     "named_folder",
     "option_of_folder",
     "own_files",
-    "put_aside",
     "set_option",
 ]
 
@@ -101,19 +101,6 @@ def as_written(config: DictConfig, option: str) -> str:
     return as_written(config, reference[1]) if reference else str(written)
 
 
-def new_folder(wanted: Path) -> Path:
-    """Make a folder that was not there: the wanted one, or that name with a number."""
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    for number in count(1):
-        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}_{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("unreachable")
-
-
 def check_unused(folder: Path, config: DictConfig) -> None:
     """Raise :class:`AttnFlowError` for a run's folder that the config does not go on in."""
     if (folder / SWEEP).exists():
@@ -125,7 +112,8 @@ def check_unused(folder: Path, config: DictConfig) -> None:
         return
     found = [path.name for path in held_by(folder, config)]
     if found:
-        go_on = "resume=auto goes on with it, " if config.get("resume", "") is None else ""
+        may_go_on = config.get("resume", "") is None and is_of_this_task(folder, config)
+        go_on = "resume=auto goes on with it, " if may_go_on else ""
         shown = [*found[:3], *(["..."] if len(found) > 3 else [])]
         raise AttnFlowError(
             f"{folder_option(config)}, got {folder}, which holds "
@@ -162,13 +150,17 @@ def held_by(folder: Path, config: DictConfig) -> list[Path]:
 def goes_on_in(folder: Path, config: DictConfig) -> bool:
     """Whether the config goes on with what lies in ``folder``."""
     resume = config.get("resume")
-    # What an ``out`` holds must be this task's.
-    tasks = (config.task_name,) if is_named_by_out(config) else (config.task_name, None)
-    if resume is None or task_of(folder) not in tasks:
+    if resume is None or not is_of_this_task(folder, config):
         return False
     path = absolute(resume)
     places = (place.resolve() for place in (path, *path.parents[:2]))  # by whatever link
     return resume == "auto" or folder.resolve() in places
+
+
+def is_of_this_task(folder: Path, config: DictConfig) -> bool:
+    """Whether the config's task may go on with a folder; an ``out`` must say that it is its own."""
+    task = task_of(folder)
+    return task == config.task_name or (task is None and not is_named_by_out(config))
 
 
 def task_of(folder: Path) -> str | None:
@@ -213,16 +205,6 @@ def absolute(path: object) -> Path:
 def own_files(folder: Path, names: Sequence[str]) -> list[Path]:
     """Return the files of these names that exist."""
     return [folder / name for name in names if os.path.lexists(folder / name)]
-
-
-def put_aside(folder: Path, paths: Sequence[Path]) -> None:
-    """Move files of a folder to a subfolder of it, in this order; nothing is deleted."""
-    if not paths:
-        return
-    aside = new_folder(folder / ASIDE)
-    for path in paths:
-        path.rename(aside / path.name)
-    print(f"What lay in {folder} lies in {aside} now.")
 
 
 def keep_quiet(config: DictConfig) -> None:

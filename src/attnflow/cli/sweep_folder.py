@@ -16,10 +16,10 @@ from attnflow.cli.run_folder import (
     named_folder,
     option_of_folder,
     own_files,
-    put_aside,
     set_option,
 )
 from attnflow.errors import AttnFlowError
+from attnflow.runs.aside import put_aside
 from attnflow.runs.folder_lock import lock_folder
 from attnflow.runs.hydra_records import records_are_ours
 from attnflow.runs.names import ASIDE, CANDIDATE, ERROR_FILE, RESULTS, SWEEP

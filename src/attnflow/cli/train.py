@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
     ProgressBar,
+    Timer,
 )
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -163,11 +164,13 @@ def begin(model: ImageModel, plain: Mapping, spec: DataSpec, run_dir: Path) -> R
 
 def totals(module: FlowModule, trainer: Trainer, legs: Legs) -> dict[str, float | int]:
     """Sizes, lengths and speed of a run, over all its legs."""
-    rates = (c.rate for c in declared(trainer).callbacks if isinstance(c, ImagesPerSecond))
-    rate = next(rates, None)
+    callbacks = declared(trainer).callbacks
+    rate = next((c.rate for c in callbacks if isinstance(c, ImagesPerSecond)), None)
+    timer = next((c for c in callbacks if isinstance(c, Timer)), None)  # of trainer.max_time
     return {
         "params": count_parameters(module),
         **({} if rate is None else {"images_per_second": rate}),
+        **({} if timer is None else {"train/seconds": timer.time_elapsed()}),
         "epochs": whole_epochs(trainer),
         "steps": trainer.global_step,
         "legs": legs.number,

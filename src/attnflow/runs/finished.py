@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from attnflow.runs.results import measured, read_results
 
@@ -42,15 +44,47 @@ def read_finished(run_dir: Path, config: Mapping) -> Finished | None:
         epochs, steps, score = (results[name] for name in names)
     except (OSError, ValueError, KeyError):
         return None
-    trainer = config["trainer"]
-    bounds = (("max_epochs", epochs), ("max_steps", steps))
-    ended = any(trainer.get(n) is not None and 0 <= trainer[n] <= done for n, done in bounds)
-    if not ended or "unwritten_checkpoints" in results:
+    ends = reached_ends(config["trainer"], epochs, steps, results.get("train/seconds"))
+    if not ends or "unwritten_checkpoints" in results:
         return None
     if config["test"] and measured(results, "test") is None:
         return None
     sentence = (
         f"{run_dir} is finished after {epochs} epochs, {steps} steps, and nothing was changed; a "
-        "larger trainer.max_epochs (trainer.max_steps) goes on."
+        f"larger {' and '.join(ends)} goes on."
     )
     return Finished(steps, sentence, score)
+
+
+def reached_ends(trainer: Mapping, epochs: int, steps: int, seconds: float | None) -> list[str]:
+    """The trainer's options by which a training ends where it is, with their values.
+
+    Args:
+        trainer: its options.
+        epochs, steps: done.
+        seconds: of training, as far as ``max_time`` counts; None where it did not.
+    """
+    done = {"epochs": epochs, "steps": steps}
+    most = {name: trainer.get(f"max_{name}") for name in done}
+    # What is no number is refused later on.
+    ends = {n: end for n, end in most.items() if isinstance(end, int) and 0 <= end <= done[n]}
+    told = [f"trainer.max_{name} ({end})" for name, end in ends.items()]
+    least = {name: trainer.get(f"min_{name}") for name in done}
+    may_stop = not any(isinstance(end, int) and end > done[n] for n, end in least.items())
+    longest = trainer.get("max_time")
+    if may_stop and longest is not None and seconds is not None and seconds_of(longest) <= seconds:
+        told.append(f"trainer.max_time ({longest}, over all legs)")
+    return told
+
+
+def seconds_of(duration: object) -> float:
+    """The seconds that a ``max_time`` means; infinitely many where Lightning refuses it."""
+    # Imported here: it takes seconds, and few trainings are bounded so.
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.pytorch.callbacks import Timer
+
+    try:
+        given = dict(duration) if isinstance(duration, Mapping) else duration
+        return cast(float, Timer(cast(str, given)).time_remaining())
+    except (MisconfigurationException, TypeError, AttributeError):
+        return math.inf

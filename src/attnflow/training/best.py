@@ -22,7 +22,7 @@ __all__ = ["carry_best"]
 log = logging.getLogger(__name__)
 
 
-def carry_best(checkpoint: dict[str, Any], folder: Path, trainer: Trainer) -> None:
+def carry_best(checkpoint: dict[str, Any], path: Path, trainer: Trainer) -> None:
     """Hand the best checkpoints of earlier legs to the callbacks that keep the best.
 
     Lightning forgets scores where a run's folder has another path, and removes what the checkpoint
@@ -32,13 +32,17 @@ def carry_best(checkpoint: dict[str, Any], folder: Path, trainer: Trainer) -> No
 
     Args:
         checkpoint: that training goes on from; its callbacks' states are replaced.
-        folder: where that checkpoint lies, and the best ones beside it.
+        path: where that checkpoint lies, and the best ones beside it.
         trainer: with the callbacks that keep the best.
+
+    Raises:
+        AttnFlowError: none is to be kept from here on, where one was.
     """
-    states = checkpoint["callbacks"]
-    for keeper in trainer.checkpoint_callbacks:
-        if not isinstance(keeper, ModelCheckpoint):
-            continue
+    states, folder = checkpoint["callbacks"], path.parent
+    keepers = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+    for keeper in keepers:
+        _check_goes_on_keeping(keeper, _noted(keeper, states), path)
+    for keeper in keepers:
         noted = _noted(keeper, states)
         states.pop(keeper.state_key, None)
         kept = _carried(noted, folder, keeper, checkpoint["global_step"], trainer)
@@ -53,6 +57,15 @@ def carry_best(checkpoint: dict[str, Any], folder: Path, trainer: Trainer) -> No
             )
         if kept:
             states[keeper.state_key] = _going_on(keeper, kept)
+
+
+def _check_goes_on_keeping(keeper: ModelCheckpoint, noted: Mapping[str, float], path: Path) -> None:
+    """Raise :class:`AttnFlowError` where an old best would lie beside figures of another step."""
+    if noted and keeper.save_top_k == 0:
+        raise AttnFlowError(
+            "callbacks.checkpoint.save_top_k: expected 1 or more, as the run of the checkpoint "
+            f"{path} has kept its best, in {Path(min(noted, key=noted.__getitem__)).name}, got 0."
+        )
 
 
 def _noted(keeper: ModelCheckpoint, states: Mapping[str, Any]) -> dict[str, float]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from lightning import Trainer
-from lightning.pytorch.loops.progress import _ProcessedTracker
 
 __all__ = ["Progress", "planned_steps", "whole_epochs"]
 
@@ -41,8 +39,8 @@ class Progress:
 def whole_epochs(trainer: Trainer) -> int:
     """The epochs that a training has made from their first batch to their last."""
     loop = trainer.fit_loop
-    # Lightning declares the counter by a type without this attribute.
-    begun = cast(_ProcessedTracker, loop.epoch_progress.current).processed
+    # Not what was processed: an epoch that training ends in counts there until it is loaded.
+    begun = loop.epoch_progress.current.ready
     return begun if loop.epoch_loop.batch_progress.is_last_batch else max(begun - 1, 0)
 
 

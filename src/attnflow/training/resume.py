@@ -125,6 +125,14 @@ class Resumed:
         if self.changes:
             log.info("changed from the next step on:\n%s", table(self.changes))
 
+    def tell_of_no_step(self) -> None:
+        """Log that training had ended already."""
+        log.info(
+            "no step was left to make after step %d; a larger trainer.max_epochs (max_steps, "
+            "max_time, which all count over all legs) goes on.",
+            self.progress.step,
+        )
+
 
 def open_resumed(path: str, model: nn.Module, config: Mapping, spec: DataSpec) -> Resumed:
     """The training that ``path`` holds, checked against what is to go on with it.
@@ -169,7 +177,7 @@ def check_length(trainer: Mapping, progress: Progress, path: object) -> None:
     """Raise :class:`AttnFlowError` where training is to end before it has come so far."""
     for name, done in (("max_epochs", progress.epoch), ("max_steps", progress.step)):
         bound = trainer.get(name)
-        if bound is not None and 0 <= bound < done:
+        if isinstance(bound, int) and 0 <= bound < done:  # what is no number is refused later on
             raise AttnFlowError(
                 f"trainer.{name}: expected {done} or more, which the checkpoint {path} has come "
                 f"to, got {bound}."

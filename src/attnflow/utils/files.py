@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from attnflow.errors import AttnFlowError
 __all__ = [
     "WriteError",
     "flush_folder",
+    "new_folder",
     "remove_leftovers",
     "serialized",
     "whole_folder",
@@ -93,6 +95,19 @@ def whole_folder(folder: Path, is_whole: Callable[[], bool]) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     flush_folder(folder.parent)
+
+
+def new_folder(wanted: Path) -> Path:
+    """Make a folder that was not there: the wanted one, or that name with a number."""
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}_{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
 
 
 def serialized(value: object) -> memoryview:

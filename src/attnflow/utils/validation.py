@@ -251,6 +251,8 @@ def _word(hint: Any) -> str | None:
         return f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
     if isinstance(kind, type) and issubclass(kind, Mapping):
         return "a mapping"
+    if kind is tuple and (entries := get_args(hint)) and ... not in entries:
+        return _word_of_entries([_words(entry) for entry in entries])
     if (
         kind not in WORDS
         and isinstance(kind, type)
@@ -258,3 +260,11 @@ def _word(hint: Any) -> str | None:
     ):
         return "a list"
     return WORDS.get(kind)
+
+
+def _word_of_entries(words: Sequence[str]) -> str:
+    """Describe a list of as many values as there are ``words``, which describe each of them."""
+    number = {2: "two", 3: "three"}.get(len(words), str(len(words)))
+    if set(words) <= {WORDS[int], WORDS[float]} and len(set(words)) == 1:
+        return f"{number} {words[0].removeprefix('a ')}s"
+    return f"a list of {number}"
