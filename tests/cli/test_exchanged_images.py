@@ -85,6 +85,9 @@ def test_an_evaluation_on_images_that_were_trained_on_is_refused(
     (own_images / "0.png").rename(own_images / "zz.png")
     folder = tmp_path / "refused"
     message = refused(command, *evaluate, "+data.in_memory=false", run_dir=folder)
+    message_of_score = refused(command, "score", evaluate[1], "device=cpu", f"out={tmp_path}/s.csv")
+    assert "so that it may have been trained on some of them" in message_of_score
+    assert not (tmp_path / "s.csv").exists()
     assert "so that it may have been trained on some of them; data.data_dir=PATH has" in message
     assert not list(folder.glob("results.json"))
     named = results(command(*evaluate, f"data.data_dir={own_images}"))
