@@ -461,6 +461,19 @@ def test_a_line_a_split_says_how_many_images_and_what_was_left_out(tmp_path, cap
     ]
 
 
+def test_the_line_names_folders_that_were_cut_together_unless_they_are_classes(
+    tmp_path, caplog
+) -> None:
+    for folder in ("seen", "unseen"):
+        write_many(tmp_path / folder, 5)
+    with caplog.at_level("INFO", "attnflow.data.base"):
+        ImageFolderDataModule(str(tmp_path), size=4).dataset("train")
+        ClassFolderDataModule(str(tmp_path), size=4).dataset("train")
+    lines = [r.message for r in caplog.records if r.name == "attnflow.data.base"]
+    line = f"train: 8 images of {tmp_path}"
+    assert lines == [f"{line}, cut from its 2 folders together (seen, unseen)", line]
+
+
 @pytest.mark.parametrize("to_test", [True, False])
 def test_a_bad_test_image_stops_a_run_at_its_start_if_it_is_needed(tmp_path, to_test) -> None:
     for name in ("train", "val", "test"):

@@ -154,6 +154,38 @@ def test_a_folder_of_images_has_its_classes(tmp_path) -> None:
     np.testing.assert_array_equal(last["image"].permute(1, 2, 0), array)
 
 
+def test_rows_are_marked_by_names_sizes_and_labels_without_being_decoded(tmp_path) -> None:
+    write_numbers(tmp_path / "set", train=20, test=5)
+
+    def marks(folder: str = "set", **options: Any) -> list[str | None]:
+        made = make(tmp_path / folder, label_column="label", **options)
+        return [made.mark(split) for split in SPLITS]
+
+    before = marks()
+    assert len(set(before)) == 3
+    (tmp_path / "set").rename(tmp_path / "moved")
+    assert marks("moved", check_images=1) == before
+    write_numbers(tmp_path / "moved", train=20)
+    now = marks("moved")
+    assert [each == old for each, old in zip(now, before, strict=True)] == [False, False, True]
+
+
+def test_files_of_a_folder_are_marked_by_their_sizes(tmp_path) -> None:
+    for split, number in (("train", 12), ("test", 2)):
+        for row in range(number):
+            write_twin(tmp_path / "set" / split / f"{row:02d}.png", pixels(4, 4, 3))
+    before = [make(tmp_path / "set").mark(split) for split in SPLITS]
+    write_twin(tmp_path / "set" / "test" / "01.png", pixels(9, 9, 3))
+    now = [make(tmp_path / "set").mark(split) for split in SPLITS]
+    assert [each == old for each, old in zip(now, before, strict=True)] == [True, True, False]
+
+
+def test_a_stream_has_no_mark(tmp_path) -> None:
+    write_numbers(tmp_path / "set", train=12, test=2)
+    tell_lengths(tmp_path / "set", train=12, test=2)
+    assert make(tmp_path / "set", streaming=True, cache_dir=str(tmp_path)).mark("train") is None
+
+
 def test_one_file_and_what_save_to_disk_wrote(tmp_path) -> None:
     arrays = write_numbers(tmp_path, train=20)
     one = make(tmp_path / "train.parquet", splits={"train": "train"})

@@ -114,6 +114,7 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch) -> None:
         ("Train", "VALID", "Test"),
         ("training", "validation", "testing"),
         ("TRAINING", "Dev", "test"),
+        ("trn", "vld", "tst"),
     ],
 )
 def test_the_usual_names_in_any_case(tmp_path, names) -> None:
@@ -188,6 +189,65 @@ def test_folders_called_like_splits_are_not_mixed(tmp_path, folders) -> None:
     assert numbers(Splits(tmp_path, {})) == [10, 1, 1]
     named = dict(zip(("train", "test"), folders, strict=True))
     assert len(Splits(tmp_path, named).found("test").files) == 6
+
+
+@pytest.mark.parametrize("below", ["train/val", "train/deep/Valid_set", "test/train", "train/tst"])
+def test_a_split_within_another_is_not_mixed_into_it(tmp_path, below) -> None:
+    """A user's validation images would be trained on."""
+    for folder in ("train", "test", below):
+        write_many(tmp_path / folder, 10)
+    splits = Splits(tmp_path)
+    with pytest.raises(AttnFlowError) as refused:
+        splits.found(below.split("/")[0])
+    assert str(refused.value) == (
+        f"{tmp_path / below}: expected the folders of other splits beside {below.split('/')[0]}, "
+        "got one within it that is called as if it held another split, but would be mixed with its "
+        "images (data.splits={train: train, test: test} mixes them)."
+    )
+    named = Splits(tmp_path, {"train": "train", "test": "test"})
+    assert sum(numbers(named)) == 30
+
+
+def test_a_split_within_train_alone_is_not_cut_from_it(tmp_path) -> None:
+    write_many(tmp_path / "train", 80)
+    write_many(tmp_path / "train" / "val", 20)
+    with pytest.raises(AttnFlowError, match=r"train/val: .* \(data\.splits={train: train} mixes"):
+        Splits(tmp_path).found("train")
+
+
+def test_a_class_may_be_called_like_a_split_where_all_splits_have_it(tmp_path) -> None:
+    """As the class train, a vehicle, of CIFAR-100."""
+    for split in ("train", "test"):
+        for name in ("apple", "train", "test"):
+            write_many(tmp_path / split / name, 10)
+    assert numbers(Splits(tmp_path)) == [27, 3, 30]
+    write_many(tmp_path / "val" / "apple", 3)
+    with pytest.raises(AttnFlowError, match=r"train/test: expected the folders of other splits"):
+        Splits(tmp_path).found("train")
+
+
+def test_folders_of_a_splits_own_name_within_it_are_its_parts(tmp_path) -> None:
+    for folder in ("train/train_1", "train/train_2", "test/test"):
+        write_many(tmp_path / folder, 10)
+    assert numbers(Splits(tmp_path)) == [18, 2, 10]
+
+
+@pytest.mark.parametrize(
+    ("folders", "told"),
+    [
+        (("learn", "eval"), ", cut from its 2 folders together (eval, learn)"),
+        (("Tr/a", "Tr/b", "Te"), ", cut from its 2 folders together (Te, Tr)"),
+        (tuple("gfedcba"), ", cut from its 7 folders together (a, b, c, d, e, ...)"),
+        (("learn",), ""),
+        (("learn", "eval", "."), ""),
+    ],
+)
+def test_folders_that_are_cut_together_are_told(tmp_path, folders, told) -> None:
+    """They may be splits of a name that nobody knows."""
+    for folder in folders:
+        write_many(tmp_path / folder, 6)
+    assert Splits(tmp_path).remark == told
+    assert Splits(tmp_path, {}).remark == ""
 
 
 def test_names_that_only_begin_like_a_split_are_folders_as_any_other(tmp_path) -> None:

@@ -80,6 +80,15 @@ CHANGES = {
     "a large id": (lambda h: h[KEY].update(wandb_id=many()), "50 levels, got more."),
     "a large version": (lambda h: h[KEY].update(version=many()), "50 levels, got more."),
     "an id of another kind": (lambda h: h[KEY].update(wandb_id=3), "a text as wandb_id, got 3."),
+    "splits of words": (lambda h: h[KEY].update(splits="x"), "expected a mapping as splits"),
+    "a split without a mark": (
+        lambda h: h[KEY].update(splits={"train": {"images": 3}}),
+        "expected a number of images and a mark as splits.train, got {'images': 3}.",
+    ),
+    "a split of half an image": (
+        lambda h: h[KEY].update(splits={"train": {"images": 0.5, "mark": None}}),
+        "expected a number of images and a mark as splits.train",
+    ),
     "bytes": (in_config(trainer={"x": b"1"}), "config.trainer.x: expected a plain value"),
     "a tuple": (in_config(trainer={"x": (1,)}), "config.trainer.x: expected a plain value"),
     "a number without end": (in_config(task_name=10**30), "task_name: expected a number below"),

@@ -9,11 +9,11 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 
-from attnflow.errors import AttnFlowError
 from attnflow.models.checkpoint import KEY
 from attnflow.training.best import carry_best
 from attnflow.training.declared import datamodule_of, declared
 from attnflow.training.fusing import place_steps
+from attnflow.training.same_images import check_resumed_images
 
 __all__ = ["Resumption"]
 
@@ -39,7 +39,7 @@ class Resumption(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self._check_images(trainer, checkpoint)
+        check_resumed_images(checkpoint[KEY], datamodule_of(trainer), self.path)
         averages = any(isinstance(c, WeightAveraging) for c in declared(trainer).callbacks)
         if not averages and "current_model_state" in checkpoint:
             # Lightning has loaded the averaged weights, but the moments belong to these.
@@ -59,17 +59,6 @@ class Resumption(Callback):
         for group, options in zip(groups, self.options, strict=True):
             group.update(options)
         place_steps(trainer.optimizers[0])
-
-    def _check_images(self, trainer: Trainer, checkpoint: dict[str, Any]) -> None:
-        """Refuse data that has grown or shrunk: the order of all images would be another."""
-        before = checkpoint[KEY]["train_images"]
-        now = len(datamodule_of(trainer).dataset("train"))
-        if before != now:
-            raise AttnFlowError(
-                f"the training split: expected the {before} images that the checkpoint {self.path} "
-                f"was trained with, got {now}; init_from=PATH starts a new training from its "
-                "weights."
-            )
 
 
 def begin_next_epoch(trainer: Trainer) -> None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from attnflow.callbacks.flow_summary import count_parameters
+from attnflow.callbacks.held_out import HeldOutImages
 from attnflow.callbacks.plan import PlanCheck
 from attnflow.callbacks.scoring_rate import ScoringRate
 from attnflow.callbacks.soundness import Soundness
@@ -25,6 +26,7 @@ from attnflow.cli.evaluated_data import (
     class_frequencies,
     evaluated_data,
     is_other_data,
+    is_own_data,
 )
 from attnflow.cli.run import plain_config
 from attnflow.data.base import ImageDataModule
@@ -95,6 +97,7 @@ def evaluate(config: DictConfig) -> float:
     rate = ScoringRate()
     callbacks = [PlanCheck(), rate, Soundness(config.eval.num_sound, seed=config.seed)]
     callbacks += [make(config.metrics, "metrics")] if config.metrics else []
+    callbacks += [HeldOutImages(checkpoint[KEY], ckpt_path)] if is_own_data(config.data) else []
     run_dir = run_folder(ckpt_path)
     loggers = make_loggers(named_runs(config.logger, held["choices"], evaluated=run_dir.name))
     with quiet_warnings():

@@ -27,6 +27,7 @@ __all__ = [
     "class_frequencies",
     "evaluated_data",
     "is_other_data",
+    "is_own_data",
     "other_data",
 ]
 
@@ -34,11 +35,21 @@ log = logging.getLogger(__name__)
 # Options of ``data`` in conf/eval.yaml, where null keeps what the checkpoint holds; of processes,
 # which a file does not start, the data's own default.
 KEPT = ("data_dir", "global_batch_size", "num_workers")
+# Options that change neither which images are tested on nor how they are marked.
+SAME_IMAGES = (
+    *("global_batch_size", "num_workers", "seed", "augment", "in_memory", "cache_dir"),
+    *("check_images", "download", "streaming", "convert", "background", "skip_corrupt"),
+)
 
 
 def is_other_data() -> bool:
     """Whether this command was given a data set (``data=...``) in place of the checkpoint's."""
     return HydraConfig.get().runtime.choices.get("data") is not None
+
+
+def is_own_data(changes: Mapping) -> bool:
+    """Whether an evaluation is of the checkpoint's data, as no option names other images."""
+    return not is_other_data() and changed_options(changes).keys() <= set(SAME_IMAGES)
 
 
 def changed_options(changes: Mapping) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from attnflow.cli.checkpoints import named_checkpoint, trusted
 from attnflow.cli.conditions import check_taken
-from attnflow.cli.evaluated_data import evaluated_data, is_other_data, other_data
+from attnflow.cli.evaluated_data import evaluated_data, is_other_data, is_own_data, other_data
 from attnflow.cli.scored import FittedImages, LabelledImages, Scored, SplitImages
 from attnflow.data.given import given_images
 from attnflow.errors import AttnFlowError, check_count
@@ -33,6 +33,7 @@ from attnflow.models.image_model import ImageModel
 from attnflow.pictures.histogram import histogram
 from attnflow.pictures.sheet import save_picture
 from attnflow.runs.results import print_notes, print_table
+from attnflow.training.same_images import changed_test_images
 from attnflow.utils.devices import chosen_device
 from attnflow.utils.files import write_whole
 from attnflow.utils.noise import NO_EPOCH, sample_keys, uniform_noise
@@ -130,9 +131,18 @@ class Scorer:
         return as_labels(self.config.label, 1, conditioning.num_classes)
 
     def split(self, changes: Mapping, split: str = "test") -> SplitImages:
-        """A split of the checkpoint's data, with these options changed."""
-        spec, data = self.held["data_spec"], self.held["config"]["data"]
-        return SplitImages(evaluated_data(data, spec, changes), split)
+        """A split of the checkpoint's data, with these options changed.
+
+        Raises:
+            AttnFlowError: test images that may have been trained on, which no option names.
+        """
+        spec, held = self.held["data_spec"], self.held["config"]["data"]
+        data = evaluated_data(held, spec, changes)
+        if split == "test" and is_own_data(changes):
+            said = changed_test_images(self.held, data, self.path)
+            if said is not None:
+                log.warning("%s", said)
+        return SplitImages(data, split)
 
     def other(self, option: str, data: Mapping) -> Scored:
         """The test images of another data set, with ``resize`` made to fit the model's."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -17,11 +18,12 @@ from torch import Tensor
 from attnflow.data.bit_depth import reduce_bits
 from attnflow.data.decoding import CorruptImage, as_tensor, read_image
 from attnflow.data.fitting import fitted
+from attnflow.data.marks import FIRST_BYTES, looked_into_every, size_of
 from attnflow.data.samples import Samples
 from attnflow.data.transparency import Colour
 from attnflow.errors import AttnFlowError
 
-__all__ = ["ArrowImages", "CellDecoder", "check_rows", "opened_cell"]
+__all__ = ["ArrowImages", "CellDecoder", "check_rows", "opened_cell", "table_traits"]
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +119,57 @@ class ArrowImages(Samples):
         ]
         batch = {"image": torch.stack(images), "index": torch.as_tensor(indices)}
         return batch | {name: torch.tensor(held[name]) for name in held if name != "image"}
+
+
+def table_traits(table: Any, rows: np.ndarray) -> Iterator[bytes]:
+    """What rows of a table tell without being decoded: names of files, sizes in bytes, labels.
+
+    A few images are looked into, as :func:`~attnflow.data.marks.file_traits` does it.
+
+    Args:
+        table: as for :class:`ArrowImages`.
+        rows: those that are taken, sorted.
+    """
+    start, step = 0, looked_into_every(len(rows))
+    for batch in table.with_format("arrow")[:].to_batches(max_chunksize=CHUNK):  # mapped, no copy
+        first, last = np.searchsorted(rows, [start, start + len(batch)])
+        taken = rows[first:last] - start
+        start += len(batch)
+        told = [_cell_traits(batch.column("image"))]
+        if "label" in batch.schema.names:
+            told.append(batch.column("label").to_pylist())
+        for number, row in enumerate(taken.tolist(), start=int(first)):
+            yield repr([column[row] for column in told]).encode()
+            if number % step == 0:
+                yield _start_of_cell(batch.column("image")[row].as_py())
+
+
+def _start_of_cell(cell: object) -> bytes:
+    """The first bytes of the encoded image in a cell; nothing of one that cannot be read."""
+    try:
+        with opened_cell(cell, "") as opened:
+            return opened.read(FIRST_BYTES)
+    except (AttnFlowError, OSError):
+        return b""
+
+
+def _cell_traits(cells: Any) -> list[tuple[str, int | None]]:
+    """The name of the file that each cell of a column of images was, and its size."""
+    import pyarrow
+    import pyarrow.compute
+
+    compute = cast(Any, pyarrow.compute)
+    if not pyarrow.types.is_struct(cells.type):
+        return [("", size) for size in compute.binary_length(cells).to_pylist()]
+    names = {field.name for field in cells.type}
+    sizes = compute.binary_length(compute.struct_field(cells, "bytes")).to_pylist()
+    paths = (
+        compute.struct_field(cells, "path").to_pylist() if "path" in names else [None] * len(sizes)
+    )
+    return [
+        (os.path.basename(path or ""), size_of(path) if size is None and path else size)
+        for path, size in zip(paths, sizes, strict=True)
+    ]
 
 
 def check_rows(samples: ArrowImages, most: int | None, skip_corrupt: bool) -> ArrowImages:

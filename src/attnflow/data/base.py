@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import Self, TypedDict
 
 from attnflow.data.augmentation import Augmented, check_augment
+from attnflow.data.marks import mark_of
 from attnflow.data.order import EpochSampler, LazyLoader, NumberedEpochSampler
 from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError, check_least
@@ -80,6 +81,7 @@ class ImageDataModule(LightningDataModule):
         self.global_batch_size, self.num_workers, self.seed = global_batch_size, num_workers, seed
         self.augment = check_augment(augment)
         self.datasets: dict[str, Samples] = {}
+        self._marks: dict[str, str | None] = {}
 
     @property
     def spec(self) -> DataSpec:
@@ -117,13 +119,40 @@ class ImageDataModule(LightningDataModule):
         """The images of ``split``, read at the first call, which tells their number."""
         if split not in self.datasets:
             self.datasets[split] = self.read(split)
+            self.mark(split)  # now: files that are held in memory may be gone later
             if self._ranks()[1] == 0:
                 log.info(self._summary(split))
         return self.datasets[split]
 
+    def mark(self, split: str) -> str | None:
+        """A hash by which a split's images are known again; None where nothing tells them apart."""
+        if split not in self._marks:
+            self._marks[split] = mark_of(self.traits(split))
+        return self._marks[split]
+
+    def traits(self, split: str) -> Iterable[bytes] | None:
+        """What tells a split's images from others; None where nothing does.
+
+        It is cheap of a million images, and the same for the same ones wherever they are.
+        """
+        samples = self.dataset(split)
+        return samples.traits() if isinstance(samples, Samples) else None
+
+    @property
+    def splits_read(self) -> dict[str, dict[str, int | str | None]]:
+        """The number of ``images`` of each split that was read, and their ``mark``."""
+        return {
+            split: {"images": len(samples), "mark": self.mark(split)}
+            for split, samples in self.datasets.items()
+        }
+
     def origin(self, split: str) -> str:
         """Name the source of a split's images for messages: the folder, if there is one."""
         return str(getattr(self, "data_dir", type(self).__name__))
+
+    def remark(self, split: str) -> str:
+        """What the line on a split says besides of where its images come from."""
+        return ""
 
     def left_out(self, split: str) -> Counter[str]:
         """How many files were left out where a split's images come from, by the reason."""
@@ -145,6 +174,7 @@ class ImageDataModule(LightningDataModule):
     def _summary(self, split: str) -> str:
         """One line on a split: number of images, origin, what was left out and why."""
         line = f"{split}: {len(self.datasets[split]):,} images of {self.origin(split)}"
+        line += self.remark(split)
         left_out = self.left_out(split)
         reasons = [f"{number:,} {reason}" for reason, number in left_out.most_common(5)]
         others = left_out.total() - sum(number for _, number in left_out.most_common(5))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from attnflow.data.base import ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.decoding import decode, fit
 from attnflow.data.finding import data_folder
+from attnflow.data.marks import file_traits
 from attnflow.data.samples import LazySamples, Samples, load
 from attnflow.errors import ArgumentError, AttnFlowError, check_choice
 from attnflow.spec import DataSpec
@@ -82,6 +83,9 @@ class CityscapesDataModule(ImageDataModule):
         if not self.in_memory:
             return LazySamples(read, photos)
         return load(read, photos, in_memory=True, skip_corrupt=False)
+
+    def traits(self, split: str) -> Iterable[bytes]:
+        return file_traits(self.data_dir, self.photos(split), self.partner)
 
     def photos(self, split: str) -> list[Path]:
         """The photographs of a split, each of which has a label file."""

@@ -6,8 +6,9 @@ import os
 import stat
 from array import array
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import overload
 
@@ -125,6 +126,17 @@ class FileList(Sequence[Path]):
             return self.of_rows(range(*index.indices(len(self))))
         place = range(len(self))[index]
         return self.folder / os.fsdecode(self._names[self._ends[place] : self._ends[place + 1]])
+
+    @property
+    def names(self) -> Iterator[bytes]:
+        """Their paths within the folder of all, one after the other."""
+        for start, end in pairwise(self._ends):
+            yield self._names[start:end]
+
+    @property
+    def folders(self) -> set[str]:
+        """The folders that they lie in, within that of all; "" for itself."""
+        return {os.fsdecode(folder) for folder in set(map(os.path.dirname, self.names))}
 
     def of_rows(self, rows: Iterable[int]) -> FileList:
         """Those of these numbers, in this order."""

@@ -58,6 +58,9 @@ class ImageFolderDataModule(ImageFilesDataModule):
     def found(self, split: str) -> Found:
         return self.splits.found(split)
 
+    def remark(self, split: str) -> str:
+        return self.splits.remark
+
 
 class FolderOptions(ImageFileOptions, total=False):
     """The arguments of :class:`ImageFolderDataModule`, which data sets of folders take."""
@@ -127,6 +130,10 @@ class ClassFolderDataModule(ImageFolderDataModule):
                         "data.classes=[...] that names the other classes, got no image."
                     )
         return names
+
+    def remark(self, split: str) -> str:
+        """Nothing: its folders are the classes."""
+        return ""
 
     def class_of(self, file: Path) -> str:
         """The name of the class folder that a file lies in, however deep."""

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from typing_extensions import Unpack
 
-from attnflow.data.arrow_images import ArrowImages, CellDecoder, check_rows, opened_cell
+from attnflow.data.arrow_images import (
+    ArrowImages,
+    CellDecoder,
+    check_rows,
+    opened_cell,
+    table_traits,
+)
 from attnflow.data.base import SPLITS, ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits
 from attnflow.data.decoding import read_image
@@ -227,6 +233,15 @@ class HuggingFaceDataModule(ImageDataModule):
         self._damaged[split] = len(samples) - len(readable)
         release_memory()
         return readable
+
+    def traits(self, split: str) -> Iterable[bytes] | None:
+        """Of a table, what its rows tell without being decoded; nothing of a stream."""
+        if self.columns.streaming:
+            return None
+        held = self._held(split)
+        table = self.columns.rows(held)
+        rows = rows_of(split, self.splits, len(table), self.origin(split))
+        return table_traits(table, rows)
 
     def labels(self, split: str) -> np.ndarray:
         """The labels of all rows of one of the data set's splits: (N,)."""

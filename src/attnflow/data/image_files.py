@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from attnflow.data.bit_depth import check_num_bits, reduce_bits
 from attnflow.data.decoding import CorruptImage, decode, size_of
 from attnflow.data.finding import Found, data_folder, shown
 from attnflow.data.fitting import fitted
+from attnflow.data.marks import file_traits
 from attnflow.data.samples import Samples, load
 from attnflow.data.transparency import parse_background
 from attnflow.errors import AttnFlowError, check_choice, check_least
@@ -116,6 +117,10 @@ class ImageFilesDataModule(ImageDataModule):
 
     def origin(self, split: str) -> str:
         return shown(self.found(split).folder)
+
+    def traits(self, split: str) -> Iterable[bytes]:
+        found = self.found(split)
+        return file_traits(found.folder, found.files)
 
     def left_out(self, split: str) -> Counter[str]:
         found = self.found(split)

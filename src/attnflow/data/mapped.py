@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from attnflow.data.bit_depth import reduce_bits
 from attnflow.data.finding import shown
+from attnflow.data.marks import tensor_traits
 from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError
 from attnflow.utils.files import WriteError
@@ -44,6 +45,12 @@ class MappedImages(Samples):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def traits(self) -> Iterable[bytes] | None:
+        """What goes with the images, as these lie on the disk; None where nothing does."""
+        if not self.fields:
+            return None
+        return tensor_traits({name: values[self.rows] for name, values in self.fields.items()})
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: values[0] for name, values in self.__getitems__([index]).items()}

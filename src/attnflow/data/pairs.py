@@ -15,6 +15,7 @@ from attnflow.data.bit_depth import check_num_bits
 from attnflow.data.decoding import as_tensor, open_image
 from attnflow.data.finding import Found, printable, shown
 from attnflow.data.folders import FolderOptions, ImageFolderDataModule
+from attnflow.data.marks import file_traits
 from attnflow.data.splits import Splits, find_images
 from attnflow.errors import AttnFlowError, check_choice
 from attnflow.spec import DataSpec
@@ -81,6 +82,16 @@ class PairedFolderDataModule(ImageFolderDataModule):
             self.check_partners()
         return super().found(split)
 
+    def traits(self, split: str) -> Iterable[bytes]:
+        if self.image_dir is None:
+            return super().traits(split)
+        found = self.found(split)
+        return file_traits(found.folder, found.files, self.condition_of)
+
+    def condition_of(self, file: Path) -> Path:
+        """The file of a pair's condition, of two folders."""
+        return self.conditions[name_of(file, self.splits.folder)]
+
     def check_partners(self) -> None:
         """Raise :class:`AttnFlowError` where a file of two folders is no pair, or its own."""
         folder = self.splits.folder
@@ -134,8 +145,7 @@ class PairedFolderDataModule(ImageFolderDataModule):
         """Image and condition of a file."""
         whole = open_image(file, self.background)
         if self.image_dir is not None:
-            name = name_of(file, self.splits.folder)
-            return whole, open_image(self.conditions[name], self.background)
+            return whole, open_image(self.condition_of(file), self.background)
         if whole.width % 2:
             raise AttnFlowError(
                 f"{shown(file)}: expected a pair side by side, of an even width, got {whole.width} "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from attnflow.data.base import SPLITS, ImageDataModule, LoaderOptions
 from attnflow.data.bit_depth import check_num_bits
 from attnflow.data.finding import Found, data_folder, shown
 from attnflow.data.mapped import MappedImages
+from attnflow.data.marks import file_traits
 from attnflow.data.patch_cache import Cutting, PatchCache
 from attnflow.data.split_lists import read_split_list
 from attnflow.data.splits import Splits
@@ -143,8 +144,12 @@ class PatchesDataModule(ImageDataModule):
         """The photographs of each split that has some, and what was left out."""
         if self.split_file is not None:
             return read_split_list(self.split_file, self.data_dir)
-        splits = Splits(self.data_dir, self.split_names, fewest=1)
-        return {split: splits.found(split) for split in splits.available}
+        return {split: self.splits.found(split) for split in self.splits.available}
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The photographs by split, where no list names them."""
+        return Splits(self.data_dir, self.split_names, fewest=1)
 
     @cached_property
     def cache(self) -> PatchCache:
@@ -174,6 +179,11 @@ class PatchesDataModule(ImageDataModule):
         rows = np.arange(self.cache.number(split))
         return MappedImages(self.cache.file(split), rows, self.num_bits)
 
+    def traits(self, split: str) -> Iterable[bytes] | None:
+        """What tells the photographs from others, which the patches are cut from."""
+        found = self.found.get(split)
+        return None if found is None else file_traits(found.folder, found.files)
+
     @property
     def named_by(self) -> str:
         """What says which photographs a split has."""
@@ -185,6 +195,9 @@ class PatchesDataModule(ImageDataModule):
             f"{counts.photographs:,} photographs of {shown(self.found[split].folder)} "
             f"({counts.patches:,} patches)"
         )
+
+    def remark(self, split: str) -> str:
+        return self.splits.remark if self.split_file is None else ""
 
     def left_out(self, split: str) -> Counter[str]:
         damaged = self.cache.counts(split).damaged

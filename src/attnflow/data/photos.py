@@ -50,6 +50,9 @@ class PhotosDataModule(ImageDataModule):
     def spec(self) -> DataSpec:
         return DataSpec(image_shape=(3, self.size, self.size), num_bins=2**self.num_bits)
 
+    def traits(self, split: str) -> None:
+        """Nothing: they are always the same ones, decoded by each machine's own library of JPEG."""
+
     def read(self, split: str) -> TensorImages:
         from sklearn.datasets import load_sample_images  # as in digits.py
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from attnflow.data.decoding import CorruptImage
+from attnflow.data.marks import tensor_traits
 from attnflow.errors import AttnFlowError
 
 __all__ = ["LazySamples", "Samples", "TensorImages", "load"]
@@ -23,6 +24,10 @@ Reader = Callable[[Path], Mapping[str, Tensor]]
 
 class Samples(Dataset[dict[str, Tensor]], Sized):
     """The samples of a split: a known number of them, each a dict of tensors."""
+
+    def traits(self) -> Iterable[bytes] | None:
+        """What tells them from others, cheaply and on any machine; None where nothing does."""
+        return None
 
 
 class TensorImages(Samples):
@@ -38,6 +43,9 @@ class TensorImages(Samples):
 
     def __len__(self) -> int:
         return len(self.fields["image"])
+
+    def traits(self) -> Iterable[bytes]:
+        return tensor_traits(self.fields)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: rows[0] for name, rows in self.__getitems__([index]).items()}

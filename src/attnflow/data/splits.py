@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +28,9 @@ __all__ = ["Splits", "find_images"]
 
 # The usual names of a split's folder, in lower case.
 NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "vld", "dev"),
+    "test": ("test", "testing", "tst"),
 }
 SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 # Shares of a folder that is cut into splits, as (start, end) of its shuffled files.
@@ -57,7 +57,8 @@ class Splits:
 
     Raises:
         AttnFlowError: at the first use: folders that would be ignored, that share images, or
-            whose split is in doubt; no image in one of them.
+            whose split is in doubt; no image in one of them; a folder within a split's that is
+            called like another split, unless all splits have one of its name, as of a class.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Splits:
     ) -> None:
         self.folder, self.named, self.fewest = folder, named, fewest
         self._looked_through: dict[Path, Found] = {}
+        self._usual: dict[Path, str] = {}  # the folders that are splits' by their names alone
 
     @cached_property
     def folders(self) -> dict[str, Path]:
@@ -74,6 +76,7 @@ class Splits:
         usual = self._usual_folders()
         if usual:
             self._check_none_beside(usual)
+            self._usual = {folder: split for split, folder in usual.items()}
         else:
             self._check_none_below()
         return usual
@@ -120,6 +123,21 @@ class Splits:
         """Whether there is a folder to validate or test on, but none to train on."""
         return bool(self.folders) and "train" not in self.folders
 
+    @cached_property
+    def remark(self) -> str:
+        """Which folders were cut into splits as if they were one, lest they were meant as splits.
+
+        Nothing where the user has said so, or where images lie beside them.
+        """
+        if self.named is not None or self.folders:
+            return ""
+        found = self._images(self.folder).files
+        within = sorted({folder.split(os.sep)[0] for folder in folders_of(found, self.folder)})
+        if len(within) < 2 or "" in within:
+            return ""
+        told = [printable(name) for name in within[:5]] + ["..."] * (len(within) > 5)
+        return f", cut from its {len(within):,} folders together ({', '.join(told)})"
+
     def within(self, file: Path) -> Path:
         """The path of a file within its split's folder."""
         root = next(root for root in self.roots if file.is_relative_to(root))
@@ -153,6 +171,7 @@ class Splits:
         """The images below a folder, looked for once, and none of another split's among them."""
         if folder not in self._looked_through:
             found = find_images(folder)
+            self._check_none_within(folder, found)
             for other in self._looked_through.values():
                 common = [other.real[file] for file in found.real.keys() & other.real.keys()]
                 if common:
@@ -212,22 +231,52 @@ class Splits:
 
     def _check_none_below(self) -> None:
         """Raise where a folder among those to be cut has a name like a split's."""
-        within = {file.relative_to(self.folder).parent for file in self._images(self.folder).files}
-        lowered = {str(folder).lower() for folder in within}
+        within = folders_of(self._images(self.folder).files, self.folder)
+        lowered = {folder.lower() for folder in within}
         for folder in sorted(within):
-            words = BETWEEN_WORDS.split(str(folder))
-            like_a_split = SPLIT_OF.keys() & {word.lower() for word in words}
-            if like_a_split or has_counterpart(str(folder).lower(), lowered):
+            if splits_in(folder) or has_counterpart(folder.lower(), lowered):
                 raise AttnFlowError(
                     f"{shown(self.folder / folder)}: expected train, val and test just below "
                     "data.data_dir, got a folder that is called as if it held a split, but would "
                     f"be mixed with all other images ({REMEDY})."
                 )
 
+    def _check_none_within(self, folder: Path, found: Found) -> None:
+        """Raise where a folder within a split's is called like another split, and is no class.
+
+        Every split has a folder of the same name then.
+        """
+        split = self._usual.get(folder)
+        if split is None:
+            return
+        others = [other for other in self._usual if other != folder]
+        for within in sorted(folders_of(found.files, folder)):
+            is_class = bool(others) and all(os.path.isdir(other / within) for other in others)
+            if splits_in(within) - {split} and not is_class:
+                named = ", ".join(f"{split}: {there.name}" for there, split in self._usual.items())
+                raise AttnFlowError(
+                    f"{shown(folder / within)}: expected the folders of other splits beside "
+                    f"{folder.name}, got one within it that is called as if it held another split, "
+                    f"but would be mixed with its images (data.splits={{{named}}} mixes them)."
+                )
+
     def _entries(self) -> list[Path]:
         """List the entries of the folder that may be data."""
         there = entries(self.folder) if os.path.isdir(self.folder) else []
         return [self.folder / entry.name for entry in there if not is_hidden(entry.name)]
+
+
+def folders_of(files: Sequence[Path], folder: Path) -> set[str]:
+    """The folders within ``folder`` that files lie in; "" for itself."""
+    if isinstance(files, FileList):
+        return files.folders
+    return {os.path.dirname(os.path.relpath(file, folder)) for file in files}
+
+
+def splits_in(name: str) -> set[str]:
+    """The splits whose usual names are among the words of a folder's path."""
+    words = {word.lower() for word in BETWEEN_WORDS.split(name)}
+    return {SPLIT_OF[word] for word in SPLIT_OF.keys() & words}
 
 
 def has_counterpart(name: str, others: Collection[str]) -> bool:

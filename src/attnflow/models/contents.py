@@ -39,6 +39,7 @@ def check_description(held: Any, name: str, path: object) -> None:
     check_mapping(config.get("data"), path, "config.data")
     check_choices(config.get("choices"), path)
     check_seed(config.get("seed"))
+    check_splits(held.get("splits"), path)
     for key in ("wandb_id", "wandb_name", "wandb_group"):
         if not isinstance(held.get(key), str | type(None)):
             raise AttnFlowError(
@@ -56,6 +57,25 @@ def check_mapping(value: object, path: object, name: str) -> None:
         raise AttnFlowError(
             f"checkpoint {path}: expected a mapping as {name}, got {type(value).__name__}."
         )
+
+
+def check_splits(splits: Any, path: object) -> None:
+    """Raise :class:`AttnFlowError` unless this tells, of each split, a number of images and a mark.
+
+    Checkpoints of earlier versions tell nothing.
+    """
+    if splits is None:
+        return
+    check_mapping(splits, path, "splits")
+    for split, told in splits.items():
+        is_told = isinstance(told, Mapping) and told.keys() == {"images", "mark"}
+        if not (
+            is_told and type(told["images"]) is int and isinstance(told["mark"], str | type(None))
+        ):
+            raise AttnFlowError(
+                f"checkpoint {path}: expected a number of images and a mark as splits.{split}, got "
+                f"{told!r:.60}."
+            )
 
 
 def check_choices(choices: Any, path: object) -> None:

@@ -24,7 +24,7 @@ NO_PART_OF_A_RUN = (
     "task_name",
 )
 # Options of refused groups that may change, as they change neither what the weights mean nor which
-# images they are trained on. Of another folder the number of images is compared.
+# images they are trained on. Of another folder the images' names and sizes are compared.
 HONOURED = (
     "model.memory",
     "conditioning.guidance",

@@ -193,7 +193,8 @@ class FlowModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         # An order of images is that of a number of them, which a resumed training keeps.
-        images = len(datamodule_of(self.trainer).dataset("train"))
-        checkpoint[KEY] = {**(self.description or {}), "train_images": images}
+        data = datamodule_of(self.trainer)
+        told = {"train_images": len(data.dataset("train")), "splits": data.splits_read}
+        checkpoint[KEY] = {**(self.description or {}), **told}
         if "loops" in checkpoint:
             back_to_window_start(checkpoint, self.trainer.accumulate_grad_batches)
