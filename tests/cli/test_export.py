@@ -10,7 +10,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from conftest import results, run_script
+from conftest import ROOT, results, run_script
 from refusals import refused
 
 import attnflow
@@ -119,8 +119,25 @@ def test_weights_of_another_model_are_refused(export, run_dir) -> None:
 
     folder = export(f"ckpt_path={run_dir}")
     save_file({"layer.weight": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(AttnFlowError, match=r"so the file is damaged or another's"):
+        attnflow.load(folder)
+    description = json.loads((folder / "config.json").read_text())
+    del description["sha256"]  # as the first exports were
+    (folder / "config.json").write_text(json.dumps(description))
     with pytest.raises(AttnFlowError, match="another architecture"):
         attnflow.load(folder)
+
+
+def test_a_bit_that_has_flipped_is_told(tmp_path) -> None:
+    shutil.copytree(ROOT / "models" / "digits", tmp_path, dirs_exist_ok=True)
+    weights = tmp_path / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-9] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(AttnFlowError) as told:
+        attnflow.load(tmp_path)
+    assert "expected sha256 '" in str(told.value)
+    assert "of model.safetensors, as in config.json, got " in str(told.value)
 
 
 def test_a_folder_that_holds_anything_is_refused(export, run_dir, tmp_path) -> None:

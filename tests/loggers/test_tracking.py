@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -20,14 +21,17 @@ from conftest import TINY, results
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
+from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.optim import Adam
 from torchvision.io import decode_image
 from wandb.proto.wandb_internal_pb2 import Record
 
+from attnflow import AttnFlowError
 from attnflow.callbacks.gradient_norm import GradientNorm
 from attnflow.data import DigitsDataModule, TensorImages
 from attnflow.flows.glow import Glow
+from attnflow.loggers.tracking import named_runs
 from attnflow.models.checkpoint import KEY, read_checkpoint
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
@@ -313,6 +317,18 @@ def test_bad_options_are_named_before_training(train, argument, named) -> None:
     with pytest.raises(SystemExit) as stopped:
         train("logger=wandb", f"logger.wandb.{argument}")
     assert named in str(stopped.value.code)
+
+
+def test_no_name_out_of_a_file_or_a_folder_is_looked_up(monkeypatch) -> None:
+    """A folder may come from a stranger, as its run's name."""
+    config = OmegaConf.create({"wandb": {"_target_": "dict", "name": None, "group": None}})
+    monkeypatch.setattr("attnflow.loggers.tracking.sweep_name", lambda: None)
+    assert named_runs(config, {}, evaluated="first").wandb.name == "eval of first"
+    told = "logger.wandb.name: expected a name as plain text, got 'eval of ${oc.env:HOME}'."
+    with pytest.raises(AttnFlowError, match=re.escape(told)):
+        named_runs(config, {}, evaluated="${oc.env:HOME}")
+    with pytest.raises(AttnFlowError, match=r"logger.wandb.group: expected a name as plain text"):
+        named_runs(config, {}, {"wandb_group": "${hydra:runtime.cwd}"})
 
 
 def test_the_gradient_norm_is_that_before_clipping(tmp_path) -> None:

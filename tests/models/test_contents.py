@@ -80,6 +80,15 @@ CHANGES = {
     "a large id": (lambda h: h[KEY].update(wandb_id=many()), "50 levels, got more."),
     "a large version": (lambda h: h[KEY].update(version=many()), "50 levels, got more."),
     "an id of another kind": (lambda h: h[KEY].update(wandb_id=3), "a text as wandb_id, got 3."),
+    "an environment's": (
+        lambda h: h[KEY].update(wandb_name="${oc.env:HOME}"),
+        "expected a text as wandb_name, got '${oc.env:HOME}'.",
+    ),
+    "a choice of the environment's": (
+        in_choices(attention="${oc.env:HOME}"),
+        "choices.attention: expected the name of a config, got '${oc.env:HOME}'.",
+    ),
+    "a missing id": (lambda h: h[KEY].update(wandb_id="???"), "a text as wandb_id, got '???'."),
     "bytes": (in_config(trainer={"x": b"1"}), "config.trainer.x: expected a plain value"),
     "a tuple": (in_config(trainer={"x": (1,)}), "config.trainer.x: expected a plain value"),
     "a number without end": (in_config(task_name=10**30), "task_name: expected a number below"),

@@ -177,6 +177,23 @@ def test_a_pickle_with_code_is_said_to_hold_code(command, tmp_path, ran, place) 
         assert not ran.exists()
 
 
+class Loads:
+    """What is pickled as a call of torch."""
+
+    def __reduce__(self) -> tuple:
+        return torch.load, ("code.pickle",)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_calls_of_torch_are_said_to_be_code(tmp_path, ran, old) -> None:
+    weights = {"w": torch.zeros(2), "type": torch.bfloat16}
+    torch.save(
+        {**weights, "x": Loads()}, tmp_path / "x.ckpt", _use_new_zipfile_serialization=not old
+    )
+    told = refusal(tmp_path / "x.ckpt", ran)
+    assert "got torch.serialization.load, which is not called" in told
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_bare_pickle_with_code_is_said_to_hold_code(tmp_path, ran, protocol) -> None:
     pickled(tmp_path / "x.ckpt", protocol)
@@ -400,6 +417,19 @@ def test_an_archive_that_swells_is_refused(tmp_path) -> None:
         packed.writestr("archive/data/999", bytes(10**7))
     with pytest.raises(AttnFlowError, match="would unpack to"):
         attnflow.load(bomb)
+
+
+def test_a_bit_that_has_flipped_is_told(tmp_path) -> None:
+    path = checkpoint(tmp_path / "x.ckpt")
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda part: part.file_size)
+    content = bytearray(path.read_bytes())
+    content[largest.header_offset + largest.file_size] ^= 1  # within, as headers are shorter
+    path.write_bytes(content)
+    with pytest.raises(AttnFlowError) as told:
+        attnflow.load(path)
+    damaged = f"got a file that is damaged (the checksum of '{largest.filename}' is another)."
+    assert str(told.value).endswith(damaged)
 
 
 def test_the_configs_of_this_package_are_trusted(tmp_path) -> None:

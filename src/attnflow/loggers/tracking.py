@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from attnflow.errors import ArgumentError, check_choice
+from attnflow.models.trust import stands_for_another
 from attnflow.utils.files import WriteError
 from attnflow.utils.making import make
 from attnflow.utils.validation import check_entry
@@ -58,6 +59,10 @@ def named_runs(
         choices: of the config groups that made the model.
         continued: of the W&B run to go on with, by :data:`TRACKED`.
         evaluated: the name of the run that an evaluation is of.
+
+    Raises:
+        AttnFlowError: an entry that makes no logger, or a name that would be an interpolation: they
+            come from checkpoints and folders, too.
     """
     name = run_name(choices) if evaluated is None else f"eval of {evaluated}"
     known = {
@@ -74,6 +79,9 @@ def named_runs(
         if entry:
             check_entry(f"logger.{logger}", entry)
             nulls = {k: v for k, v in known.items() if k in entry and entry[k] is None}
+            for option, value in nulls.items():
+                if stands_for_another(value):
+                    raise ArgumentError(f"logger.{logger}.{option}", "a name as plain text", value)
             filled[logger] = OmegaConf.merge(entry, nulls)
     return filled
 

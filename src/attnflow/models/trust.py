@@ -25,7 +25,13 @@ from attnflow.transforms.autoregressive import Solver
 from attnflow.transforms.maps import ElementwiseMap
 from attnflow.version import __version__
 
-__all__ = ["check_current", "check_trust", "check_trusted", "targets_of_configs"]
+__all__ = [
+    "check_current",
+    "check_trust",
+    "check_trusted",
+    "stands_for_another",
+    "targets_of_configs",
+]
 
 # The config groups out of which a file's model and data are made again.
 GROUPS = (*MODEL_GROUPS, "data")
@@ -156,10 +162,18 @@ def check_plain(value: object, name: object, place: str) -> None:
     if not isinstance(value, str | int | float | Mapping | list | type(None)):
         raise AttnFlowError(f"{place}: expected a plain value, got {type(value).__name__}.")
     odd = name in WAYS and not str(value).isprintable()
-    if odd or (isinstance(value, str) and ("${" in value or value == "???")):
+    if odd or stands_for_another(value):
         raise AttnFlowError(f"{place}: expected a plain value, got {value!r}.")
     if name in WAYS and not isinstance(value, WAYS[name]):
         raise AttnFlowError(f"{place}: expected {WAYS[name].__name__}, got {value!r}.")
+
+
+def stands_for_another(value: object) -> bool:
+    """Whether a config would take a text for an interpolation, or for a value that is missing.
+
+    An interpolation can read the environment, so no text out of a file may be one.
+    """
+    return isinstance(value, str) and ("${" in value or value == "???")
 
 
 def is_trusted(target: str, trust: Sequence[str]) -> bool:
