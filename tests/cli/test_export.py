@@ -10,6 +10,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
+from checkpoints import checkpoint
 from conftest import ROOT, results, run_script
 from refusals import refused
 
@@ -138,6 +139,27 @@ def test_a_bit_that_has_flipped_is_told(tmp_path) -> None:
         attnflow.load(tmp_path)
     assert "expected sha256 '" in str(told.value)
     assert "of model.safetensors, as in config.json, got " in str(told.value)
+
+
+ODD = {
+    "overrides of numbers": (".hydra/overrides.yaml", b"[1, 2]"),
+    "overrides of bytes": (".hydra/overrides.yaml", b"\xff\xfe\x00"),
+    "an environment's list": ("environment.json", b"[1]"),
+    "a list of figures": ("config.json", b'{"figures": [1]}'),
+    "a list as config": ("config.json", b"[1]"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_records_of_a_run_are_left_out_of_the_card(export, tmp_path, name) -> None:
+    place, content = ODD[name]
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    (tmp_path / "run" / place).write_bytes(content)
+    checkpoint(tmp_path / "run" / "best.ckpt")
+    card = (export(f"ckpt_path={tmp_path}/run/best.ckpt") / "README.md").read_text()
+    assert all(
+        words not in card for words in ("Made with", "| figure |", "```bash\nattnflow train 1")
+    )
 
 
 def test_a_folder_that_holds_anything_is_refused(export, run_dir, tmp_path) -> None:

@@ -23,7 +23,7 @@ from attnflow.metrics.files import read
 from attnflow.metrics.inception import read_network
 from attnflow.models.checkpoint import KEY
 from attnflow.models.groups import MODEL_GROUPS
-from attnflow.models.trust import check_trusted, targets_of_configs
+from attnflow.models.trust import TrustedNames, check_trusted, targets_of_configs
 from attnflow.report.runs import read_runs
 
 GROUPS = (*MODEL_GROUPS, "data")
@@ -288,6 +288,17 @@ def test_eval_trusts_what_its_own_configs_name(command, tmp_path, ran, mine) -> 
     conf.mkdir(parents=True)
     (conf / "mine.yaml").write_text(f"_target_: {mine}.Mine\n_partial_: true\n")
     command(*asked, f"hydra.searchpath=[file://{conf.parent}]")
+
+
+def test_a_name_that_is_called_for_a_folder_alone_is_told(tmp_path, ran, mine, caplog) -> None:
+    target = {"_target_": f"{mine}.Mine", "_partial_": True}
+    path = checkpoint(tmp_path / "x.ckpt", change=lambda h: put(h, "attention", target))
+    folder = {f"{mine}.Mine": tmp_path / "conf", "attnflow.flows.Glow": tmp_path / "conf"}
+    attnflow.load(path, trust=TrustedNames([], folder))
+    line = f"checkpoint {path}: {mine}.Mine is called, as the configs in {tmp_path}/conf name it."
+    assert caplog.messages == [line]
+    attnflow.load(path, trust=TrustedNames([mine], folder))
+    assert caplog.messages == [line]
 
 
 def test_targets_of_configs_are_those_of_models_and_data(tmp_path) -> None:

@@ -82,6 +82,11 @@ class Scorer:
         return torch.cat(parts)
 
     @property
+    def own(self) -> str:
+        """The user's folder of data."""
+        return self.config.paths.data_dir
+
+    @property
     def shape(self) -> Shape:
         """Of an image without what training pads it by."""
         return self.model.unpadded_shape or self.model.image_shape
@@ -132,13 +137,14 @@ class Scorer:
     def split(self, changes: Mapping, split: str = "test") -> SplitImages:
         """A split of the checkpoint's data, with these options changed."""
         spec, data = self.held["data_spec"], self.held["config"]["data"]
-        return SplitImages(evaluated_data(data, spec, changes), split)
+        return SplitImages(evaluated_data(data, spec, changes, self.own), split)
 
     def other(self, option: str, data: Mapping) -> Scored:
         """The test images of another data set, with ``resize`` made to fit the model's."""
         if not self.config.resize:
             with named(f"{option} (resize=true makes other images fit)"):
-                return SplitImages(evaluated_data({}, self.held["data_spec"], data), "test")
+                spec = self.held["data_spec"]
+                return SplitImages(evaluated_data({}, spec, data, self.own), "test")
         model, images = self.model, SplitImages(other_data(data), "test")
         classes = images.data.spec.num_classes
         has_labels = classes is not None and classes == self.held["data_spec"]["num_classes"]

@@ -63,8 +63,14 @@ def find_best(path: str | Path) -> Path:
         path = from_hub(str(path))
     path = Path(path)
     for found in (path, path / "checkpoints" / "best.ckpt", path / WEIGHTS):
-        if found.is_file():
-            return found
+        try:
+            if found.is_file():
+                return found
+        except OSError as error:
+            raise AttnFlowError(
+                f"checkpoint {path!s:.60}: expected the path of a file or a folder, got one "
+                f"that the system refuses ({error.strerror})."
+            ) from error
     state = (
         f"a folder without checkpoints/best.ckpt and without {WEIGHTS}"
         if path.is_dir()

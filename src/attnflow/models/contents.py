@@ -43,6 +43,11 @@ def check_description(held: Any, name: str, path: object) -> None:
         text = held.get(key)
         if not isinstance(text, str | type(None)) or stands_for_another(text):
             raise AttnFlowError(f"checkpoint {path}: expected a text as {key}, got {text!r:.60}.")
+    images = held.get("train_images", 1)
+    if type(images) is not int or images < 1:
+        raise AttnFlowError(
+            f"checkpoint {path}: expected a number of images as train_images, got {images!r:.60}."
+        )
     try:
         DataSpec.from_dict(held["data_spec"])
     except AttnFlowError as error:
