@@ -101,7 +101,7 @@ def test_a_training_starts_from_an_exported_model(export, run_dir, train) -> Non
         (lambda f: (f / "config.json").write_text("{"), "got no readable config.json"),
         (lambda f: (f / "config.json").write_text("[]"), "expected a mapping"),
         (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "as attnflow"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"no"), "damaged or of another kind"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"no"), "damaged or another's"),
         (lambda f: (f / "model.safetensors").unlink(), "without model.safetensors"),
         (lambda f: shutil.rmtree(f), "a path that does not exist"),
     ],
@@ -126,6 +126,9 @@ def test_weights_of_another_model_are_refused(export, run_dir) -> None:
     del description["sha256"]  # as the first exports were
     (folder / "config.json").write_text(json.dumps(description))
     with pytest.raises(AttnFlowError, match="another architecture"):
+        attnflow.load(folder)
+    (folder / "model.safetensors").write_bytes(b"no")
+    with pytest.raises(AttnFlowError, match="damaged or of another kind"):
         attnflow.load(folder)
 
 
