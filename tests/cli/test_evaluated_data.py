@@ -16,6 +16,7 @@ from PIL import Image
 from attnflow import AttnFlowError
 from attnflow.cli.evaluated_data import evaluated_data
 from attnflow.models.checkpoint import KEY, read_checkpoint
+from attnflow.spec import DataSpec
 
 RNG = np.random.default_rng(0)
 
@@ -108,14 +109,53 @@ def test_options_of_the_data_are_checked_by_their_types(held_data, option) -> No
     with pytest.raises(
         (AttnFlowError, InstantiationException), match=rf"data\.{name}( is |: expected)"
     ):
-        evaluated_data(held_data, {}, changes)
+        evaluated_data(held_data, {}, changes, ".")
 
 
 def test_what_a_data_class_alone_hints_at_is_checked_as_training_checks_it(held_data) -> None:
     with pytest.raises(
         AttnFlowError, match=r"data\.num_classes: expected a whole number.* got 'two'"
     ):
-        evaluated_data(held_data, {}, {"num_classes": "two"})
+        evaluated_data(held_data, {}, {"num_classes": "two"}, ".")
+
+
+SPEC = DataSpec((1, 4, 4), 256).as_dict()
+HOLDS = {
+    "patches": ("cache_dir", "PatchesDataModule", {"size": 4, "channels": 1, "convert": True}),
+    "MNIST": ("data_dir", "MNISTDataModule", {}),
+    "a library's": ("cache_dir", "HuggingFaceDataModule", {"path": "photos"}),
+}
+
+
+@pytest.mark.parametrize("kind", HOLDS)
+def test_what_a_file_alone_names_is_not_written_to(tmp_path, monkeypatch, kind) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val", "test"):
+        write(tmp_path / "photos" / split, 2)
+    before = sorted(tmp_path.rglob("*"))
+    option, target, options = HOLDS[kind]
+    held = {"_target_": f"attnflow.data.{target}", "data_dir": f"{tmp_path}/photos", **options}
+    if "path" in options:
+        del held["data_dir"]
+    held |= {option: f"{tmp_path}/theirs"}
+    told = f"data.{option}: expected a folder that you name, as .*, got {tmp_path}/theirs, which"
+    with pytest.raises(AttnFlowError, match=told):
+        evaluated_data(held, SPEC, {}, tmp_path / "data")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_patches_are_cut_where_the_user_says_and_found_where_they_are(tmp_path) -> None:
+    for split in ("train", "val", "test"):
+        write(tmp_path / "photos" / split, 2)
+    _, target, options = HOLDS["patches"]
+    held = {"_target_": f"attnflow.data.{target}", "data_dir": f"{tmp_path}/photos", **options}
+    given = {"cache_dir": f"{tmp_path}/named"}
+    evaluated_data(held, SPEC, given, tmp_path / "data").setup("test")
+    assert (tmp_path / "named").exists()
+    evaluated_data(held | given, SPEC, {}, tmp_path / "data").setup("test")  # there already
+    below = {"cache_dir": f"{tmp_path}/data/patches"}
+    evaluated_data(held | below, SPEC, {}, tmp_path / "data").setup("test")
+    assert (tmp_path / "data" / "patches").exists()
 
 
 @pytest.fixture

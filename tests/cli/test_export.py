@@ -10,7 +10,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from conftest import results, run_script
+from checkpoints import checkpoint
+from conftest import ROOT, results, run_script
 from refusals import refused
 
 import attnflow
@@ -100,7 +101,7 @@ def test_a_training_starts_from_an_exported_model(export, run_dir, train) -> Non
         (lambda f: (f / "config.json").write_text("{"), "got no readable config.json"),
         (lambda f: (f / "config.json").write_text("[]"), "expected a mapping"),
         (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "as attnflow"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"no"), "damaged or of another kind"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"no"), "damaged or another's"),
         (lambda f: (f / "model.safetensors").unlink(), "without model.safetensors"),
         (lambda f: shutil.rmtree(f), "a path that does not exist"),
     ],
@@ -119,8 +120,49 @@ def test_weights_of_another_model_are_refused(export, run_dir) -> None:
 
     folder = export(f"ckpt_path={run_dir}")
     save_file({"layer.weight": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(AttnFlowError, match=r"so the file is damaged or another's"):
+        attnflow.load(folder)
+    description = json.loads((folder / "config.json").read_text())
+    del description["sha256"]  # as the first exports were
+    (folder / "config.json").write_text(json.dumps(description))
     with pytest.raises(AttnFlowError, match="another architecture"):
         attnflow.load(folder)
+    (folder / "model.safetensors").write_bytes(b"no")
+    with pytest.raises(AttnFlowError, match="damaged or of another kind"):
+        attnflow.load(folder)
+
+
+def test_a_bit_that_has_flipped_is_told(tmp_path) -> None:
+    shutil.copytree(ROOT / "models" / "digits", tmp_path, dirs_exist_ok=True)
+    weights = tmp_path / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-9] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(AttnFlowError) as told:
+        attnflow.load(tmp_path)
+    assert "expected sha256 '" in str(told.value)
+    assert "of model.safetensors, as in config.json, got " in str(told.value)
+
+
+ODD = {
+    "overrides of numbers": (".hydra/overrides.yaml", b"[1, 2]"),
+    "overrides of bytes": (".hydra/overrides.yaml", b"\xff\xfe\x00"),
+    "an environment's list": ("environment.json", b"[1]"),
+    "a list of figures": ("config.json", b'{"figures": [1]}'),
+    "a list as config": ("config.json", b"[1]"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_records_of_a_run_are_left_out_of_the_card(export, tmp_path, name) -> None:
+    place, content = ODD[name]
+    (tmp_path / "run" / ".hydra").mkdir(parents=True)
+    (tmp_path / "run" / place).write_bytes(content)
+    checkpoint(tmp_path / "run" / "best.ckpt")
+    card = (export(f"ckpt_path={tmp_path}/run/best.ckpt") / "README.md").read_text()
+    assert all(
+        words not in card for words in ("Made with", "| figure |", "```bash\nattnflow train 1")
+    )
 
 
 def test_a_folder_that_holds_anything_is_refused(export, run_dir, tmp_path) -> None:

@@ -79,6 +79,23 @@ def test_a_new_column_on_a_full_disk_costs_no_row(tmp_path, monkeypatch) -> None
     with pytest.raises(WriteError, match="No space left"):
         writer.save()
     assert read_curve(tmp_path, "val/bpd") == ([1], [4.0])
+    del disk.fails["metrics.csv"]
+    writer.log_metrics({"val/bpd": 3.0}, 3)
+    writer.save()
+    writer.log_metrics({"test/bpd": 2.0}, 4)
+    writer.save()
+    assert read_curve(tmp_path, "val/bpd") == ([1, 3], [4.0, 3.0])
+    assert read_curve(tmp_path, "val/fid") == ([2], [9.0])
+    assert read_curve(tmp_path, "test/bpd") == ([4], [2.0])
+
+
+def test_a_row_of_another_length_ends_no_training(tmp_path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,val/bpd\n1,4.0\n2,,9.0\n")
+    writer = ContinuedWriter(str(tmp_path))
+    writer.log_metrics({"val/fid": 9.0}, 3)
+    writer.save()
+    assert read_curve(tmp_path, "val/bpd") == ([1], [4.0])
+    assert read_curve(tmp_path, "val/fid") == ([3], [9.0])
 
 
 def test_a_table_that_cannot_be_printed_is_left_out(monkeypatch, caplog) -> None:

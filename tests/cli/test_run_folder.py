@@ -140,6 +140,24 @@ def test_no_option_has_a_run_write_into_another_ones_folder(train, tmp_path, opt
         assert content(other) == before
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "logger.csv.name",
+        "logger.tensorboard.name",
+        "+logger.tensorboard.version",
+        "+logger.tensorboard.sub_dir",
+        "callbacks.checkpoint.filename",
+    ],
+)
+def test_no_name_leads_out_of_a_runs_folder(train, tmp_path, option) -> None:
+    own = tmp_path / "own"
+    for name in ("../../../../other", f"{tmp_path}/other"):
+        told = refused(train, *TINY, "logger=tensorboard", f"{option}={name}", run_dir=own)
+        assert f"{option.lstrip('+')}: expected a place in the run's own folder, {own}, " in told
+        assert not (tmp_path / "other").exists()
+
+
 def test_a_run_may_write_anywhere_in_its_own_folder(train, tmp_path) -> None:
     own = tmp_path / "own"
     kept = f"callbacks.checkpoint.dirpath={own}/kept"

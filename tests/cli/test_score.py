@@ -14,8 +14,9 @@ from PIL import Image
 from refusals import refused
 from torchvision.io import write_png
 
-from attnflow import load
+from attnflow import AttnFlowError, load
 from attnflow.data import DigitsDataModule, ImageDataModule, Mnist5kDataModule
+from attnflow.data.given import given_images
 from attnflow.metrics.images import fetch, to_uint8
 from attnflow.metrics.outliers import detection
 from attnflow.metrics.scores import codec_bits_per_dim
@@ -131,6 +132,13 @@ def test_images_of_a_padded_model_are_padded_as_in_training(train, score, tmp_pa
     np.save(tmp_path / "test.npy", images_of(data).numpy())
     given = table(score(f"ckpt_path={run_dir}", "images=test.npy", out="given.csv"))["bpd"]
     assert given == pytest.approx(held, rel=1e-6)
+
+
+def test_several_arrays_under_the_name_of_one_are_refused(tmp_path) -> None:
+    np.savez(tmp_path / "several.npz", a=np.zeros((2, 1, 8, 8), np.uint8))
+    path = (tmp_path / "several.npz").rename(tmp_path / "several.npy")
+    with pytest.raises(AttnFlowError, match=r"images: expected an \.npy file of whole numbers"):
+        given_images("images", path, (1, 8, 8), 17)
 
 
 @pytest.mark.parametrize(

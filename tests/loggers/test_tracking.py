@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -20,14 +21,18 @@ from conftest import TINY, results
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
+from omegaconf import OmegaConf
+from refusals import refused
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.optim import Adam
 from torchvision.io import decode_image
 from wandb.proto.wandb_internal_pb2 import Record
 
+from attnflow import AttnFlowError
 from attnflow.callbacks.gradient_norm import GradientNorm
 from attnflow.data import DigitsDataModule, TensorImages
 from attnflow.flows.glow import Glow
+from attnflow.loggers.tracking import named_runs, sheltered
 from attnflow.models.checkpoint import KEY, read_checkpoint
 from attnflow.models.dequantization import UniformDequantizer
 from attnflow.models.image_model import ImageModel
@@ -307,12 +312,59 @@ def test_without_a_key_wandb_stays_offline_and_asks_nothing(tmp_path) -> None:
         ("mode=onlin", "logger.wandb.mode: expected one of None, online"),
         ("log_model=last", "logger.wandb.log_model: expected true or false or all, got 'last'."),
         ("tags=paper", "logger.wandb.tags: expected a list"),
+        ("tags=[3]", "logger.wandb.tags: expected a list of texts, got [3]."),
+        (
+            "colour=red",
+            "logger.wandb.colour: expected an option of WandbLogger or of wandb.init, got 'red'.",
+        ),
     ],
 )
 def test_bad_options_are_named_before_training(train, argument, named) -> None:
     with pytest.raises(SystemExit) as stopped:
-        train("logger=wandb", f"logger.wandb.{argument}")
+        train("logger=wandb", f"++logger.wandb.{argument}")
     assert named in str(stopped.value.code)
+
+
+class Unknowing(CSVLogger):
+    """It looks at its options where it is first used."""
+
+    def log_hyperparams(self, *arguments: object) -> None:
+        raise TypeError("no argument 'colour'\nat all")
+
+
+def test_what_a_tracker_says_to_its_options_is_one_sentence(tmp_path) -> None:
+    logger = sheltered(Unknowing(tmp_path), "logger.mine")
+    told = "logger.mine: expected options that its tracker takes, got TypeError: no argument"
+    with pytest.raises(AttnFlowError, match=told) as raised:
+        logger.log_hyperparams({})
+    assert "\n" not in str(raised.value)
+
+
+def test_bad_options_of_tensorboard_are_one_sentence(train) -> None:
+    told = refused(train, "logger=tensorboard", "+logger.tensorboard.colour=3")
+    assert "logger.tensorboard: expected options that its tracker takes, got TypeError: " in told
+    assert "'colour'" in told
+
+
+@pytest.mark.parametrize("option", ["run_id=nosuch", "experiment_name=''"])
+def test_bad_options_of_mlflow_are_one_sentence(train, tmp_path, monkeypatch, option) -> None:
+    pytest.importorskip("mlflow")
+    # MLflow itself sets the variable, for all that this process does later.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    told = refused(train, "logger=mlflow", f"logger.mlflow.{option}")
+    assert "logger.mlflow: expected options that its tracker takes, got " in told
+
+
+def test_no_name_out_of_a_file_or_a_folder_is_looked_up(monkeypatch) -> None:
+    """A folder may come from a stranger, as its run's name."""
+    config = OmegaConf.create({"wandb": {"_target_": "dict", "name": None, "group": None}})
+    monkeypatch.setattr("attnflow.loggers.tracking.sweep_name", lambda: None)
+    assert named_runs(config, {}, evaluated="first").wandb.name == "eval of first"
+    told = "logger.wandb.name: expected a name as plain text, got 'eval of ${oc.env:HOME}'."
+    with pytest.raises(AttnFlowError, match=re.escape(told)):
+        named_runs(config, {}, evaluated="${oc.env:HOME}")
+    with pytest.raises(AttnFlowError, match=r"logger.wandb.group: expected a name as plain text"):
+        named_runs(config, {}, {"wandb_group": "${hydra:runtime.cwd}"})
 
 
 def test_the_gradient_norm_is_that_before_clipping(tmp_path) -> None:

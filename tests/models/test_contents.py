@@ -89,6 +89,19 @@ CHANGES = {
         lambda h: h[KEY].update(splits={"train": {"images": 0.5, "mark": None}}),
         "expected a number of images and a mark as splits.train",
     ),
+    "an environment's": (
+        lambda h: h[KEY].update(wandb_name="${oc.env:HOME}"),
+        "expected a text as wandb_name, got '${oc.env:HOME}'.",
+    ),
+    "a choice of the environment's": (
+        in_choices(attention="${oc.env:HOME}"),
+        "choices.attention: expected the name of a config, got '${oc.env:HOME}'.",
+    ),
+    "a missing id": (lambda h: h[KEY].update(wandb_id="???"), "a text as wandb_id, got '???'."),
+    "images of words": (
+        lambda h: h[KEY].update(train_images="x"),
+        "expected a number of images as train_images, got 'x'.",
+    ),
     "bytes": (in_config(trainer={"x": b"1"}), "config.trainer.x: expected a plain value"),
     "a tuple": (in_config(trainer={"x": (1,)}), "config.trainer.x: expected a plain value"),
     "a number without end": (in_config(task_name=10**30), "task_name: expected a number below"),

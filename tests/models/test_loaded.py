@@ -107,6 +107,11 @@ def test_a_run_folder_means_its_best_checkpoint(tmp_path) -> None:
         attnflow.load(tmp_path / "checkpoints")
 
 
+def test_a_path_that_the_system_refuses_is_told() -> None:
+    with pytest.raises(AttnFlowError, match=r"checkpoint a{60}: expected the path of .*too long"):
+        attnflow.load("a" * 5000)
+
+
 def test_a_model_tells_what_it_is(models) -> None:
     told = repr(models["image"])
     assert "1 x 8 x 4 in 17 grey values" in told
@@ -138,6 +143,14 @@ IMAGE, HALF, LABEL = images(2, 1, 8, 8), images(1, 1, 8, 4), images(1)
             lambda m: m.sample(2, seed="a"),
             "seed: expected a whole number from 0 to 4294967295, got 'a'.",
         ),
+        ("plain", lambda m: m.sample(2, temperature=1e300), "samples are finite, got 1e+300."),
+        ("plain", lambda m: m.numbered_samples([0.5], 0), "numbers: expected a whole number of 0"),
+        ("plain", lambda m: m.numbered_samples([-1], 0), "of 0 or more, got -1."),
+        ("plain", lambda m: m.numbered_samples(range(-1, 3), 0), "of 0 or more, got -1."),
+        ("plain", lambda m: m.numbered_samples([2**70], 0), f"of {2**62} or less, got {2**70}."),
+        ("plain", lambda m: m.numbered_samples([], 0), "one whole number or more, got []."),
+        ("plain", lambda m: m.numbered_samples(None, 0), "one whole number or more, got None."),
+        ("plain", lambda m: m.numbered_samples("ab", 0), "one whole number or more, got 'ab'."),
         ("plain", lambda m: m.sample(2, label=3), "conditioned on nothing: expected None"),
         ("plain", lambda m: m.bits_per_dim(IMAGE, condition=IMAGE), "condition: this model is"),
         ("class", lambda m: m.sample(2), "label: this model is conditioned on label"),

@@ -23,7 +23,7 @@ from attnflow.metrics.files import read
 from attnflow.metrics.inception import read_network
 from attnflow.models.checkpoint import KEY
 from attnflow.models.groups import MODEL_GROUPS
-from attnflow.models.trust import check_trusted, targets_of_configs
+from attnflow.models.trust import TrustedNames, check_trusted, targets_of_configs
 from attnflow.report.runs import read_runs
 
 GROUPS = (*MODEL_GROUPS, "data")
@@ -177,6 +177,23 @@ def test_a_pickle_with_code_is_said_to_hold_code(command, tmp_path, ran, place) 
         assert not ran.exists()
 
 
+class Loads:
+    """What is pickled as a call of torch."""
+
+    def __reduce__(self) -> tuple:
+        return torch.load, ("code.pickle",)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_calls_of_torch_are_said_to_be_code(tmp_path, ran, old) -> None:
+    weights = {"w": torch.zeros(2), "type": torch.bfloat16}
+    torch.save(
+        {**weights, "x": Loads()}, tmp_path / "x.ckpt", _use_new_zipfile_serialization=not old
+    )
+    told = refusal(tmp_path / "x.ckpt", ran)
+    assert "got torch.serialization.load, which is not called" in told
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_a_bare_pickle_with_code_is_said_to_hold_code(tmp_path, ran, protocol) -> None:
     pickled(tmp_path / "x.ckpt", protocol)
@@ -271,6 +288,17 @@ def test_eval_trusts_what_its_own_configs_name(command, tmp_path, ran, mine) -> 
     conf.mkdir(parents=True)
     (conf / "mine.yaml").write_text(f"_target_: {mine}.Mine\n_partial_: true\n")
     command(*asked, f"hydra.searchpath=[file://{conf.parent}]")
+
+
+def test_a_name_that_is_called_for_a_folder_alone_is_told(tmp_path, ran, mine, caplog) -> None:
+    target = {"_target_": f"{mine}.Mine", "_partial_": True}
+    path = checkpoint(tmp_path / "x.ckpt", change=lambda h: put(h, "attention", target))
+    folder = {f"{mine}.Mine": tmp_path / "conf", "attnflow.flows.Glow": tmp_path / "conf"}
+    attnflow.load(path, trust=TrustedNames([], folder))
+    line = f"checkpoint {path}: {mine}.Mine is called, as the configs in {tmp_path}/conf name it."
+    assert caplog.messages == [line]
+    attnflow.load(path, trust=TrustedNames([mine], folder))
+    assert caplog.messages == [line]
 
 
 def test_targets_of_configs_are_those_of_models_and_data(tmp_path) -> None:
@@ -400,6 +428,19 @@ def test_an_archive_that_swells_is_refused(tmp_path) -> None:
         packed.writestr("archive/data/999", bytes(10**7))
     with pytest.raises(AttnFlowError, match="would unpack to"):
         attnflow.load(bomb)
+
+
+def test_a_bit_that_has_flipped_is_told(tmp_path) -> None:
+    path = checkpoint(tmp_path / "x.ckpt")
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda part: part.file_size)
+    content = bytearray(path.read_bytes())
+    content[largest.header_offset + largest.file_size] ^= 1  # within, as headers are shorter
+    path.write_bytes(content)
+    with pytest.raises(AttnFlowError) as told:
+        attnflow.load(path)
+    damaged = f"got a file that is damaged (the checksum of '{largest.filename}' is another)."
+    assert str(told.value).endswith(damaged)
 
 
 def test_the_configs_of_this_package_are_trusted(tmp_path) -> None:

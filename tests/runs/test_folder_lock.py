@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from attnflow.errors import AttnFlowError
 from attnflow.runs import folder_lock
 from attnflow.runs.folder_lock import LOCK, is_held, lock_folder, release_folder, wait_for_folder
 
@@ -36,3 +39,22 @@ def test_a_lock_that_was_released_while_it_was_opened_is_taken_anew(tmp_path, mo
     assert len(calls) == 2
     assert (tmp_path / LOCK).read_text()
     release_folder(tmp_path)
+
+
+def test_a_lock_that_is_a_link_is_refused_and_leads_nowhere(tmp_path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / LOCK).symlink_to(tmp_path / "victim")
+    told = f"out: expected a folder with a lock of its own, got {tmp_path}, whose .lock is a link"
+    with pytest.raises(AttnFlowError, match=told):
+        lock_folder(tmp_path, "out")
+    assert not is_held(tmp_path)
+    wait_for_folder(tmp_path)
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_a_lock_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path) -> None:
+    os.mkfifo(tmp_path / LOCK)
+    with pytest.raises(AttnFlowError, match=r"whose \.lock is no file"):
+        lock_folder(tmp_path, "out")
+    assert not is_held(tmp_path)
+    wait_for_folder(tmp_path)

@@ -73,6 +73,18 @@ def test_a_kill_leaves_the_old_file_and_what_it_left_is_removed(tmp_path, monkey
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_only_files_of_its_own_making_are_removed_and_none_through_a_link(tmp_path) -> None:
+    folder, link = tmp_path / "theirs", tmp_path / "checkpoints"
+    folder.mkdir()
+    for name in ("notes.tmp", "last.ckpt.12.tmp", "images.v2.tmp"):
+        (folder / name).write_text("theirs")
+    link.symlink_to(folder)
+    remove_leftovers(link)
+    assert len(list(folder.iterdir())) == 3
+    remove_leftovers(folder)
+    assert {path.name for path in folder.iterdir()} == {"notes.tmp", "images.v2.tmp"}
+
+
 @pytest.mark.parametrize("hard_links", [True, False])
 def test_the_old_file_can_be_kept_under_another_name(tmp_path, monkeypatch, hard_links) -> None:
     def refuse(*arguments: object) -> None:

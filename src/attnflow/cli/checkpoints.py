@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from attnflow.errors import AttnFlowError
 from attnflow.models.checkpoint import find_best
-from attnflow.models.trust import check_trust, targets_of_configs
+from attnflow.models.trust import TrustedNames, check_trust, targets_of_configs
 from attnflow.utils.validation import as_path
 
 __all__ = ["named_checkpoint", "run_folder", "trusted"]
@@ -35,13 +35,14 @@ def run_folder(checkpoint: Path) -> Path:
     return folder.parent if folder.name == "checkpoints" else folder
 
 
-def trusted(names: Sequence[str] | str) -> list[str]:
+def trusted(names: Sequence[str] | str) -> TrustedNames:
     """Return the packages and classes that a checkpoint's config may name beside this package's.
 
     They are those of the option ``trust``, and those that the user's own ``conf/`` names in the
-    groups of the model and the data.
+    groups of the model and the data; a line says so where such a one is called.
     """
     sources = HydraConfig.get().runtime.config_sources
     folders = [Path(source.path) for source in sources if source.schema == "file"]
     check_trust(names)
-    return [*names, *targets_of_configs(folders)]
+    named = {target: folder for folder in folders for target in targets_of_configs([folder])}
+    return TrustedNames(names, named)

@@ -92,7 +92,8 @@ def evaluate(config: DictConfig) -> float:
         )
     seed_everything(config.seed, workers=True, verbose=False)
     with named(f"the data of checkpoint {ckpt_path}"):
-        datamodule = evaluated_data(held["data"], checkpoint[KEY]["data_spec"], config.data)
+        spec, own = checkpoint[KEY]["data_spec"], config.paths.data_dir
+        datamodule = evaluated_data(held["data"], spec, config.data, own)
     module = FlowModule(model, seed=held["seed"], importance_samples=config.eval.importance_samples)
     rate = ScoringRate()
     callbacks = [PlanCheck(), rate, Soundness(config.eval.num_sound, seed=config.seed)]

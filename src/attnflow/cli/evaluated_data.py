@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from attnflow.cli.containers import as_dict
+from attnflow.cli.run_folder import lies_in
 from attnflow.data import ImageDataModule
 from attnflow.data.samples import Samples
 from attnflow.errors import AttnFlowError
@@ -73,21 +75,33 @@ def checked_data(options: Mapping) -> ImageDataModule:
     return build_data(options)
 
 
-def evaluated_data(held: Mapping, spec: Mapping, changes: Mapping) -> ImageDataModule:
+def evaluated_data(
+    held: Mapping, spec: Mapping, changes: Mapping, own: str | Path
+) -> ImageDataModule:
     """The data module of a checkpoint with other options, or another data set.
 
     Args:
         held: ``data`` of the checkpoint's config; nothing of it where another data set is chosen.
         spec: of the checkpoint's data, in plain values.
         changes: ``data`` of eval.py's config.
+        own: the user's folder of data, in which the checkpoint may name where to write.
 
     Raises:
-        AttnFlowError: an option of another type; images of another shape, depth or kind than
+        AttnFlowError: an option of another type; a folder elsewhere that would be written to and
+            that the checkpoint alone names; images of another shape, depth or kind than
             those of the training.
     """
     changed = changed_options(changes)
     kept = {name: value for name, value in held.items() if name != "num_workers"}
     datamodule = checked_data({**kept, **changed})
+    for option, folder in datamodule.writes_to.items():
+        if changed.get(option) is None and not lies_in(folder, Path(own)):
+            added = "" if option in changes else "+"
+            raise AttnFlowError(
+                f"data.{option}: expected a folder that you name, as images would be written to "
+                f"it, got {folder}, which the checkpoint names ({added}data.{option}={folder} "
+                "allows it)."
+            )
     trained, found = DataSpec.from_dict(spec), datamodule.spec
     for name in (field.name for field in fields(DataSpec)):
         if getattr(found, name) != getattr(trained, name):

@@ -60,7 +60,7 @@ def shelf_of(config: DictConfig) -> tuple[Shelf, str]:
     changes = as_dict(config)["data"]
     shelf = Shelf(
         paths,
-        lambda held, spec: evaluated_data(held, spec, changes),
+        lambda held, spec: evaluated_data(held, spec, changes, config.paths.data_dir),
         chosen_device(config.device),
         trusted(config.trust),
         config.test_images,

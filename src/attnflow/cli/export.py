@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ from attnflow.models.loaded import LoadedModel
 from attnflow.pictures.samples import class_labels, image_grid
 from attnflow.pictures.sheet import save_picture
 from attnflow.runs.names import HYDRA
-from attnflow.runs.reading import read_json
+from attnflow.runs.reading import read_mapping, read_overrides
 from attnflow.runs.results import print_notes, read_results
 from attnflow.utils.files import write_whole
 from attnflow.version import __version__
@@ -103,8 +102,10 @@ def figures_of(run_dir: Path) -> dict[str, float]:
         if (run_dir / "results.json").is_file():
             held = read_results(run_dir)
         else:
-            held = read_json(run_dir / "config.json").get("figures", {})
-    except (AttnFlowError, OSError, ValueError):
+            held = read_mapping(run_dir / "config.json").get("figures")
+    except AttnFlowError:
+        return {}
+    if not isinstance(held, Mapping):
         return {}
     kinds = ("val/", "test/", "data/")
     return {
@@ -174,8 +175,8 @@ def rows_of(figures: Mapping[str, float]) -> Iterator[tuple[str, str, str]]:
 def command_of(run_dir: Path) -> str:
     """The command that made a run, without where it wrote to; "" where nothing tells it."""
     try:
-        overrides = yaml.safe_load((run_dir / HYDRA / "overrides.yaml").read_text()) or []
-    except (OSError, yaml.YAMLError):
+        overrides = read_overrides(run_dir / HYDRA / "overrides.yaml")
+    except AttnFlowError:
         return ""
     places = (
         "hydra.",
@@ -193,8 +194,8 @@ def command_of(run_dir: Path) -> str:
 def environment_of(run_dir: Path) -> str:
     """The versions that a run was made with, in words; "" where nothing tells them."""
     try:
-        versions = json.loads((run_dir / "environment.json").read_text())
-    except (OSError, ValueError):
+        versions = read_mapping(run_dir / "environment.json")
+    except AttnFlowError:
         return ""
     return ", ".join(f"{name} {version}" for name, version in versions.items() if version)
 

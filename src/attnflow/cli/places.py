@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from attnflow.errors import AttnFlowError
 __all__ = ["check_places"]
 
 # The arguments by which callbacks and loggers of attnflow and Lightning take their folder.
-NAMES = ("dirpath", "directory", "save_dir")
+NAMES = ("dirpath", "directory", "save_dir", "dir")
+# Those that name a part below one of these, the outer ones first.
+BELOW = {"dirpath": ("filename",), "save_dir": ("name", "version", "sub_dir")}
 
 
 def check_places(config: DictConfig, folder: Path) -> None:
@@ -41,3 +44,19 @@ def places(config: DictConfig) -> Iterator[tuple[str, object]]:
         for key, entry in entries.items() if isinstance(entries, Mapping) else ():
             if isinstance(entry, Mapping):
                 yield from ((f"{group}.{key}.{n}", entry[n]) for n in NAMES if n in entry)
+                yield from parts_below(f"{group}.{key}", entry)
+
+
+def parts_below(place: str, entry: Mapping) -> Iterator[tuple[str, object]]:
+    """The options of an entry that name a part below its folder, with that part's whole path.
+
+    A W&B logger's name is that of a run.
+    """
+    for name, parts in BELOW.items():
+        folder = entry.get(name)
+        if not isinstance(folder, str) or "project" in entry:
+            continue
+        for part in parts:
+            if isinstance(value := entry.get(part), str):
+                folder = os.path.join(folder, value)
+                yield f"{place}.{part}", folder

@@ -83,6 +83,11 @@ class Scorer:
         return torch.cat(parts)
 
     @property
+    def own(self) -> str:
+        """The user's folder of data."""
+        return self.config.paths.data_dir
+
+    @property
     def shape(self) -> Shape:
         """Of an image without what training pads it by."""
         return self.model.unpadded_shape or self.model.image_shape
@@ -137,7 +142,7 @@ class Scorer:
             AttnFlowError: test images that may have been trained on, which no option names.
         """
         spec, held = self.held["data_spec"], self.held["config"]["data"]
-        data = evaluated_data(held, spec, changes)
+        data = evaluated_data(held, spec, changes, self.own)
         if split == "test" and is_own_data(changes):
             said = changed_test_images(self.held, data, self.path)
             if said is not None:
@@ -148,7 +153,8 @@ class Scorer:
         """The test images of another data set, with ``resize`` made to fit the model's."""
         if not self.config.resize:
             with named(f"{option} (resize=true makes other images fit)"):
-                return SplitImages(evaluated_data({}, self.held["data_spec"], data), "test")
+                spec = self.held["data_spec"]
+                return SplitImages(evaluated_data({}, spec, data, self.own), "test")
         model, images = self.model, SplitImages(other_data(data), "test")
         classes = images.data.spec.num_classes
         has_labels = classes is not None and classes == self.held["data_spec"]["num_classes"]

@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
+from pathlib import Path
 
 import torch
 from lightning import LightningDataModule
@@ -170,6 +171,14 @@ class ImageDataModule(LightningDataModule):
         """
         folder = getattr(self, "data_dir", None)
         return {} if folder is None else {"data_dir": str(folder)}
+
+    @property
+    def writes_to(self) -> dict[str, Path]:
+        """The folders that preparing the images would write to now, by the options that say so.
+
+        Not the library's own ones, nor a folder where all is there already.
+        """
+        return {}
 
     def _summary(self, split: str) -> str:
         """One line on a split: number of images, origin, what was left out and why."""

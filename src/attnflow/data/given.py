@@ -117,6 +117,8 @@ def read_array(option: str, path: Path, shape: tuple[int, int, int]) -> np.ndarr
     """The integer array (N, C, H, W) of a file, mapped from the disk; no code in it is run."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("several arrays, as in an .npz file")
     except (OSError, ValueError, EOFError) as error:
         raise AttnFlowError(
             f"{option}: expected an .npy file of whole numbers, got {path}, which holds none "

@@ -143,6 +143,11 @@ class HuggingFaceDataModule(ImageDataModule):
             return held
         return held | {"num_classes": self.number_of_classes, "classes": self.classes}
 
+    @property
+    def writes_to(self) -> dict[str, Path]:
+        folder = self.source.cache_dir
+        return {} if folder is None else {"cache_dir": folder}
+
     @cached_property
     def image_size(self) -> tuple[int, int]:
         """(height, width); of the first image where ``size`` is None."""

@@ -62,6 +62,12 @@ class DownsampledImageNetDataModule(ImageDataModule):
     def spec(self) -> DataSpec:
         return DataSpec((3, self.size, self.size), 2**self.num_bits, num_classes=1_000)
 
+    @property
+    def writes_to(self) -> dict[str, Path]:
+        waiting = [f for n, f in FILES.items() if not self._array(n, "labels").is_file()]
+        files = (self.data_dir / file for listed in waiting for file in listed)
+        return {"data_dir": self.data_dir} if any(file.is_file() for file in files) else {}
+
     def prepare_data(self) -> None:
         """Convert the batch files; where there are none of training, those of the test alone."""
         wanted = {n: f for n, f in FILES.items() if not self._array(n, "labels").is_file()}

@@ -139,6 +139,10 @@ class PatchesDataModule(ImageDataModule):
         held = super().settled | {"cache_dir": str(self.cache_dir)}
         return held if self.split_file is None else held | {"split_file": str(self.split_file)}
 
+    @property
+    def writes_to(self) -> dict[str, Path]:
+        return {} if self.cache.is_whole else {"cache_dir": self.cache_dir}
+
     @cached_property
     def found(self) -> dict[str, Found]:
         """The photographs of each split that has some, and what was left out."""

@@ -99,6 +99,11 @@ class TorchvisionDataModule(ImageDataModule):
     def spec(self) -> DataSpec:
         return padded_spec(self.shape, self.padding, self.num_bits, self.num_classes)
 
+    @property
+    def writes_to(self) -> dict[str, Path]:
+        is_there = all((self.data_dir / name).is_file() for name in self.files)
+        return {} if is_there or not self.download else {"data_dir": self.data_dir}
+
     def prepare_data(self) -> None:
         for official in ("train", "test"):
             try:

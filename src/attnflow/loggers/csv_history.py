@@ -25,15 +25,17 @@ class ContinuedWriter(ExperimentWriter):
     """Writes on at the end of a file that is there, where Lightning would delete it."""
 
     def _check_log_dir_exists(self) -> None:
-        file = Path(self.metrics_file_path)
-        if file.is_file():
-            with file.open(newline="") as opened:
-                self.metrics_keys = next(csv.reader(opened), [])
+        pass  # Lightning's deletes the file; :meth:`save` reads its columns
 
     def save(self) -> None:
-        """Write the rows that wait; where that fails, no part of one is left, and they wait on."""
+        """Write the rows that wait; where that fails, no part of one is left, and they wait on.
+
+        The columns are those of the file, which a failed save may have left without new ones.
+        """
         file = Path(self.metrics_file_path)
         before = file.read_bytes() if file.is_file() else b""
+        header = before.partition(b"\n")[0].decode(errors="replace")
+        self.metrics_keys = next(csv.reader([header]), [])
         try:
             super().save()
         except OSError:
@@ -45,11 +47,13 @@ class ContinuedWriter(ExperimentWriter):
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         file = Path(self.metrics_file_path)
         with file.open(newline="") as opened:
-            rows = list(csv.DictReader(opened))
+            header, *rows = list(csv.reader(opened)) or [[]]
         written = io.StringIO()
         writer = csv.DictWriter(written, fieldnames)
         writer.writeheader()
-        writer.writerows(rows)
+        # A row of another length, which only a damaged file has, is of no column.
+        whole = (row for row in rows if len(row) == len(header))
+        writer.writerows(dict(zip(header, row, strict=True)) for row in whole)
         write_whole(file, written.getvalue())
 
 

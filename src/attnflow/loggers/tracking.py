@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from inspect import signature
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,9 +20,11 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from attnflow.errors import ArgumentError, check_choice
+from attnflow.errors import ArgumentError, AttnFlowError, check_choice
+from attnflow.models.trust import stands_for_another
 from attnflow.utils.files import WriteError
 from attnflow.utils.making import make
+from attnflow.utils.sentences import expected_error, words
 from attnflow.utils.validation import check_entry
 
 __all__ = [
@@ -35,8 +39,9 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-# The methods by which a logger writes files.
-WRITING = ("log_hyperparams", "log_metrics", "save", "after_save_checkpoint", "finalize")
+# The methods by which a logger writes files, and the first of them that is called.
+OPENING = "log_hyperparams"
+WRITING = (OPENING, "log_metrics", "save", "after_save_checkpoint", "finalize")
 # What a checkpoint tells of the W&B run that it was logged to, by the logger's options.
 TRACKED = {"id": "wandb_id", "name": "wandb_name", "group": "wandb_group"}
 MODES = ("online", "offline", "disabled", "shared")  # those of wandb.init
@@ -58,6 +63,10 @@ def named_runs(
         choices: of the config groups that made the model.
         continued: of the W&B run to go on with, by :data:`TRACKED`.
         evaluated: the name of the run that an evaluation is of.
+
+    Raises:
+        AttnFlowError: an entry that makes no logger, or a name that would be an interpolation: they
+            come from checkpoints and folders, too.
     """
     name = run_name(choices) if evaluated is None else f"eval of {evaluated}"
     known = {
@@ -74,20 +83,29 @@ def named_runs(
         if entry:
             check_entry(f"logger.{logger}", entry)
             nulls = {k: v for k, v in known.items() if k in entry and entry[k] is None}
+            for option, value in nulls.items():
+                if stands_for_another(value):
+                    raise ArgumentError(f"logger.{logger}.{option}", "a name as plain text", value)
             filled[logger] = OmegaConf.merge(entry, nulls)
     return filled
 
 
 def make_loggers(config: DictConfig) -> list[Logger]:
     """The loggers of the config's ``logger`` group; null ones are left out."""
-    made = [make(entry, f"logger.{name}") for name, entry in config.items() if entry]
-    return [sheltered(logger) for logger in made]
+    entries = {f"logger.{name}": entry for name, entry in config.items() if entry}
+    made = {place: make(entry, place) for place, entry in entries.items()}
+    return [sheltered(logger, place) for place, logger in made.items()]
 
 
-def sheltered(logger: Logger) -> Logger:
+def sheltered(logger: Logger, place: str = "") -> Logger:
     """Let training go on where a logger can't write: the disk is full, or its folder gone.
 
-    A warning says so once.
+    A warning says so once. A run's hyperparameters are what a logger is told first, with which it
+    begins: what it makes of its options is raised there, as an :class:`AttnFlowError`.
+
+    Args:
+        logger: of which some methods are replaced.
+        place: where it stands in the config.
     """
     told = False
 
@@ -96,9 +114,13 @@ def sheltered(logger: Logger) -> Logger:
         def call(*arguments: object, **options: object) -> None:
             nonlocal told
             try:
+                if method.__name__ == OPENING:
+                    getattr(logger, "experiment", None)  # which TensorBoard's makes later
                 method(*arguments, **options)
             except Exception as error:
                 if (reason := storage_error(error)) is None:
+                    if place and method.__name__ == OPENING and not expected_error(error):
+                        raise refused_options(place, error) from error
                     raise
                 if not told:
                     log.warning("%s could not write: %s", type(logger).__name__, reason)
@@ -109,6 +131,12 @@ def sheltered(logger: Logger) -> Logger:
     for name in WRITING:
         setattr(logger, name, guarded(getattr(logger, name)))
     return logger
+
+
+def refused_options(place: str, error: BaseException) -> AttnFlowError:
+    """The error that tells what a tracker says to the options at ``place``."""
+    said = shorten(words(error), 300, placeholder=" ...").rstrip(".")
+    return AttnFlowError(f"{place}: expected options that its tracker takes, got {said}.")
 
 
 def storage_error(error: BaseException | None) -> BaseException | None:
@@ -151,7 +179,8 @@ def wandb_logger(
         **options: of :class:`~lightning.pytorch.loggers.WandbLogger` and ``wandb.init``.
 
     Raises:
-        AttnFlowError: a mode that W&B does not have, tags that are no list, or another log_model.
+        AttnFlowError: a mode that W&B does not have, tags that are no list, another log_model, or
+            an option of neither.
     """
     if isinstance(tags, str):
         raise ArgumentError("tags", f"a list, as in [{tags}]", tags)
@@ -159,6 +188,10 @@ def wandb_logger(
     check_choice("log_model", log_model, (False, True, "all"))
     import wandb  # takes a second, which a training without it should not wait for
 
+    taken = signature(WandbLogger).parameters.keys() | signature(wandb.init).parameters.keys()
+    for name, value in options.items():
+        if name not in taken - {"kwargs"}:
+            raise ArgumentError(name, "an option of WandbLogger or of wandb.init", value)
     mode = mode or wandb.setup().settings.mode
     if mode == "online" and getattr(rank_zero_only, "rank", 0) == 0 and not has_key():
         mode = "offline"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickletools
+import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -39,8 +41,13 @@ MODEL_PREFIX = "model."
 # Limits on building a model, for each value and tensor of its weights, and for tables.
 VALUES_A_VALUE, TENSORS_A_TENSOR = 16, 50
 SPARE_VALUES, SPARE_TENSORS = 2**24, 1000
-# Modules whose names torch reads out of any file, without code.
-HARMLESS = ("torch", "collections")
+# What a pickle of plain values and tensors asks for, which torch reads without running code.
+HARMLESS = re.compile(
+    r"collections\.(OrderedDict|Counter)|_codecs\.encode|__builtin__\.(set|complex|bytearray)"
+    r"|torch(\.(cuda|sparse|storage))?\.\w*(Storage|Tensor)|torch\.(Size|device|bool)"
+    r"|torch\.[a-z]*(complex|float|int|bits)\d\w*"
+    r"|torch\.(_utils|_tensor)\._rebuild_\w+|torch\.nn\.parameter\.Parameter"
+)
 
 
 def find_best(path: str | Path) -> Path:
@@ -56,8 +63,14 @@ def find_best(path: str | Path) -> Path:
         path = from_hub(str(path))
     path = Path(path)
     for found in (path, path / "checkpoints" / "best.ckpt", path / WEIGHTS):
-        if found.is_file():
-            return found
+        try:
+            if found.is_file():
+                return found
+        except OSError as error:
+            raise AttnFlowError(
+                f"checkpoint {path!s:.60}: expected the path of a file or a folder, got one "
+                f"that the system refuses ({error.strerror})."
+            ) from error
     state = (
         f"a folder without checkpoints/best.ckpt and without {WEIGHTS}"
         if path.is_dir()
@@ -128,7 +141,7 @@ def read_checkpoint(path: str | Path) -> dict:
     try:
         if path.suffix == Path(WEIGHTS).suffix:
             return exported_checkpoint(path)
-        check_size(path)
+        check_archive(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except AttnFlowError:
         raise
@@ -168,19 +181,27 @@ def exported_checkpoint(path: Path) -> dict:
     return checkpoint
 
 
-def check_size(path: Path) -> None:
-    """Raise :class:`AttnFlowError` for an archive that holds more than its own size.
+def check_archive(path: Path) -> None:
+    """Raise :class:`AttnFlowError` for an archive that is damaged, or holds more than its own size.
 
     Training writes no compressed archive, and none in which parts of the file are used twice.
+    torch writes the checksum of each part, but does not compare it.
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            held = sum(part.file_size for part in archive.infolist())
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        held = sum(part.file_size for part in archive.infolist())
         if held > path.stat().st_size:
             raise AttnFlowError(
                 f"checkpoint {path}: expected an archive that is not compressed, got one that "
                 f"would unpack to {held} bytes from {path.stat().st_size}."
             )
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise AttnFlowError(
+            f"checkpoint {path}: expected the bytes that torch.save wrote, got a file that is "
+            f"damaged (the checksum of {damaged!r:.60} is another)."
+        )
 
 
 def name_of_code(path: Path) -> str | None:
@@ -191,17 +212,20 @@ def name_of_code(path: Path) -> str | None:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
                 content = archive.read(next(n for n in names if n.endswith("data.pkl")))
-        texts = []
-        for operation, value, _ in pickletools.genops(content):
-            if operation.name in ("GLOBAL", "STACK_GLOBAL"):
-                name = (value or " ".join(texts[-2:])).replace(" ", ".")
-                if name.split(".")[0] not in HARMLESS:
-                    return name
-            elif isinstance(value, str):
-                texts.append(value)
+        return next((name for name in names_in(content) if not HARMLESS.fullmatch(name)), None)
     except Exception:  # of what is no pickle, its reader can raise anything
         return None
-    return None
+
+
+def names_in(content: bytes) -> Iterator[str]:
+    """The functions and classes that one pickle after another asks for."""
+    opened, texts = BytesIO(content), []
+    while opened.tell() < len(content):
+        for operation, value, _ in pickletools.genops(opened):
+            if operation.name in ("GLOBAL", "STACK_GLOBAL"):
+                yield (value or " ".join(texts[-2:])).replace(" ", ".")
+            elif isinstance(value, str):
+                texts.append(value)
 
 
 def check_contents(checkpoint: Mapping, path: Path) -> None:

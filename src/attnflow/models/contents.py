@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnflow.errors import AttnFlowError
-from attnflow.models.trust import MOST_VALUES, values_of
+from attnflow.models.trust import MOST_VALUES, stands_for_another, values_of
 from attnflow.spec import DataSpec
 from attnflow.utils.arguments import check_seed
 
@@ -41,10 +41,14 @@ def check_description(held: Any, name: str, path: object) -> None:
     check_seed(config.get("seed"))
     check_splits(held.get("splits"), path)
     for key in ("wandb_id", "wandb_name", "wandb_group"):
-        if not isinstance(held.get(key), str | type(None)):
-            raise AttnFlowError(
-                f"checkpoint {path}: expected a text as {key}, got {held[key]!r:.60}."
-            )
+        text = held.get(key)
+        if not isinstance(text, str | type(None)) or stands_for_another(text):
+            raise AttnFlowError(f"checkpoint {path}: expected a text as {key}, got {text!r:.60}.")
+    images = held.get("train_images", 1)
+    if type(images) is not int or images < 1:
+        raise AttnFlowError(
+            f"checkpoint {path}: expected a number of images as train_images, got {images!r:.60}."
+        )
     try:
         DataSpec.from_dict(held["data_spec"])
     except AttnFlowError as error:
@@ -85,7 +89,8 @@ def check_choices(choices: Any, path: object) -> None:
         place = f"checkpoint {path}: config.choices"
         if not isinstance(group, str) or not GROUP.fullmatch(group) or FIGURES.fullmatch(group):
             raise AttnFlowError(f"{place}: expected the name of a config group, got {group!r:.60}.")
-        if choice is not None and not (isinstance(choice, str) and choice.isprintable()):
+        is_name = isinstance(choice, str) and choice.isprintable() and "${" not in choice
+        if choice is not None and not is_name:
             raise AttnFlowError(
                 f"{place}.{group}: expected the name of a config, got {choice!r:.60}."
             )

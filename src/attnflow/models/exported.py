@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = [
     "write_exported",
 ]
 
+DIGEST = "sha256"  # of the weights' file, in the description
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
 FILES = (WEIGHTS, DESCRIPTION)
 HUB = "hf://"  # before the name of a model of the Hugging Face Hub
@@ -39,11 +41,14 @@ def write_exported(folder: Path, state: Mapping[str, Tensor], description: Mappi
     Args:
         folder: which is made if it is not there.
         state: the model's, by name.
-        description: plain values, of which :func:`read_exported` gives all.
+        description: plain values, of which :func:`read_exported` gives all; the weights' digest
+            is added.
     """
-    write_whole(folder / DESCRIPTION, json.dumps(description, indent=2) + "\n")
     weights = {name: value.contiguous().clone() for name, value in state.items()}
-    write_whole(folder / WEIGHTS, save(weights, metadata={"format": "pt"}))
+    content = save(weights, metadata={"format": "pt"})
+    told = {**description, DIGEST: hashlib.sha256(content).hexdigest()}
+    write_whole(folder / DESCRIPTION, json.dumps(told, indent=2) + "\n")
+    write_whole(folder / WEIGHTS, content)
 
 
 def read_exported(weights: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -63,12 +68,33 @@ def read_exported(weights: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
     check_mapping(description, path, "its whole content")
     try:
+        check_digest(weights, description.get(DIGEST))
         return load_file(weights), description
     except (OSError, SafetensorError) as error:
         raise AttnFlowError(
             f"the exported model {weights.parent}: expected the weights that attnflow export wrote "
             f"in {WEIGHTS}, got a file that is damaged or of another kind ({error})."
         ) from error
+
+
+def check_digest(weights: Path, told: object) -> None:
+    """Raise :class:`AttnFlowError` where the weights' file is not the one that was written.
+
+    Args:
+        weights: its path.
+        told: its digest in the description; None in one that was written without.
+    """
+    if told is None:
+        return
+    with weights.open("rb") as file:
+        digest = hashlib.sha256()
+        while part := file.read(2**20):
+            digest.update(part)
+    if digest.hexdigest() != told:
+        raise AttnFlowError(
+            f"the exported model {weights.parent}: expected {DIGEST} {told!r:.80} of {WEIGHTS}, as "
+            f"in {DESCRIPTION}, got {digest.hexdigest()}, so the file is damaged or another's."
+        )
 
 
 def from_hub(name: str) -> Path:

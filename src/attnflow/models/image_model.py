@@ -180,4 +180,6 @@ class ImageModel(nn.Module):
         context = None if batch is None else self.context(batch)
         guided = self.guided(context, guidance)
         y = self.flow.sample(n, guided, temperature, generator, numbers=numbers)
+        if temperature > 1 and not y.isfinite().all():
+            raise ArgumentError("temperature", "one whose samples are finite", temperature)
         return self.dequantizer.restore(y, partial(self.flow.log_prob, context=context))

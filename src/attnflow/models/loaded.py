@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from attnflow.context import Context
-from attnflow.errors import AttnFlowError, check_count
+from attnflow.errors import ArgumentError, AttnFlowError, check_count
 from attnflow.flows.base import Flow
 from attnflow.flows.inputs import (
     as_labels,
@@ -169,6 +169,7 @@ class LoadedModel(nn.Module):
             AttnFlowError: an argument of another type, shape or range.
         """
         self._check_weights()
+        check_numbers(numbers)
         check_count("batch_size", batch_size)
         check_temperature(temperature)
         check_seed(seed)
@@ -353,6 +354,14 @@ class LoadedModel(nn.Module):
         shown = ("data", "attention", "placement", "coupling", "prior", "dequantization")
         lines += [f"  {group}: {self.choices[group]}" for group in shown if group in self.choices]
         return "\n".join(lines)
+
+
+def check_numbers(numbers: object) -> None:
+    """Raise :class:`AttnFlowError` unless these are numbers of samples."""
+    if isinstance(numbers, str) or not isinstance(numbers, Sequence) or not numbers:
+        raise ArgumentError("numbers", "a list of one whole number or more", numbers)
+    for number in (numbers[0], numbers[-1]) if isinstance(numbers, range) else numbers:
+        check_count("numbers", number, least=0)
 
 
 def slices(n: int, size: int) -> Iterator[slice]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,8 +26,16 @@ from attnflow.transforms.autoregressive import Solver
 from attnflow.transforms.maps import ElementwiseMap
 from attnflow.version import __version__
 
-__all__ = ["check_current", "check_trust", "check_trusted", "targets_of_configs"]
+__all__ = [
+    "TrustedNames",
+    "check_current",
+    "check_trust",
+    "check_trusted",
+    "stands_for_another",
+    "targets_of_configs",
+]
 
+log = logging.getLogger(__name__)
 # The config groups out of which a file's model and data are made again.
 GROUPS = (*MODEL_GROUPS, "data")
 # A larger config can only be an attempt to fill the memory.
@@ -52,6 +61,18 @@ PARTS = (several,)
 REFUSED = (v2.Lambda,)
 # Of Hydra's keys, those that say how an object is made, and the types of their values.
 WAYS = {"_target_": str, "_args_": list, "_partial_": bool, "_convert_": str, "_recursive_": bool}
+
+
+class TrustedNames(list[str]):
+    """Names that a file's config may call.
+
+    Attributes:
+        folders: of configs, by the names that are called because one of them names them.
+    """
+
+    def __init__(self, names: Iterable[str], folders: Mapping[str, Path]) -> None:
+        super().__init__([*names, *folders])
+        self.folders, self.given = dict(folders), list(names)
 
 
 def check_trusted(config: Mapping, source: object, trust: Sequence[str] = ()) -> None:
@@ -84,6 +105,14 @@ def check_trusted(config: Mapping, source: object, trust: Sequence[str] = ()) ->
                 f"it and trust the file with it, trust=[{value}] allows it (of eval.py and of "
                 "attnflow.load)."
             )
+    if isinstance(trust, TrustedNames):
+        targets = {str(value) for _, name, value in values_of(called) if name == "_target_"}
+        for target in sorted(targets & trust.folders.keys()):
+            if not is_trusted(target, trust.given):
+                folder = trust.folders[target]
+                log.warning(
+                    "%s: %s is called, as the configs in %s name it.", source, target, folder
+                )
 
 
 def check_current(config: Mapping, version: object, source: object) -> None:
@@ -156,10 +185,18 @@ def check_plain(value: object, name: object, place: str) -> None:
     if not isinstance(value, str | int | float | Mapping | list | type(None)):
         raise AttnFlowError(f"{place}: expected a plain value, got {type(value).__name__}.")
     odd = name in WAYS and not str(value).isprintable()
-    if odd or (isinstance(value, str) and ("${" in value or value == "???")):
+    if odd or stands_for_another(value):
         raise AttnFlowError(f"{place}: expected a plain value, got {value!r}.")
     if name in WAYS and not isinstance(value, WAYS[name]):
         raise AttnFlowError(f"{place}: expected {WAYS[name].__name__}, got {value!r}.")
+
+
+def stands_for_another(value: object) -> bool:
+    """Whether a config would take a text for an interpolation, or for a value that is missing.
+
+    An interpolation can read the environment, so no text out of a file may be one.
+    """
+    return isinstance(value, str) and ("${" in value or value == "???")
 
 
 def is_trusted(target: str, trust: Sequence[str]) -> bool:

@@ -31,11 +31,12 @@ def lock_folder(folder: Path, option: str) -> None:
         option: that named the folder, for the message.
 
     Raises:
-        AttnFlowError: another process holds it.
+        AttnFlowError: another process holds it, or its lock file is a link.
     """
     folder = folder.resolve()
     if folder in _held:
         return
+    _check_own(folder, option)
     descriptor = _open(folder)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,9 +57,25 @@ def lock_folder(folder: Path, option: str) -> None:
     _held[folder] = descriptor, os.getpid()
 
 
+def _check_own(folder: Path, option: str) -> None:
+    """Raise :class:`AttnFlowError` where what this process will write into lies elsewhere."""
+    path = folder / LOCK
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        kind = "a link" if path.is_symlink() else "no file"
+        raise AttnFlowError(
+            f"{option}: expected a folder with a lock of its own, got {folder}, whose {LOCK} is "
+            f"{kind}; without it, the folder can be used."
+        )
+
+
 def _open(folder: Path) -> int:
     """The descriptor of a folder's lock file, which is made where it is missing."""
-    return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+
+
+def _as_it_lies(path: str, flags: int) -> int:
+    """Open a file that is no link, without waiting for whoever writes to a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _is_there(descriptor: int, folder: Path) -> bool:
@@ -88,7 +105,7 @@ def held_folders() -> list[Path]:
 
 def is_held(folder: Path) -> bool:
     """Whether another process holds ``folder``, as a run does until it ends."""
-    with suppress(OSError), (folder / LOCK).open("rb") as file:
+    with suppress(OSError), open(folder / LOCK, "rb", opener=_as_it_lies) as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
@@ -99,5 +116,5 @@ def is_held(folder: Path) -> bool:
 def wait_for_folder(folder: Path) -> None:
     """Wait until no other process holds ``folder``."""
     # Without a file none does; with one, it may be on a file system without locks.
-    with suppress(OSError), (folder / LOCK).open("r+b") as file:
+    with suppress(OSError), open(folder / LOCK, "r+b", opener=_as_it_lies) as file:
         fcntl.lockf(file, fcntl.LOCK_EX)

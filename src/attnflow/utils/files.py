@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 SUFFIX = ".tmp"  # of a file that is being written
+TEMPORARY = re.compile(rf".+\.\d+{re.escape(SUFFIX)}")  # its name, with the process's number
 
 
 class WriteError(AttnFlowError):
@@ -123,14 +125,19 @@ def serialized(value: object) -> memoryview:
 def remove_leftovers(folder: Path, older_than: float = 0.0) -> None:
     """Remove the temporary files that a kill has left in a folder.
 
+    Those of :func:`write_whole` alone, and none where the folder is a link, which may lead to
+    another's files.
+
     Args:
         folder: which need not be there.
         older_than: in seconds; above 0 where other processes may be writing.
     """
+    if folder.is_symlink():
+        return
     latest = time.time() - older_than
     for path in folder.glob(f"*{SUFFIX}"):
         with suppress(OSError):  # another process's, by now renamed
-            if path.stat().st_mtime <= latest:
+            if TEMPORARY.fullmatch(path.name) and path.stat().st_mtime <= latest:
                 path.unlink()
 
 

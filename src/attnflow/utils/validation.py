@@ -33,6 +33,7 @@ WORDS = {
     str: "text",
     type(None): "null",
 }
+MEMBERS = {int: "whole numbers", float: "numbers", str: "texts"}  # of lists
 
 
 def check_config(config: Mapping | Sequence, place: str = "") -> None:
@@ -258,7 +259,8 @@ def _word(hint: Any) -> str | None:
         and isinstance(kind, type)
         and issubclass(kind, Sequence | set | frozenset)
     ):
-        return "a list"
+        members = [MEMBERS[member] for member in get_args(hint) if member in MEMBERS]
+        return f"a list of {' or '.join(members)}" if members else "a list"
     return WORDS.get(kind)
 
 
