@@ -26,6 +26,7 @@ from attnflow.training.module import FlowModule
         (partial(AdamW, fused=None), "cuda", "bf16-mixed", {"fused": True}),
         (partial(AdamW, fused=None), "cuda", "16-mixed", {"fused": False}),
         (partial(AdamW, fused=None), "xla", "32-true", {"fused": False}),
+        (partial(AdamW, fused=None, differentiable=True), "cpu", "32-true", {"fused": False}),
         (partial(AdamW, fused=False), "cpu", "32-true", {}),
         (partial(SGD, lr=0.1), "cpu", "32-true", {}),
         (AdamW, "cpu", "32-true", {}),

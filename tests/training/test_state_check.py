@@ -138,7 +138,6 @@ def test_a_whole_one_is_taken(trained) -> None:
     [
         ("optimizer_states", []),
         ("loops", "x"),
-        ("lr_schedulers", [{}]),
     ],
 )
 def test_the_command_tells_what_cannot_be_restored(trained, tmp_path, command, key, value) -> None:

@@ -30,7 +30,8 @@ def fusing(
     options = make_optimizer.keywords if isinstance(make_optimizer, partial) else {}
     if "fused" not in options or options["fused"] is not None:
         return {}
-    return {"fused": device.type in ("cpu", "cuda", "mps") and precision != SCALED}
+    can = device.type in ("cpu", "cuda", "mps") and precision != SCALED
+    return {"fused": can and not options.get("differentiable")}
 
 
 def place_steps(optimizer: Optimizer) -> None:
