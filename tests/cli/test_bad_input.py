@@ -89,6 +89,10 @@ from refusals import refused
         ),
         (["+optimizer.differentiable=true"], "optimizer.differentiable: expected false, as"),
         (
+            ["optimizer.fused=true", "+optimizer.foreach=true"],
+            "the optimizer refuses its options: `fused` and `foreach` cannot be `True` together.",
+        ),
+        (
             ["+trainer.num_nodes=2"],
             "trainer.num_nodes: expected 1 for a trainer of one device (trainer=ddp and "
             "trainer=ddp_cpu take more), got 2.",

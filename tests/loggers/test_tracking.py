@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, results
-from lightning import Trainer
+from four_steps import train_four_steps
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from omegaconf import OmegaConf
@@ -31,12 +31,8 @@ from wandb.proto.wandb_internal_pb2 import Record
 from attnflow import AttnFlowError
 from attnflow.callbacks.gradient_norm import GradientNorm
 from attnflow.data import DigitsDataModule, TensorImages
-from attnflow.flows.glow import Glow
 from attnflow.loggers.tracking import named_runs, sheltered
 from attnflow.models.checkpoint import KEY, read_checkpoint
-from attnflow.models.dequantization import UniformDequantizer
-from attnflow.models.image_model import ImageModel
-from attnflow.training.module import FlowModule
 
 
 def chunks(data: bytes) -> Iterator[bytes]:
@@ -376,22 +372,13 @@ def test_the_gradient_norm_is_that_before_clipping(tmp_path) -> None:
             seen[trainer.global_step] = float(sum(squares).sqrt())
 
     logger = CSVLogger(tmp_path)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=4,
+    train_four_steps(
+        partial(Adam, lr=1e-3),
         gradient_clip_val=0.1,
         log_every_n_steps=2,
         logger=logger,
         callbacks=[Recorder(), GradientNorm()],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        use_distributed_sampler=False,
     )
-    flow = Glow((1, 8, 8), levels=1, steps=2)
-    module = FlowModule(ImageModel(flow, UniformDequantizer(17, (1, 8, 8))), partial(Adam, lr=1e-3))
-    trainer.fit(module, DigitsDataModule())
     logged = column(Path(logger.log_dir), "train/grad_norm")
     assert logged == pytest.approx({1: seen[1], 3: seen[3]}, rel=1e-5)
     assert min(logged.values()) > 0.1

@@ -6,15 +6,12 @@ from functools import partial
 
 import pytest
 import torch
-from lightning import LightningModule, Trainer
+from four_steps import train_four_steps
+from lightning import LightningModule
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
-from attnflow import Glow
-from attnflow.data import DigitsDataModule
 from attnflow.models.checkpoint import read_checkpoint
-from attnflow.models.dequantization import UniformDequantizer
-from attnflow.models.image_model import ImageModel
 from attnflow.training.fusing import fusing, place_steps
 from attnflow.training.module import FlowModule
 
@@ -27,6 +24,7 @@ from attnflow.training.module import FlowModule
         (partial(AdamW, fused=None), "cuda", "16-mixed", {"fused": False}),
         (partial(AdamW, fused=None), "xla", "32-true", {"fused": False}),
         (partial(AdamW, fused=None, differentiable=True), "cpu", "32-true", {"fused": False}),
+        (partial(AdamW, fused=None, foreach=True), "cpu", "32-true", {"fused": False}),
         (partial(AdamW, fused=False), "cpu", "32-true", {}),
         (partial(SGD, lr=0.1), "cpu", "32-true", {}),
         (AdamW, "cpu", "32-true", {}),
@@ -61,23 +59,9 @@ def test_counts_of_steps_lie_beside_the_weights() -> None:
 def trained(limit: float | None, algorithm: str | None = None) -> list[torch.Tensor]:
     """The weights after four steps, clipped so."""
     torch.manual_seed(0)
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=4,
-        gradient_clip_val=limit,
-        gradient_clip_algorithm=algorithm,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        use_distributed_sampler=False,
-    )
-    flow = Glow((1, 8, 8), levels=1, steps=2)
-    model = ImageModel(flow, UniformDequantizer(17, (1, 8, 8)))
     # Not Adam, to whose steps the gradients' scale is next to nothing.
-    module = FlowModule(model, partial(SGD, lr=1e-3))
-    trainer.fit(module, DigitsDataModule())
+    options = {"gradient_clip_val": limit, "gradient_clip_algorithm": algorithm}
+    module = train_four_steps(partial(SGD, lr=1e-3), **options)
     return [parameter.detach() for parameter in module.parameters()]
 
 

@@ -13,6 +13,8 @@ __all__ = ["SCALED", "fusing", "place_steps"]
 # The precision whose gradients are scaled. A fused optimizer unscales them itself, after they are
 # clipped, so that Lightning refuses to clip them.
 SCALED = "16-mixed"
+# Options that torch's optimizers do not take together with ``fused``.
+OTHER_WAYS = ("foreach", "differentiable")
 
 
 def fusing(
@@ -31,7 +33,7 @@ def fusing(
     if "fused" not in options or options["fused"] is not None:
         return {}
     can = device.type in ("cpu", "cuda", "mps") and precision != SCALED
-    return {"fused": can and not options.get("differentiable")}
+    return {"fused": can and not any(options.get(name) for name in OTHER_WAYS)}
 
 
 def place_steps(optimizer: Optimizer) -> None:

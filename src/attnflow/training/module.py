@@ -176,7 +176,7 @@ class FlowModule(LightningModule):
             check_kind("optimizer", optimizer, Optimizer)
         except AttnFlowError:
             raise
-        except (TypeError, ValueError) as error:  # options that torch refuses
+        except (TypeError, ValueError, RuntimeError) as error:  # options that torch refuses
             raise AttnFlowError(f"the optimizer refuses its options: {error}.") from error
         if self.make_scheduler is None:
             return optimizer
