@@ -26,5 +26,6 @@ class SharedDropout(nn.Dropout):
         # Uniform numbers take half the time of Bernoulli's. They have the memory format of the
         # input, which is the order that they are drawn in.
         drawn = torch.rand_like(torch.cat([input] * ranks) if ranks > 1 else input)
-        kept = drawn[rank() :: ranks] >= self.p
-        return input * (kept / (1 - self.p))
+        # In place and of floats, which no processor needs to turn from truth values.
+        kept = drawn[rank() :: ranks].ge_(self.p)
+        return input * kept.div_(1 - self.p)
