@@ -68,6 +68,8 @@ class ActNorm(Transform):
 
     def per_channel(self, x: Tensor, context: Context | None) -> tuple[Tensor, Tensor]:
         """Shift and log_scale, (1 or B, C), in a context in which they are the same everywhere."""
+        if self.conditioner is None:
+            return self.shift[None], self.log_scale[None]
         shift, log_scale = self._shift_and_log_scale(x, context)
         return shift.flatten(1), log_scale.flatten(1)
 

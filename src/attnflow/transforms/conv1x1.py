@@ -97,7 +97,7 @@ class InvertibleConv1x1(Transform):
             if norm is not None:
                 shift, log_scale = norm
                 weight = weight * log_scale.exp().unsqueeze(1)
-                bias = weight @ shift.unsqueeze(2)
+                bias = (weight * shift.unsqueeze(1)).sum(2, keepdim=True)
                 log_s = log_s + log_scale
             z = pointwise(x.to(weight.dtype), weight, bias)
         positions = x.shape[2] * x.shape[3]
