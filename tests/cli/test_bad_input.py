@@ -89,6 +89,20 @@ from refusals import refused
         ),
         (["+optimizer.differentiable=true"], "optimizer.differentiable: expected false, as"),
         (
+            ["optimizer=adamax", "optimizer._target_=torch.optim.LBFGS"],
+            "optimizer._target_: expected an optimizer that asks for one gradient a step",
+        ),
+        (["callbacks.ema.device=cuda:99"], "callbacks.ema.device: expected null or a device of"),
+        (
+            ["trainer.precision=fp8"],
+            "precision: expected one of 32-true, bf16-mixed, 16-mixed, got",
+        ),
+        (["trainer.precision=64"], "32-true, bf16-mixed, 16-mixed, got 64."),
+        (
+            ["trainer.precision=16-mixed"],
+            "trainer.precision: expected 32-true or bf16-mixed on a CPU, got '16-mixed'.",
+        ),
+        (
             ["optimizer.fused=true", "+optimizer.foreach=true"],
             "the optimizer refuses its options: `fused` and `foreach` cannot be `True` together.",
         ),

@@ -45,6 +45,14 @@ def test_a_training_steps_as_its_options_say(train, option, fused) -> None:
     assert held["param_groups"][0]["fused"] == fused
 
 
+def test_an_optimizer_without_such_an_option_takes_its_steps(train) -> None:
+    """The null of the default group is no option of its own."""
+    options = ["optimizer._target_=torch.optim.RMSprop", "~optimizer.betas"]
+    run_dir = train("debug=fast", "test=false", *options)
+    held = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")["optimizer_states"][0]
+    assert "alpha" in held["param_groups"][0]
+
+
 def test_counts_of_steps_lie_beside_the_weights() -> None:
     """The meta device stands for an accelerator."""
     weight = nn.Parameter(torch.zeros(2, device="meta"))

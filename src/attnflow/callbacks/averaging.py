@@ -48,7 +48,21 @@ class ExponentialAveraging(WeightAveraging):
     Args:
         decay: d at its highest, 0 or more and below 1.
         device: where the average is kept; the model's own by default.
+
+    Raises:
+        AttnFlowError: another decay, or no such device here.
     """
 
     def __init__(self, decay: float = 0.99, device: str | None = None) -> None:
+        if device is not None:
+            check_device(device)
         super().__init__(device, use_buffers=False, multi_avg_fn=exponential_average(decay))
+
+
+def check_device(name: str) -> None:
+    """Raise :class:`AttnFlowError` unless this machine has a device of this name."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        expected = "null or a device of this machine, such as cpu"
+        raise ArgumentError("device", expected, name) from error

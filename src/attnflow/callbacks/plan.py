@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Timer
+from lightning.pytorch.callbacks import Callback, EarlyStopping, Timer
+from torch.optim import LBFGS
 
 from attnflow.errors import ArgumentError, AttnFlowError, check_least
 from attnflow.training.declared import datamodule_of, declared
@@ -54,12 +55,29 @@ class PlanCheck(Callback):
             count_batches(trainer, "test")
             return
         check_time(trainer)
+        for stopping in early_stoppings(trainer):
+            check_least("EarlyStopping.patience", stopping.patience, 0)
         batches = {split: count_batches(trainer, split) for split in self.splits}
         check_interval(trainer, batches["train"])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if isinstance(trainer.optimizers[0], LBFGS):
+            expected = "an optimizer that asks for one gradient a step, such as torch.optim.AdamW"
+            raise AttnFlowError(f"optimizer._target_: expected {expected}, got torch.optim.LBFGS.")
         for group in trainer.optimizers[0].param_groups:
             check_optimizer(group, trainer.strategy.root_device.type)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lightning would end in a RuntimeError right after."""
+        for stopping in early_stoppings(trainer):
+            if stopping.strict and stopping.monitor not in trainer.callback_metrics:
+                expected = f"one of {', '.join(sorted(trainer.callback_metrics))}"
+                raise ArgumentError("EarlyStopping.monitor", expected, stopping.monitor)
+
+
+def early_stoppings(trainer: Trainer) -> list[EarlyStopping]:
+    """The callbacks that may stop a training early."""
+    return [c for c in declared(trainer).callbacks if isinstance(c, EarlyStopping)]
 
 
 def check_optimizer(options: Mapping[str, object], device: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
 
 from attnflow.models.checkpoint import KEY
 from attnflow.training.best import carry_best
@@ -24,7 +24,8 @@ class Resumption(Callback):
     """Makes a resumed training go on as its own config says, where Lightning would restore.
 
     Lightning brings weights, moments, counters and callbacks back as they were, and with them the
-    options of the checkpoint's run. This callback puts the optimizer's options in their place;
+    options of the checkpoint's run. This callback puts the optimizer's options in their place, and
+    the patience of early stopping;
     leaves the schedule as this run's config makes it, at its present step; takes the weights that
     training was at where they are no longer averaged; and keeps the best checkpoint of all legs.
     List it before other callbacks.
@@ -45,6 +46,7 @@ class Resumption(Callback):
             # Lightning has loaded the averaged weights, but the moments belong to these.
             pl_module.load_state_dict(checkpoint["current_model_state"])
         carry_best(checkpoint, self.path, trainer)
+        keep_patience(checkpoint["callbacks"], trainer)
         # The schedule of this run's config is at the present step by itself, and may be of another
         # class, which could not load these states.
         checkpoint["lr_schedulers"] = []
@@ -59,6 +61,13 @@ class Resumption(Callback):
         for group, options in zip(groups, self.options, strict=True):
             group.update(options)
         place_steps(trainer.optimizers[0])
+
+
+def keep_patience(states: dict[str, Any], trainer: Trainer) -> None:
+    """Leave early stopping the patience of this run's config; what it has counted goes on."""
+    for callback in declared(trainer).callbacks:
+        if isinstance(callback, EarlyStopping) and callback.state_key in states:
+            states[callback.state_key]["patience"] = callback.patience
 
 
 def begin_next_epoch(trainer: Trainer) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback as HydraCallback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 
 from attnflow.cli.containers import as_dict, as_list
 from attnflow.cli.launch import is_first
@@ -34,7 +34,7 @@ from attnflow.utils.arguments import check_seed
 from attnflow.utils.decoration import decoration
 from attnflow.utils.files import WriteError, write_whole
 from attnflow.utils.signals import end_at_signals, signals_first
-from attnflow.utils.validation import check_config
+from attnflow.utils.validation import argument_hints, check_config, locate
 
 __all__ = ["FailedJobs", "do", "exit_status", "plain_config", "run"]
 
@@ -70,6 +70,7 @@ def run(task: Callable[[DictConfig], float | None], config: DictConfig) -> float
                 lock_folder(folder, "hydra.sweep.dir" if sweeping else "hydra.run.dir")
             if "seed" in config:
                 check_seed(config.seed)
+            leave_fused_out(config)
             check_config(given(config))
             check_read(config)
             check_places(config, folder)
@@ -163,6 +164,20 @@ def given(config: DictConfig) -> dict[str, Any]:
     if "data" in plain and "ckpt_path" in plain:
         plain["data"] = {name: value for name, value in plain["data"].items() if value is not None}
     return plain
+
+
+def leave_fused_out(config: DictConfig) -> None:
+    """Take ``optimizer.fused`` away where it is null and the optimizer has no such option."""
+    optimizer = config.get("optimizer")
+    if not isinstance(optimizer, DictConfig) or optimizer.get("fused", False) is not None:
+        return
+    made = locate(optimizer.get("_target_"), "optimizer")
+    if made is None:
+        return
+    hints, takes_others = argument_hints(made)
+    if "fused" not in hints and not takes_others:
+        with read_write(config), open_dict(config):
+            del optimizer["fused"]
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:

@@ -43,8 +43,8 @@ from attnflow.models.image_model import ImageModel
 from attnflow.pictures.conditions import chosen_conditions
 from attnflow.pictures.samples import class_labels, image_grid
 from attnflow.pictures.sheet import pixels, save_picture
-from attnflow.runs.finished import read_finished
-from attnflow.runs.results import check_finite, print_notes, print_table, write_results
+from attnflow.runs.finished import early_stopping, reached_ends, read_finished
+from attnflow.runs.results import STOPPED_BY, check_finite, print_notes, print_table, write_results
 from attnflow.spec import DataSpec
 from attnflow.training.checkpoint_io import settle
 from attnflow.training.declared import datamodule_of, declared
@@ -132,7 +132,7 @@ def train(config: DictConfig) -> float:
     if trainer.is_global_zero:
         print_table(results)
         log_summary(loggers, results)
-        finish(module, run_dir, results, plain, trainer)
+        finish(module, run_dir, results | stopped_early(results, plain), plain, trainer)
     check_finite(results)
     if unwritten:
         raise AttnFlowError(f"{unwritten}; the figures are those of step {results['val/step']}.")
@@ -176,6 +176,17 @@ def totals(module: FlowModule, trainer: Trainer, legs: Legs) -> dict[str, float 
         "legs": legs.number,
         "wall_seconds": legs.wall_seconds,
     }
+
+
+def stopped_early(results: Mapping, plain: Mapping) -> dict[str, str]:
+    """What early stopping ended a training before any other end, if one did."""
+    stopped = early_stopping(plain["callbacks"])
+    seconds = results.get("train/seconds")
+    ends = reached_ends(plain["trainer"], results["epochs"], results["steps"], seconds)
+    if ends or not stopped:
+        return {}
+    log.info("Stopped after %s steps by %s.", results["steps"], stopped)
+    return {STOPPED_BY: stopped}
 
 
 def warn_of_placed_nothing(plain: Mapping) -> None:
@@ -325,7 +336,7 @@ def validation_score(checkpoint: Mapping, name: str) -> float:
 def finish(
     module: FlowModule,
     run_dir: Path,
-    results: Mapping[str, float | int],
+    results: Mapping[str, float | int | str],
     plain: Mapping,
     trainer: Trainer,
 ) -> None:

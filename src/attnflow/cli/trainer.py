@@ -12,7 +12,7 @@ from attnflow.callbacks.compiled_flow import CompiledFlow
 from attnflow.callbacks.ending import LastStepValidation
 from attnflow.callbacks.logged_steps import LoggedSteps
 from attnflow.callbacks.plan import check_limits
-from attnflow.errors import check_choice
+from attnflow.errors import ArgumentError, check_choice
 from attnflow.training.declared import declared
 from attnflow.utils.validation import check_options
 
@@ -20,6 +20,8 @@ __all__ = ["build_trainer"]
 
 # Pure half precision is left out: determinants and solves need float32, as does the noise.
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+# Lightning's shorter names of them.
+SHORTER = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "None": "32-true"}
 
 
 def build_trainer(
@@ -38,11 +40,17 @@ def build_trainer(
         AttnFlowError: a precision in which a flow is not exact, or an argument that the
             trainer does not take.
     """
+    given = arguments.get("precision")
+    precision = SHORTER.get(str(given), given)
+    check_choice("precision", precision, PRECISIONS)
     check_options(Trainer, arguments, "")
     check_limits(arguments)
     added = [CompiledFlow()] if compile else []
     trainer = Trainer(callbacks=[LoggedSteps(), *callbacks, *added], **arguments)
     # Appended last, as Lightning sorts the callbacks that its constructor takes.
     declared(trainer).callbacks.append(LastStepValidation())
-    check_choice("precision", trainer.precision, PRECISIONS)
+    check_choice("precision", trainer.precision, PRECISIONS)  # a plugin may bring another
+    if precision == "16-mixed" and trainer.precision != precision:
+        # Lightning would only warn.
+        raise ArgumentError("precision", "32-true or bf16-mixed on a CPU", given)
     return trainer

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from attnflow.errors import AttnFlowError
+from attnflow.errors import ArgumentError
 
 __all__ = ["check_dropout", "zero_conv", "zero_linear"]
 
@@ -31,9 +31,9 @@ def zero_linear(in_features: int, out_features: int) -> nn.Linear:
 
 
 def check_dropout(dropout: float, name: str = "dropout") -> None:
-    """Raise :class:`AttnFlowError` unless ``dropout`` is a share from 0 to below 1."""
+    """Raise :class:`ArgumentError` unless ``dropout`` is a share from 0 to below 1."""
     if not 0 <= dropout < 1:
-        raise AttnFlowError(f"{name}: expected a share from 0 to below 1, got {dropout}.")
+        raise ArgumentError(name, "a share from 0 to below 1", dropout)
 
 
 def _zeroed(layer: Layer) -> Layer:

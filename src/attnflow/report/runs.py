@@ -17,7 +17,7 @@ from attnflow.report.records import CONFIG, OVERRIDES, REFERENCE, Reader, by_key
 from attnflow.runs.folder_lock import is_held
 from attnflow.runs.names import ASIDE, ERROR_FILE, HYDRA, SKIPPED_FILE
 from attnflow.runs.reading import read_mapping, read_overrides, read_text
-from attnflow.runs.results import FILE_NAME, Curve, read_curve, read_results
+from attnflow.runs.results import FILE_NAME, STOPPED_BY, Curve, read_curve, read_results
 
 __all__ = [
     "DAMAGED",
@@ -157,6 +157,7 @@ def read_run(folder: Path, root: Path, announced: Sequence[str] = ()) -> Run:
     if reader.faults:  # not even its folder can be read
         return Run(name, folder, DAMAGED, overrides=by_key(announced), note=reader.faults[0])
     results = reader.read(read_results, folder, instead={}) if reader.exists(FILE_NAME) else {}
+    results.pop(STOPPED_BY, None)
     words = {key: value for key, value in results.items() if isinstance(value, str)}
     leaves = reader.leaves()
     if reader.exists(FILE_NAME) and not reader.exists(CONFIG):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from attnflow.runs.results import measured, read_results
+from attnflow.runs.results import STOPPED_BY, measured, read_results
 
-__all__ = ["Finished", "read_finished"]
+__all__ = ["Finished", "early_stopping", "reached_ends", "read_finished"]
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,17 @@ def read_finished(run_dir: Path, config: Mapping) -> Finished | None:
     except (OSError, ValueError, KeyError):
         return None
     ends = reached_ends(config["trainer"], epochs, steps, results.get("train/seconds"))
+    more = f"a larger {' and '.join(ends)} goes on"
+    stopped = early_stopping(config["callbacks"])
+    if not ends and stopped and results.get(STOPPED_BY) == stopped:
+        ends, more = [stopped], f"{stopped} stopped it, and with other options it goes on"
     if not ends or "unwritten_checkpoints" in results:
         return None
     if config["test"] and measured(results, "test") is None:
         return None
     sentence = (
-        f"{run_dir} is finished after {epochs} epochs, {steps} steps, and nothing was changed; a "
-        f"larger {' and '.join(ends)} goes on."
+        f"{run_dir} is finished after {epochs} epochs, {steps} steps, and nothing was changed; "
+        f"{more}."
     )
     return Finished(steps, sentence, score)
 
@@ -75,6 +79,21 @@ def reached_ends(trainer: Mapping, epochs: int, steps: int, seconds: float | Non
     if may_stop and longest is not None and seconds is not None and seconds_of(longest) <= seconds:
         told.append(f"trainer.max_time ({longest}, over all legs)")
     return told
+
+
+def early_stopping(callbacks: Mapping) -> str:
+    """What may stop a training before its end, with its options; empty where nothing may.
+
+    Args:
+        callbacks: of the config.
+    """
+    told = []
+    for name, entry in callbacks.items():
+        target = entry.get("_target_") if isinstance(entry, Mapping) else None
+        if str(target).endswith(".EarlyStopping"):
+            options = (f"{key}={value}" for key, value in entry.items() if key != "_target_")
+            told.append(f"callbacks.{name} ({', '.join(options)})")
+    return " and ".join(told)
 
 
 def seconds_of(duration: object) -> float:

@@ -19,6 +19,7 @@ from attnflow.utils.decoration import decoration
 from attnflow.utils.files import write_whole
 
 __all__ = [
+    "STOPPED_BY",
     "check_finite",
     "measured",
     "print_notes",
@@ -34,6 +35,9 @@ SPLITS = ("train/", "val/", "test/")
 # Of a split, one of them: of dequantized images, and of noisy ones, which is another figure.
 MEASURES = ("bpd", "noisy_bpd")
 NUMBERS = ("params", "images_per_second", "wall_seconds", "epochs", "steps", "seed")
+
+# What ended a training before any other end did, in words: no choice of the config.
+STOPPED_BY = "stopped_by"
 
 Curve = tuple[list[int], list[float]]  # steps and values
 

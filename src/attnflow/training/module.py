@@ -177,7 +177,8 @@ class FlowModule(LightningModule):
         except AttnFlowError:
             raise
         except (TypeError, ValueError, RuntimeError) as error:  # options that torch refuses
-            raise AttnFlowError(f"the optimizer refuses its options: {error}.") from error
+            said = str(error).rstrip(".")
+            raise AttnFlowError(f"the optimizer refuses its options: {said}.") from error
         if self.make_scheduler is None:
             return optimizer
         total_steps = planned_steps(self.trainer, self.progress)

@@ -16,6 +16,8 @@ def quiet_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        # That there is no CUDA, at every compilation for a CPU.
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         for message in (
             ".*does not have many workers.*",
             ".*predict returned None.*",  # what is drawn is written, not returned
@@ -30,6 +32,7 @@ def quiet_warnings() -> Iterator[None]:
             ".*Detected call of `lr_scheduler.step.*",  # a schedule is taken to a later step
             ".*callbacks used to create the checkpoint need to be provided.*",  # told as a change
             ".*checkpoint was not created with WeightAveraging.*",  # the same
+            ".*torch._prims_common.check.*",  # torch's compiler uses it itself
             ".*`broadcast_buffers` is deprecated.*",  # its successor is new
         ):
             warnings.filterwarnings("ignore", message)

@@ -23,7 +23,15 @@ from typing_extensions import Unpack, get_type_hints
 
 from attnflow.errors import ArgumentError, AttnFlowError
 
-__all__ = ["as_path", "check_config", "check_entry", "check_options", "check_value", "locate"]
+__all__ = [
+    "argument_hints",
+    "as_path",
+    "check_config",
+    "check_entry",
+    "check_options",
+    "check_value",
+    "locate",
+]
 
 AS_JSON = ConfigDict(strict=True, arbitrary_types_allowed=True)
 WORDS = {
