@@ -46,7 +46,7 @@ def read_finished(run_dir: Path, config: Mapping) -> Finished | None:
         return None
     ends = reached_ends(config["trainer"], epochs, steps, results.get("train/seconds"))
     more = f"a larger {' and '.join(ends)} goes on"
-    stopped = early_stopping(config["callbacks"])
+    stopped = early_stopping(config.get("callbacks") or {})
     if not ends and stopped and results.get(STOPPED_BY) == stopped:
         ends, more = [stopped], f"{stopped} stopped it, and with other options it goes on"
     if not ends or "unwritten_checkpoints" in results:
