@@ -1,4 +1,4 @@
-"""Warnings of Lightning that need no attention."""
+"""Warnings of Lightning and torch that need no attention."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["quiet_warnings"]
 
 @contextmanager
 def quiet_warnings() -> Iterator[None]:
-    """Silence what Lightning notes at every run, and warns of where we do it on purpose."""
+    """Silence what they note at every run, and warn of where we do it on purpose."""
     with warnings.catch_warnings():
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
