@@ -10,10 +10,11 @@ from threading import Barrier
 
 import torch
 from recipes import our_bits
+from stepper import RECIPES
 from timing import Times, interleaved, ratio
 from torch import Tensor, distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
-from workload import RECIPES, Workload, stepping
+from workload import Workload, stepping
 
 __all__ = ["COLUMNS", "timed_over_ranks"]
 
@@ -76,6 +77,7 @@ def take_part(process: int, name: str, repeats: int, turns: Barrier, folder: Pat
         distributed.init_process_group(
             "gloo", init_method=f"file://{folder / 'group'}", rank=process, world_size=RANKS
         )
+        # As conf/trainer/ddp.yaml has it.
         shared = DistributedDataParallel(
             bits, broadcast_buffers=False, gradient_as_bucket_view=True
         )

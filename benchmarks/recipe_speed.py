@@ -27,10 +27,10 @@ import torch
 from ranks import COLUMNS as COLUMNS_OF_RANKS
 from ranks import timed_over_ranks
 from recipes import ROOT
-from stepper import Stepper
+from stepper import RECIPES, Stepper
 from tables import Contents, save_tables
 from timing import Times, interleaved, ratio
-from workload import IMAGES, RECIPES, Workload
+from workload import IMAGES, Workload
 
 from attnflow.flows.compilation import compile_flow
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from loop import Data, Recipe
 from recipes import make_ours, our_bits
-from stepper import RECIPES, RecipeOfImages, images_of
+from stepper import RecipeOfImages, images_of
 from torch import Tensor, nn
 
 from attnflow.models.image_model import ImageModel
@@ -16,7 +16,7 @@ from attnflow.spec import DataSpec
 from attnflow.transforms import Autoregressive
 from attnflow.transforms.coupling import Coupling
 
-__all__ = ["IMAGES", "RECIPES", "Workload", "stepping"]
+__all__ = ["IMAGES", "Workload", "stepping"]
 
 IMAGES = 64  # that log_prob and sampling are timed on
 

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, _foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
 
 from attnflow.errors import ArgumentError
+from attnflow.utils.devices import why_absent
 
 __all__ = ["ExponentialAveraging", "exponential_average"]
 
@@ -54,15 +55,7 @@ class ExponentialAveraging(WeightAveraging):
     """
 
     def __init__(self, decay: float = 0.99, device: str | None = None) -> None:
-        if device is not None:
-            check_device(device)
+        if device is not None and why_absent(device):
+            expected = "null or a device of this machine, such as cpu"
+            raise ArgumentError("device", expected, device)
         super().__init__(device, use_buffers=False, multi_avg_fn=exponential_average(decay))
-
-
-def check_device(name: str) -> None:
-    """Raise :class:`AttnFlowError` unless this machine has a device of this name."""
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        expected = "null or a device of this machine, such as cpu"
-        raise ArgumentError("device", expected, name) from error

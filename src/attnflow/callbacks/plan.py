@@ -11,7 +11,7 @@ from torch.optim import LBFGS
 from attnflow.errors import ArgumentError, AttnFlowError, check_least
 from attnflow.training.declared import datamodule_of, declared
 
-__all__ = ["PlanCheck", "check_limits"]
+__all__ = ["PlanCheck", "check_limits", "early_stoppings"]
 
 # Least values of options that Lightning does not check, and that then fail or do nothing.
 LEAST = {

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 
+from attnflow.callbacks.plan import early_stoppings
 from attnflow.models.checkpoint import KEY
 from attnflow.training.best import carry_best
 from attnflow.training.declared import datamodule_of, declared
@@ -24,10 +25,10 @@ class Resumption(Callback):
     """Makes a resumed training go on as its own config says, where Lightning would restore.
 
     Lightning brings weights, moments, counters and callbacks back as they were, and with them the
-    options of the checkpoint's run. This callback puts the optimizer's options in their place, and
-    the patience of early stopping;
-    leaves the schedule as this run's config makes it, at its present step; takes the weights that
-    training was at where they are no longer averaged; and keeps the best checkpoint of all legs.
+    options of the checkpoint's run. This callback puts the optimizer's options and the patience of
+    early stopping in their place; leaves the schedule as this run's config makes it, at its present
+    step; takes the weights that training was at where they are no longer averaged; and keeps the
+    best checkpoint of all legs.
     List it before other callbacks.
 
     Args:
@@ -65,8 +66,8 @@ class Resumption(Callback):
 
 def keep_patience(states: dict[str, Any], trainer: Trainer) -> None:
     """Leave early stopping the patience of this run's config; what it has counted goes on."""
-    for callback in declared(trainer).callbacks:
-        if isinstance(callback, EarlyStopping) and callback.state_key in states:
+    for callback in early_stoppings(trainer):
+        if callback.state_key in states:
             states[callback.state_key]["patience"] = callback.patience
 
 

@@ -45,17 +45,20 @@ def read_finished(run_dir: Path, config: Mapping) -> Finished | None:
     except (OSError, ValueError, KeyError):
         return None
     ends = reached_ends(config["trainer"], epochs, steps, results.get("train/seconds"))
-    more = f"a larger {' and '.join(ends)} goes on"
     stopped = early_stopping(config.get("callbacks") or {})
-    if not ends and stopped and results.get(STOPPED_BY) == stopped:
-        ends, more = [stopped], f"{stopped} stopped it, and with other options it goes on"
-    if not ends or "unwritten_checkpoints" in results:
+    if ends:
+        further = f"a larger {' and '.join(ends)} goes on"
+    elif stopped and results.get(STOPPED_BY) == stopped:
+        further = f"{stopped} stopped it, and with other options it goes on"
+    else:
+        return None
+    if "unwritten_checkpoints" in results:
         return None
     if config["test"] and measured(results, "test") is None:
         return None
     sentence = (
         f"{run_dir} is finished after {epochs} epochs, {steps} steps, and nothing was changed; "
-        f"{more}."
+        f"{further}."
     )
     return Finished(steps, sentence, score)
 

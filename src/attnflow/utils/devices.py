@@ -6,7 +6,7 @@ import torch
 
 from attnflow.errors import AttnFlowError
 
-__all__ = ["chosen_device"]
+__all__ = ["chosen_device", "why_absent"]
 
 
 def chosen_device(name: str) -> torch.device:
@@ -18,12 +18,17 @@ def chosen_device(name: str) -> torch.device:
     if name == "auto":
         found = torch.accelerator.current_accelerator(check_available=True)
         return torch.device("cpu") if found is None else found
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    if reason := why_absent(name):
         raise AttnFlowError(
-            f"device: expected auto, cpu or a device of this machine, got {name} "
-            f"({str(error).splitlines()[0]})."
-        ) from error
-    return device
+            f"device: expected auto, cpu or a device of this machine, got {name} ({reason})."
+        )
+    return torch.device(name)
+
+
+def why_absent(name: str) -> str | None:
+    """Why this machine has no device of a name, in torch's words; None where it has."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        return str(error).splitlines()[0]
+    return None

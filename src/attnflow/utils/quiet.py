@@ -12,7 +12,7 @@ __all__ = ["quiet_warnings"]
 
 @contextmanager
 def quiet_warnings() -> Iterator[None]:
-    """Silence what they note at every run, and warn of where we do it on purpose."""
+    """Silence what both note at every run, and what they warn of that is done on purpose."""
     with warnings.catch_warnings():
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
